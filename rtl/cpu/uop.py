@@ -1,0 +1,292 @@
+"""The micro-operation: one row of the decode ROM or of the microcode ROM.
+
+A micro-operation walks A (address), M (memory) and X (execute, commit). It can do all of this at once:
+
+* A: form an address ``base + index*scale + disp`` in a segment, and write ``base + delta`` back to the base register
+  (``Step``: PUSH, POP, string pointers);
+* M: load from or translate for a store to that address;
+* X: compute ``result = alu(A, B)``, write it to a register or to the address of the STORE, update flags,
+  resolve a branch.
+
+Rules a microprogram may rely on:
+
+1. X is in order and never speculative; a fault in A, M or X of a micro-operation kills it and all younger ones.
+2. Interrupts and traps are taken only before the first micro-operation of an instruction.
+3. Register reads for A and B happen in X and see every older micro-operation. Address registers are interlocked.
+4. ESP has its value from before the instruction when a later micro-operation of the same instruction faults.
+5. A conditional micro-branch is resolved in X; the sequencer meanwhile follows its predicted side, and ``END``
+   waits for it.
+6. A micro-operation with ``serial`` enters A only when A, M and X are empty.
+"""
+from amaranth.lib import data, enum
+
+
+class Reg(enum.IntEnum, shape=5):
+    """Register file row, or (from RM on) a name that decode resolves to a row."""
+    EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI = range(8)
+    T0, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15 = range(8, 24)
+    RM = 24      #: ModRM.rm (a register: mod = 3); AH..BH for byte operands
+    REG = 25     #: ModRM.reg; AH..BH for byte operands
+    OPREG = 26   #: low three bits of the opcode; AH..BH for byte operands
+    NONE = 31
+
+
+class Src(enum.IntEnum, shape=6):
+    """Operand of X. 0..31 are `Reg`."""
+    SYS = 32     #: system register ``sys`` (see `Sys`)
+    IMM = 33     #: the instruction's immediate, sign- or zero-extended by decode to 32 bits
+    MEM = 34     #: what this micro-operation loaded, zero-extended
+    EIP = 35     #: address of this instruction
+    NEXT = 36    #: address of the next instruction
+    CONST = 37   #: constant ROM row ``const``
+    ZERO = 38
+    IMM2 = 39    #: second immediate (far pointer selector, ENTER level), zero-extended
+
+
+class Size(enum.IntEnum, shape=3):
+    """Operand width of X, and of the memory access."""
+    B = 0
+    W = 1
+    D = 2
+    V = 3        #: the instruction's operand size (W or D)
+    A = 4        #: the instruction's address size (W or D)
+    S = 5        #: stack address size (SS.B: W or D)
+
+
+class Alu(enum.IntEnum, shape=6):
+    """What X computes from A, B (and C, an implicit third operand where named). Flags as the manual's instruction."""
+    ADD = 0
+    ADC = 1
+    SUB = 2      #: A - B
+    SBB = 3
+    AND = 4
+    OR = 5
+    XOR = 6
+    MOV = 7      #: B
+    ROL = 8      #: A rotated by B (count masked to 5 bits), likewise below
+    ROR = 9
+    RCL = 10
+    RCR = 11
+    SHL = 12
+    SHR = 13
+    SAR = 14
+    SHLD = 16    #: A shifted, filled from B; count C = IMM
+    SHRD = 17
+    SHLD_CL = 18  #: count C = CL
+    SHRD_CL = 19
+    BT = 20      #: bit B of A to CF
+    BTS = 21
+    BTR = 22
+    BTC = 23
+    BSF = 24     #: of B; result is A when B is zero
+    BSR = 25
+    BSWAP = 26   #: of A
+    ZX8 = 27     #: B[7:0] zero-extended
+    ZX16 = 28
+    SX8 = 29
+    SX16 = 30
+    SIGN = 31    #: the sign bit of A (of the operand size) in every bit
+    MUL = 32     #: low half of unsigned A * B; byte: 16-bit product; high half to MUL_HI; CF = OF = high half significant
+    IMUL = 33    #: signed likewise
+    DIV = 34     #: unsigned (EDX:A or DX:A, byte: A[15:0]) / B, quotient; remainder to DIV_REM; #DE; byte: {rem, quo}
+    IDIV = 35
+    SETCC = 36   #: condition of the opcode's low nibble
+    CMOV = 37    #: condition ? B : A
+    LAHF = 38    #: A with bits 15:8 = flags
+    SAHF = 39    #: flags from A[15:8]
+    DAA = 40     #: A = EAX, result AX
+    DAS = 41
+    AAA = 42
+    AAS = 43
+    FLAG = 44    #: set, clear or complement a flag: `FlagOp` in ``const``
+    POPF = 45    #: EFLAGS from A, by CPL and IOPL, of the operand size
+    IRETF = 46   #: EFLAGS from A as IRET does (also RF, of the operand size), by the CPL before the return
+    JCC = 47     #: branch on the opcode's condition to NEXT + IMM
+    JMP = 48     #: branch to NEXT + IMM; result B
+    JMPI = 49    #: branch to A (indirect); result B
+    LOOP = 50    #: A - 1; branch when not zero (also with ZF for LOOPE, LOOPNE by opcode)
+    JCXZ = 51    #: branch when A (address size) is zero
+    WRSYS = 52   #: system register ``sys`` becomes B (operation-specific masks in `Sys`)
+    CHECK = 53   #: descriptor check ``const`` (see descriptor_check.py): A = high dword, B = selector
+    FAULT = 54   #: raise vector ``const`` with error code A
+    SOFTINT = 55  #: software interrupt: vector A[7:0], returns to NEXT
+    IN = 56      #: port A[15:0], width ``size``
+    OUT = 57     #: port A[15:0] gets B
+    ROM = 58     #: CPUID ROM row A[7:0]
+    HALT = 59
+    DESC = 60    #: load segment cache ``sreg`` base, limit, attributes: A = high dword, B = low dword
+    LIMIT = 61   #: B = low dword, A = high dword: the scaled byte limit of the descriptor (for LSL)
+    SHUTDOWN = 62
+
+
+class FlagOp(enum.IntEnum, shape=3):
+    CLC, STC, CMC, CLD, STD, CLI, STI = range(7)
+
+
+class FlagSet(enum.IntEnum, shape=3):
+    """Which arithmetic flags X writes."""
+    NONE = 0
+    ALL = 1      #: OF SF ZF AF PF CF
+    NO_CF = 2    #: INC, DEC
+    CF = 3       #: BT family
+    ZF = 4       #: BSF, BSR, LAR, VERR...
+    SHIFT = 5    #: as ALL, nothing when the count is zero
+    ROTATE = 6   #: CF and OF, nothing when the count is zero
+    CF_OF = 7
+
+
+class Mem(enum.IntEnum, shape=2):
+    NONE = 0
+    LOAD = 1
+    RMW = 2      #: load, with the permission to write checked first
+    STORE = 3    #: writes the result of X
+
+
+class Amode(enum.IntEnum, shape=3):
+    """Offset formed in A."""
+    NONE = 0
+    MODRM = 1    #: the instruction's ModRM/SIB/displacement (or moffs), by the address size
+    BASE = 2     #: register ``base`` + constant ``const``, by the address size
+    PUSH = 3     #: ESP - access size, by the stack address size
+    POP = 4      #: ESP + constant ``const``, by the stack address size
+    FLAT = 5     #: register ``base`` + constant ``const``, 32 bits
+
+
+class Step(enum.IntEnum, shape=3):
+    """What A writes back to its base register when the micro-operation commits (``width`` is the access size)."""
+    NONE = 0
+    PUSH = 1     #: ESP - width
+    POP = 2      #: ESP + width
+    POPN = 3     #: ESP + width + IMM (RET n)
+    STRING = 4   #: base +- width by DF, by the address size
+    LEAVE = 5    #: ESP becomes base + width (base is EBP)
+
+
+class Aseg(enum.IntEnum, shape=4):
+    """Segment of an access; the numbers up to TR are rows of the segment caches."""
+    ES, CS, SS, DS, FS, GS = range(6)
+    LDTR, TR = 6, 7
+    TMP0, TMP1 = 8, 9   #: scratch caches of microprograms; a limit fault is #SS(selector of the cache)
+    SREG = 12    #: in ``sreg`` only: the segment register named by ModRM.reg, or by the opcode (PUSH ES...)
+    EFF = 13     #: the instruction's segment: default of its base, or the override
+    LIN = 15     #: linear address: no limit, no type check
+
+
+class Next(enum.IntEnum, shape=3):
+    """Where the sequencer goes."""
+    END = 0      #: last micro-operation; the instruction retires
+    SEQ = 1      #: the following row
+    JUMP = 2     #: row ``target``
+    BR = 3       #: row ``target`` when ``cond`` holds in X, else the following row; predicted not taken
+    BRT = 4      #: the same, predicted taken
+    CALL = 5     #: row ``target``, remember the following row (one level)
+    RET = 6      #: the remembered row
+    ENDREP = 7   #: last of a REP iteration: retires the instruction when it is complete, else an iteration and restarts
+
+
+class Cond(enum.IntEnum, shape=4):
+    """Condition of BR, BRT and ENDREP, of this micro-operation's own result and carry before masking by FlagSet."""
+    Z = 0        #: result (of the size) is zero
+    NZ = 1
+    C = 2        #: carry (unsigned A < B after SUB)
+    NC = 3
+    S = 4
+    NS = 5
+    BE = 6       #: carry or zero
+    A = 7        #: neither
+    REP = 8      #: more iterations: result (of the size) is not zero
+    REPZ = 9     #: result is not zero and ZF agrees with the REPE/REPNE prefix
+    REP_GO = 10   #: REP and no event pending (interrupt, trap): the loop may go on
+    REPZ_GO = 11
+
+
+class Sys(enum.IntEnum, shape=6):
+    """System registers, as operand SYS and for WRSYS. (r) read only, (w) write only."""
+    CR0 = 0      #: write: also flushes the TLBs when PG, WP or PE changes
+    CR2 = 1
+    CR3 = 2      #: write: flushes non-global TLB entries
+    CR4 = 3      #: write: flushes the TLBs
+    EFLAGS = 4   #: (r) full image; write: unmasked image (task switch)
+    STATUS = 5   #: (r) `Status` bits
+    EVECTOR = 6  #: (r) vector in delivery
+    EERROR = 7   #: (r) its error code
+    EEIP = 8     #: (r) the EIP to push; write: the EIP that later faults of this microprogram report
+    GDT_BASE = 9
+    GDT_LIMIT = 10
+    IDT_BASE = 11
+    IDT_LIMIT = 12
+    TSC_LO = 13
+    TSC_HI = 14
+    CPL = 15
+    SEL = 16     #: of segment ``sreg``
+    BASE = 17
+    LIMIT = 18
+    ATTR = 19    #: descriptor bits 55:40 as in the high dword 23:8, limit bits zero; write 0: unusable
+    DR = 20      #: by ModRM.reg
+    DR6 = 21
+    DR7 = 22
+    MUL_HI = 23  #: (r)
+    DIV_REM = 24  #: (r)
+    NCPL = 25    #: privilege level that descriptor checks compare with
+    SYSENTER_CS = 26
+    SYSENTER_ESP = 27
+    SYSENTER_EIP = 28
+    PERF_LO = 29  #: (r) performance counter ECX
+    PERF_HI = 30  #: (r)
+    INVLPG = 31  #: (w) linear address
+    WBINVD = 32  #: (w) waits until done
+    NT = 33      #: (w) bit 0
+    TS = 34      #: (w) bit 0: CR0.TS
+    IFTF = 35    #: (w) delivery: clears TF, NT, RF, VM, and IF too when bit 0 is set
+    EVENT_DONE = 36  #: (w) delivery is over: later faults are first faults; B bit 0: T bit of the new TSS (debug trap)
+    NMI_UNBLOCK = 37  #: (w)
+    SHADOW = 38  #: (w) no interrupt before the next instruction has retired (MOV SS, POP SS)
+    EXT = 39     #: (r) 1 when an external event is in delivery: bit 0 of error codes
+
+
+class Status(enum.IntEnum):
+    """Bit numbers of Sys.STATUS."""
+    OPSIZE16 = 0
+    ADSIZE16 = 1
+    REP = 2      #: F3 or F2 prefix
+    CPL0 = 3
+    CPL3 = 4
+    IOPL_OK = 5  #: CPL <= IOPL
+    SS_B = 6
+    NT = 7
+    VM = 8
+    PE = 9
+    HAS_ERROR = 10  #: the event in delivery pushes an error code
+    SOFT = 11    #: it is a software interrupt: gate DPL is checked
+    MEMORY = 12  #: the ModRM operand is in memory
+    DF = 13
+    PCE = 14     #: CR4.PCE
+    TSD = 15     #: CR4.TSD
+    PG = 16
+    TSS32 = 17   #: TR holds a 32-bit TSS
+    SREG_SS = 18  #: the segment register named by the instruction is SS
+
+
+class Uop(data.Struct):
+    """The row. ``const`` names a 32-bit row of the constant ROM (and the number for CHECK, FAULT, FLAG)."""
+    alu: Alu
+    a: Src
+    b: Src
+    dst: Reg
+    size: Size       # of X
+    width: Size      # of the memory access and of Step
+    mem: Mem
+    amode: Amode
+    base: Reg
+    aseg: Aseg
+    step: Step
+    flags: FlagSet
+    sreg: Aseg
+    sys: Sys
+    const: 7
+    next: Next
+    cond: Cond
+    target: 11
+    serial: 1
+    supervisor: 1    # access with supervisor rights whatever CPL is
+    iteration: 1     # with BRT: a taken branch retires a REP iteration
