@@ -120,7 +120,7 @@ CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", 
 #: Features a row may need, and what the row does without it.
 FEATURES = {
     "x87": "D8-DF: #NM if CR0.EM or CR0.TS, else #UD. 9B: #NM if CR0.MP and CR0.TS, else nothing. "
-           "(SDM vol. 3A, 2.5: EM must be set where there is no x87; what EM = 0 does there is left open, #UD is ours.)",
+           "(SDM vol. 3A, 2.5: EM must be set where there is no x87. With EM = 0 the manual is silent; #UD is ours.)",
     "svm": "#UD unless EFER.SVME is set, before any privilege check; always #UD while the processor has no SVM",
     "smm": "#UD: there is no system management mode",
 }

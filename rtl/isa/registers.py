@@ -1,15 +1,12 @@
-"""General registers, segment registers, EFLAGS and the control and debug registers.
+"""General registers, segment registers, EFLAGS, and the control and debug registers.
 
 Intel SDM vol. 1, 3.4 (registers) and vol. 3A, 2.3 (EFLAGS), 2.5 (control registers), 18.2 (debug registers).
+Each register is a `Struct`; the masks (`CR0_PG`, `EFLAGS_CF`, ...) are plain integers taken from it.
 """
 
-from amaranth.lib import data, enum
+from amaranth.lib import enum
 
-__all__ = [
-    "CR0_RESET", "CR0_WRITABLE", "CR4_WRITABLE", "Cr0", "Cr0Layout", "Cr4", "Cr4Layout", "DR6_FIXED", "DR7_FIXED",
-    "Dr6", "Dr7", "DR_LENGTHS", "DR_TYPES", "EFLAGS_FIXED", "EFLAGS_RESET", "EFLAGS_WRITABLE", "Eflags",
-    "EflagsLayout", "Gpr", "Gpr8", "STATUS_FLAGS", "Seg",
-]
+from .layout import Struct, mask
 
 
 class Gpr(enum.IntEnum, shape=3):
@@ -48,29 +45,8 @@ class Seg(enum.IntEnum, shape=3):
     TR = 7
 
 
-class Eflags(enum.IntFlag):
-    """EFLAGS bits as masks."""
-    CF = 1 << 0
-    PF = 1 << 2
-    AF = 1 << 4
-    ZF = 1 << 6
-    SF = 1 << 7
-    TF = 1 << 8
-    IF = 1 << 9
-    DF = 1 << 10
-    OF = 1 << 11
-    IOPL = 3 << 12
-    NT = 1 << 14
-    RF = 1 << 16
-    VM = 1 << 17
-    AC = 1 << 18
-    VIF = 1 << 19
-    VIP = 1 << 20
-    ID = 1 << 21
-
-
-class EflagsLayout(data.Struct):
-    """EFLAGS as a 32-bit structure."""
+class Eflags(Struct):
+    """EFLAGS. VIF and VIP do not exist in this processor (no VME) and read as zero."""
     cf: 1
     one: 1
     pf: 1
@@ -95,35 +71,34 @@ class EflagsLayout(data.Struct):
     reserved_22: 10
 
 
+EFLAGS_CF = mask(Eflags, "cf")
+EFLAGS_PF = mask(Eflags, "pf")
+EFLAGS_AF = mask(Eflags, "af")
+EFLAGS_ZF = mask(Eflags, "zf")
+EFLAGS_SF = mask(Eflags, "sf")
+EFLAGS_TF = mask(Eflags, "tf")
+EFLAGS_IF = mask(Eflags, "if_")
+EFLAGS_DF = mask(Eflags, "df")
+EFLAGS_OF = mask(Eflags, "of")
+EFLAGS_IOPL = mask(Eflags, "iopl")
+EFLAGS_NT = mask(Eflags, "nt")
+EFLAGS_RF = mask(Eflags, "rf")
+EFLAGS_VM = mask(Eflags, "vm")
+EFLAGS_AC = mask(Eflags, "ac")
+EFLAGS_VIF = mask(Eflags, "vif")
+EFLAGS_VIP = mask(Eflags, "vip")
+EFLAGS_ID = mask(Eflags, "id")
 #: The six arithmetic flags.
-STATUS_FLAGS = Eflags.CF | Eflags.PF | Eflags.AF | Eflags.ZF | Eflags.SF | Eflags.OF
-#: Bit 1 reads as one.
-EFLAGS_FIXED = 0x0000_0002
-EFLAGS_RESET = 0x0000_0002
-#: Bits that exist in the processor. VIF and VIP (VME) do not: they read as zero.
-EFLAGS_WRITABLE = (
-    STATUS_FLAGS | Eflags.TF | Eflags.IF | Eflags.DF | Eflags.IOPL | Eflags.NT | Eflags.RF | Eflags.VM | Eflags.AC
-    | Eflags.ID
-)
+EFLAGS_STATUS = mask(Eflags, "cf", "pf", "af", "zf", "sf", "of")
+#: Bits that always read as one.
+EFLAGS_FIXED = mask(Eflags, "one")
+#: Bits that exist in the processor.
+EFLAGS_IMPLEMENTED = EFLAGS_STATUS | mask(Eflags, "tf", "if_", "df", "iopl", "nt", "rf", "vm", "ac", "id")
+EFLAGS_RESET = EFLAGS_FIXED
 
 
-class Cr0(enum.IntFlag):
-    """CR0 bits as masks."""
-    PE = 1 << 0
-    MP = 1 << 1
-    EM = 1 << 2
-    TS = 1 << 3
-    ET = 1 << 4
-    NE = 1 << 5
-    WP = 1 << 16
-    AM = 1 << 18
-    NW = 1 << 29
-    CD = 1 << 30
-    PG = 1 << 31
-
-
-class Cr0Layout(data.Struct):
-    """CR0 as a 32-bit structure."""
+class Cr0(Struct):
+    """CR0. ET reads as one; reserved bits read as zero and writing them is ignored."""
     pe: 1
     mp: 1
     em: 1
@@ -140,17 +115,36 @@ class Cr0Layout(data.Struct):
     pg: 1
 
 
-class Cr4(enum.IntFlag):
-    """CR4 bits the processor has, as masks. Setting any other is #GP(0)."""
-    TSD = 1 << 2
-    DE = 1 << 3
-    PSE = 1 << 4
-    PGE = 1 << 7
-    PCE = 1 << 8
+CR0_PE = mask(Cr0, "pe")
+CR0_MP = mask(Cr0, "mp")
+CR0_EM = mask(Cr0, "em")
+CR0_TS = mask(Cr0, "ts")
+CR0_ET = mask(Cr0, "et")
+CR0_NE = mask(Cr0, "ne")
+CR0_WP = mask(Cr0, "wp")
+CR0_AM = mask(Cr0, "am")
+CR0_NW = mask(Cr0, "nw")
+CR0_CD = mask(Cr0, "cd")
+CR0_PG = mask(Cr0, "pg")
+CR0_FIXED = CR0_ET
+CR0_WRITABLE = mask(Cr0, "pe", "mp", "em", "ts", "ne", "wp", "am", "nw", "cd", "pg")
+#: The bits LMSW writes; it can set PE and cannot clear it.
+CR0_LMSW = mask(Cr0, "pe", "mp", "em", "ts")
+#: SDM vol. 3A, table 9-1.
+CR0_RESET = mask(Cr0, "cd", "nw", "et")
 
 
-class Cr4Layout(data.Struct):
-    """CR4 as a 32-bit structure; reserved fields hold zero."""
+class Cr3(Struct):
+    """CR3. Reserved bits are kept as written and mean nothing."""
+    reserved_0: 3
+    pwt: 1
+    pcd: 1
+    reserved_5: 7
+    frame: 20
+
+
+class Cr4(Struct):
+    """CR4. Setting a reserved bit is #GP(0)."""
     reserved_0: 2
     tsd: 1
     de: 1
@@ -161,45 +155,72 @@ class Cr4Layout(data.Struct):
     reserved_9: 23
 
 
-#: CR0 bits software can change. ET reads as one, reserved bits as zero; writing them is ignored.
-CR0_WRITABLE = (
-    Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG
-)
-#: SDM vol. 3A, table 9-1; the boot loader state differs (PE = 1, caches on).
-CR0_RESET = Cr0.CD | Cr0.NW | Cr0.ET
-CR4_WRITABLE = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE
+CR4_TSD = mask(Cr4, "tsd")
+CR4_DE = mask(Cr4, "de")
+CR4_PSE = mask(Cr4, "pse")
+CR4_PGE = mask(Cr4, "pge")
+CR4_PCE = mask(Cr4, "pce")
+CR4_WRITABLE = CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_PCE
+CR4_RESERVED = 0xFFFF_FFFF ^ CR4_WRITABLE
+CR4_RESET = 0
 
 
-class Dr6(enum.IntFlag):
-    """DR6 status bits as masks."""
-    B0 = 1 << 0
-    B1 = 1 << 1
-    B2 = 1 << 2
-    B3 = 1 << 3
-    BD = 1 << 13
-    BS = 1 << 14
-    BT = 1 << 15
+class Dr6(Struct):
+    """DR6, debug status."""
+    b: 4
+    ones_4: 8
+    zero_12: 1
+    bd: 1
+    bs: 1
+    bt: 1
+    ones_16: 16
 
 
-class Dr7(enum.IntFlag):
-    """DR7 control bits as masks. Type and length of breakpoint n are at bits 16 + 4n and 18 + 4n."""
-    L0 = 1 << 0
-    G0 = 1 << 1
-    L1 = 1 << 2
-    G1 = 1 << 3
-    L2 = 1 << 4
-    G2 = 1 << 5
-    L3 = 1 << 6
-    G3 = 1 << 7
-    LE = 1 << 8
-    GE = 1 << 9
-    GD = 1 << 13
+class Dr7(Struct):
+    """DR7, debug control. L and G of breakpoint n are bits 2n and 2n + 1 of `enables`."""
+    enables: 8
+    le: 1
+    ge: 1
+    one_10: 1
+    zero_11: 2
+    gd: 1
+    zero_14: 2
+    rw0: 2
+    len0: 2
+    rw1: 2
+    len1: 2
+    rw2: 2
+    len2: 2
+    rw3: 2
+    len3: 2
 
 
-#: Reserved bits that read as one; all other reserved bits read as zero. DR6 resets to FFFF0FF0h and DR7 to 400h.
-DR6_FIXED = 0xFFFF_0FF0
-DR7_FIXED = 0x0000_0400
-#: R/W field of DR7 (2 is I/O and needs CR4.DE).
-DR_TYPES = ("execute", "write", "io", "access")
-#: LEN field of DR7, in bytes (2 is undefined and taken as 1 byte).
-DR_LENGTHS = (1, 2, 1, 4)
+DR6_B = mask(Dr6, "b")
+DR6_BD = mask(Dr6, "bd")
+DR6_BS = mask(Dr6, "bs")
+DR6_BT = mask(Dr6, "bt")
+#: Bits that read as one.
+DR6_FIXED = mask(Dr6, "ones_4", "ones_16")
+DR6_WRITABLE = DR6_B | DR6_BD | DR6_BS | DR6_BT
+DR6_RESET = DR6_FIXED
+DR7_ENABLES = mask(Dr7, "enables")
+DR7_LE = mask(Dr7, "le")
+DR7_GE = mask(Dr7, "ge")
+DR7_GD = mask(Dr7, "gd")
+DR7_FIXED = mask(Dr7, "one_10")
+DR7_WRITABLE = 0xFFFF_FFFF ^ mask(Dr7, "one_10", "zero_11", "zero_14")
+#: The local enables, which a task switch clears, with LE.
+DR7_LOCAL = 0x55 | DR7_LE
+DR7_RESET = DR7_FIXED
+
+
+class BreakpointType(enum.Enum, shape=2):
+    """R/W field of DR7. IO needs CR4.DE; without it the encoding is undefined and never matches here."""
+    EXECUTE = 0
+    WRITE = 1
+    IO = 2
+    ACCESS = 3
+
+
+#: Bytes covered by a LEN field of DR7. Encoding 2 is undefined in 32-bit mode and covers one byte here.
+BREAKPOINT_LENGTHS = (1, 2, 1, 4)
