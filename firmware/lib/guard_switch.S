@@ -1,0 +1,73 @@
+/* Into guarded code and back out of its trap. guard_stack points at the registers the C caller expects back. */
+#include "selectors.h"
+
+#define DONE_VECTOR 0x81 /* VEC_RING3_DONE */
+
+    .section .bss.guard, "aw", @nobits
+    .balign 4
+    .globl guard_stack
+guard_stack:
+    .space 4
+
+    .macro save_caller
+    pushfl
+    pushl %ebp
+    pushl %ebx
+    pushl %esi
+    pushl %edi
+    movl %esp, guard_stack
+    .endm
+
+    .section .text.guard, "ax"
+    .globl guard_enter
+guard_enter: /* (code) */
+    movl 4(%esp), %eax
+    save_caller
+    call *%eax
+    xorl %eax, %eax
+guard_exit:
+    movl $0, guard_stack
+    popl %edi
+    popl %esi
+    popl %ebx
+    popl %ebp
+    popfl
+    ret
+
+    .globl guard_enter_ring3
+guard_enter_ring3: /* (code, stack, eflags, &esp0) */
+    movl 4(%esp), %eax
+    movl 8(%esp), %ecx
+    movl 12(%esp), %edx
+    save_caller
+    movl 36(%esp), %ebx
+    movl %esp, (%ebx)
+    pushl $SEL_UDATA
+    pushl %ecx
+    pushl %edx
+    pushl $SEL_UCODE
+    pushl %eax
+    movl $SEL_UDATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %fs
+    movl %eax, %gs
+    iretl
+
+    .globl guard_leave
+guard_leave:
+    movl $SEL_KDATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %fs
+    movl %eax, %gs
+    movl %eax, %ss
+    movl guard_stack, %esp
+    movl $1, %eax
+    cld
+    jmp guard_exit
+
+    .section .text.ring3, "ax"
+    .globl ring3_done
+ring3_done:
+    int $DONE_VECTOR

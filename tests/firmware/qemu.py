@@ -1,0 +1,33 @@
+"""Runs an image under QEMU, and says what it printed and how it ended."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+QEMU = shutil.which("qemu-system-i386")
+
+needs_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-system-i386 is not installed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run printed, and the value written to the exit port (None: it ended some other way)."""
+
+    output: str
+    value: int | None
+
+
+def run(image: Path, append: str = "", memory: int = 16, serial: bool = False, seconds: int = 60) -> Outcome:
+    """Boot `image` with the interpreter (TCG) and the devices our computer has."""
+    assert QEMU is not None
+    console = "-serial" if serial else "-debugcon"
+    command = [
+        QEMU, "-accel", "tcg", "-cpu", "qemu32", "-m", str(memory), "-display", "none", "-nodefaults", "-no-reboot",
+        console, "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(image), "-append", append,
+    ]  # fmt: skip
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
+    value = done.returncode >> 1 if done.returncode & 1 else None
+    return Outcome(done.stdout.decode("latin-1").replace("\r", ""), value)
