@@ -78,6 +78,27 @@ class PicOcw2(IntEnum):
     ROTATE_SPECIFIC_EOI = 7
 
 
+# --- 8254 timer --------------------------------------------------------------------------------------------------
+
+PIT_FIRMWARE = ((0x34, 0), (0x14, 18), (0x36, None))
+"""Control word (bits 5-0) and count of each channel at power-on: 18.2 Hz tick, memory refresh, speaker not started."""
+
+
+class PitMode(IntEnum):
+    TERMINAL_COUNT = 0
+    ONE_SHOT = 1
+    RATE = 2
+    SQUARE = 3
+    SOFTWARE_STROBE = 4
+    HARDWARE_STROBE = 5
+
+    @classmethod
+    def of(cls, control: int) -> "PitMode":
+        """The mode of control word bits 5-0; bit 3 does not count in modes 2 and 3."""
+        bits = control >> 1 & 7
+        return cls(bits & 3 if bits & 2 else bits)
+
+
 # --- 16550A UART -------------------------------------------------------------------------------------------------
 
 UART_FIFO_DEPTH = 16

@@ -2,7 +2,7 @@
 
 A `Struct` of this package is an Amaranth `data.Struct`. Its `from_bits` and `const` return a constant that has the
 structure's own methods, so that `Descriptor.from_bits(x).scaled_limit()` is an integer and the same call on a signal is
-a value. Methods are therefore written with operators that mean the same on both: `==`, `&`, `|`, and with `select` and `join`.
+a value. Methods are therefore written with operators that mean the same on both (`==`, `&`, `|`), `select` and `join`.
 """
 
 from types import MethodType

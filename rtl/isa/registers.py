@@ -1,7 +1,8 @@
 """General registers, segment registers, EFLAGS, and the control and debug registers.
 
 Intel SDM vol. 1, 3.4 (registers) and vol. 3A, 2.3 (EFLAGS), 2.5 (control registers), 18.2 (debug registers).
-Each register is a `Struct`; the masks (`CR0_PG`, `EFLAGS_CF`, ...) are plain integers taken from it.
+Each register is a `Struct` (`Cr0Layout`) for hardware, and its bits are masks (`Cr0.PG`) for software, taken from the
+structure. Convert a mask with `int` before using it in a hot loop.
 """
 
 from amaranth.lib import enum
@@ -45,7 +46,7 @@ class Seg(enum.IntEnum, shape=3):
     TR = 7
 
 
-class Eflags(Struct):
+class EflagsLayout(Struct):
     """EFLAGS. VIF and VIP do not exist in this processor (no VME) and read as zero."""
     cf: 1
     one: 1
@@ -71,33 +72,38 @@ class Eflags(Struct):
     reserved_22: 10
 
 
-EFLAGS_CF = mask(Eflags, "cf")
-EFLAGS_PF = mask(Eflags, "pf")
-EFLAGS_AF = mask(Eflags, "af")
-EFLAGS_ZF = mask(Eflags, "zf")
-EFLAGS_SF = mask(Eflags, "sf")
-EFLAGS_TF = mask(Eflags, "tf")
-EFLAGS_IF = mask(Eflags, "if_")
-EFLAGS_DF = mask(Eflags, "df")
-EFLAGS_OF = mask(Eflags, "of")
-EFLAGS_IOPL = mask(Eflags, "iopl")
-EFLAGS_NT = mask(Eflags, "nt")
-EFLAGS_RF = mask(Eflags, "rf")
-EFLAGS_VM = mask(Eflags, "vm")
-EFLAGS_AC = mask(Eflags, "ac")
-EFLAGS_VIF = mask(Eflags, "vif")
-EFLAGS_VIP = mask(Eflags, "vip")
-EFLAGS_ID = mask(Eflags, "id")
+class Eflags(enum.IntFlag):
+    """EFLAGS bits as masks."""
+    CF = mask(EflagsLayout, "cf")
+    PF = mask(EflagsLayout, "pf")
+    AF = mask(EflagsLayout, "af")
+    ZF = mask(EflagsLayout, "zf")
+    SF = mask(EflagsLayout, "sf")
+    TF = mask(EflagsLayout, "tf")
+    IF = mask(EflagsLayout, "if_")
+    DF = mask(EflagsLayout, "df")
+    OF = mask(EflagsLayout, "of")
+    IOPL = mask(EflagsLayout, "iopl")
+    NT = mask(EflagsLayout, "nt")
+    RF = mask(EflagsLayout, "rf")
+    VM = mask(EflagsLayout, "vm")
+    AC = mask(EflagsLayout, "ac")
+    VIF = mask(EflagsLayout, "vif")
+    VIP = mask(EflagsLayout, "vip")
+    ID = mask(EflagsLayout, "id")
+
+
 #: The six arithmetic flags.
-EFLAGS_STATUS = mask(Eflags, "cf", "pf", "af", "zf", "sf", "of")
+STATUS_FLAGS = Eflags.CF | Eflags.PF | Eflags.AF | Eflags.ZF | Eflags.SF | Eflags.OF
 #: Bits that always read as one.
-EFLAGS_FIXED = mask(Eflags, "one")
-#: Bits that exist in the processor.
-EFLAGS_IMPLEMENTED = EFLAGS_STATUS | mask(Eflags, "tf", "if_", "df", "iopl", "nt", "rf", "vm", "ac", "id")
+EFLAGS_FIXED = mask(EflagsLayout, "one")
+#: Bits the processor keeps. VM is not one of them until there is a virtual-8086 mode.
+EFLAGS_WRITABLE = (
+    STATUS_FLAGS | Eflags.TF | Eflags.IF | Eflags.DF | Eflags.IOPL | Eflags.NT | Eflags.RF | Eflags.AC | Eflags.ID)
 EFLAGS_RESET = EFLAGS_FIXED
 
 
-class Cr0(Struct):
+class Cr0Layout(Struct):
     """CR0. ET reads as one; reserved bits read as zero and writing them is ignored."""
     pe: 1
     mp: 1
@@ -115,26 +121,30 @@ class Cr0(Struct):
     pg: 1
 
 
-CR0_PE = mask(Cr0, "pe")
-CR0_MP = mask(Cr0, "mp")
-CR0_EM = mask(Cr0, "em")
-CR0_TS = mask(Cr0, "ts")
-CR0_ET = mask(Cr0, "et")
-CR0_NE = mask(Cr0, "ne")
-CR0_WP = mask(Cr0, "wp")
-CR0_AM = mask(Cr0, "am")
-CR0_NW = mask(Cr0, "nw")
-CR0_CD = mask(Cr0, "cd")
-CR0_PG = mask(Cr0, "pg")
-CR0_FIXED = CR0_ET
-CR0_WRITABLE = mask(Cr0, "pe", "mp", "em", "ts", "ne", "wp", "am", "nw", "cd", "pg")
+class Cr0(enum.IntFlag):
+    """CR0 bits as masks."""
+    PE = mask(Cr0Layout, "pe")
+    MP = mask(Cr0Layout, "mp")
+    EM = mask(Cr0Layout, "em")
+    TS = mask(Cr0Layout, "ts")
+    ET = mask(Cr0Layout, "et")
+    NE = mask(Cr0Layout, "ne")
+    WP = mask(Cr0Layout, "wp")
+    AM = mask(Cr0Layout, "am")
+    NW = mask(Cr0Layout, "nw")
+    CD = mask(Cr0Layout, "cd")
+    PG = mask(Cr0Layout, "pg")
+
+
+CR0_FIXED = Cr0.ET
+CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG
 #: The bits LMSW writes; it can set PE and cannot clear it.
-CR0_LMSW = mask(Cr0, "pe", "mp", "em", "ts")
+CR0_LMSW = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS
 #: SDM vol. 3A, table 9-1.
-CR0_RESET = mask(Cr0, "cd", "nw", "et")
+CR0_RESET = Cr0.CD | Cr0.NW | Cr0.ET
 
 
-class Cr3(Struct):
+class Cr3Layout(Struct):
     """CR3. Reserved bits are kept as written and mean nothing."""
     reserved_0: 3
     pwt: 1
@@ -143,7 +153,7 @@ class Cr3(Struct):
     frame: 20
 
 
-class Cr4(Struct):
+class Cr4Layout(Struct):
     """CR4. Setting a reserved bit is #GP(0)."""
     reserved_0: 2
     tsd: 1
@@ -155,19 +165,25 @@ class Cr4(Struct):
     reserved_9: 23
 
 
-CR4_TSD = mask(Cr4, "tsd")
-CR4_DE = mask(Cr4, "de")
-CR4_PSE = mask(Cr4, "pse")
-CR4_PGE = mask(Cr4, "pge")
-CR4_PCE = mask(Cr4, "pce")
-CR4_WRITABLE = CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_PCE
-CR4_RESERVED = 0xFFFF_FFFF ^ CR4_WRITABLE
+class Cr4(enum.IntFlag):
+    """CR4 bits as masks."""
+    TSD = mask(Cr4Layout, "tsd")
+    DE = mask(Cr4Layout, "de")
+    PSE = mask(Cr4Layout, "pse")
+    PGE = mask(Cr4Layout, "pge")
+    PCE = mask(Cr4Layout, "pce")
+
+
+CR4_WRITABLE = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE
 CR4_RESET = 0
 
 
-class Dr6(Struct):
+class Dr6Layout(Struct):
     """DR6, debug status."""
-    b: 4
+    b0: 1
+    b1: 1
+    b2: 1
+    b3: 1
     ones_4: 8
     zero_12: 1
     bd: 1
@@ -176,8 +192,25 @@ class Dr6(Struct):
     ones_16: 16
 
 
-class Dr7(Struct):
-    """DR7, debug control. L and G of breakpoint n are bits 2n and 2n + 1 of `enables`."""
+class Dr6(enum.IntFlag):
+    """DR6 bits as masks."""
+    B0 = mask(Dr6Layout, "b0")
+    B1 = mask(Dr6Layout, "b1")
+    B2 = mask(Dr6Layout, "b2")
+    B3 = mask(Dr6Layout, "b3")
+    BD = mask(Dr6Layout, "bd")
+    BS = mask(Dr6Layout, "bs")
+    BT = mask(Dr6Layout, "bt")
+
+
+#: Bits that read as one.
+DR6_FIXED = mask(Dr6Layout, "ones_4", "ones_16")
+DR6_WRITABLE = Dr6.B0 | Dr6.B1 | Dr6.B2 | Dr6.B3 | Dr6.BD | Dr6.BS | Dr6.BT
+DR6_RESET = DR6_FIXED
+
+
+class Dr7Layout(Struct):
+    """DR7, debug control. Breakpoint n: L and G at bits 2n and 2n + 1, R/W at 16 + 4n, LEN at 18 + 4n."""
     enables: 8
     le: 1
     ge: 1
@@ -195,22 +228,18 @@ class Dr7(Struct):
     len3: 2
 
 
-DR6_B = mask(Dr6, "b")
-DR6_BD = mask(Dr6, "bd")
-DR6_BS = mask(Dr6, "bs")
-DR6_BT = mask(Dr6, "bt")
-#: Bits that read as one.
-DR6_FIXED = mask(Dr6, "ones_4", "ones_16")
-DR6_WRITABLE = DR6_B | DR6_BD | DR6_BS | DR6_BT
-DR6_RESET = DR6_FIXED
-DR7_ENABLES = mask(Dr7, "enables")
-DR7_LE = mask(Dr7, "le")
-DR7_GE = mask(Dr7, "ge")
-DR7_GD = mask(Dr7, "gd")
-DR7_FIXED = mask(Dr7, "one_10")
-DR7_WRITABLE = 0xFFFF_FFFF ^ mask(Dr7, "one_10", "zero_11", "zero_14")
-#: The local enables, which a task switch clears, with LE.
-DR7_LOCAL = 0x55 | DR7_LE
+class Dr7(enum.IntFlag):
+    """DR7 bits as masks, but for the fields of each breakpoint."""
+    ENABLES = mask(Dr7Layout, "enables")
+    LE = mask(Dr7Layout, "le")
+    GE = mask(Dr7Layout, "ge")
+    GD = mask(Dr7Layout, "gd")
+
+
+DR7_FIXED = mask(Dr7Layout, "one_10")
+DR7_WRITABLE = 0xFFFF_FFFF ^ mask(Dr7Layout, "one_10", "zero_11", "zero_14")
+#: The local enables and LE, which a task switch clears.
+DR7_LOCAL = 0x55 | Dr7.LE
 DR7_RESET = DR7_FIXED
 
 
