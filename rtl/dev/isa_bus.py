@@ -5,24 +5,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bus.regport import RegisterPort
+from rtl.dev.cmos import CmosRtc
 from rtl.dev.debugcon import DebugConsole
 from rtl.dev.exit import ExitPort
+from rtl.dev.i8042 import Kbc8042
+from rtl.dev.pit import Pit8254
 from rtl.dev.postcode import PostCode
+from rtl.dev.sysctl import SystemControlA, SystemControlB
 from rtl.dev.uart import Uart16550
+from rtl.dev.vga import VgaRegisters
 from rtl.irq.pic import PicPair
-from rtl.isa.devices import UNCLAIMED, DeviceConfig
+from rtl.isa.devices import UNCLAIMED, DeviceConfig, cmos_image
+from rtl.isa.platform import PIT_HZ, PORT, RTC_HZ, Irq
 
 __all__ = ["IsaBus"]
-
-RANGES = (
-    ("pic1", 0x20, 2),
-    ("post", 0x80, 1),
-    ("pic2", 0xA0, 2),
-    ("debugcon", 0xE9, 1),
-    ("exit", 0xF4, 4),
-    ("uart", 0x3F8, 8),
-    ("elcr", 0x4D0, 2),
-)
 
 
 class IsaBus(wiring.Component):
@@ -90,34 +86,61 @@ class IsaBus(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.pic = pic = PicPair()
+        m.submodules.pit = pit = Pit8254()
         m.submodules.uart = uart = Uart16550()
+        m.submodules.rtc = rtc = CmosRtc(cmos_image(self._config))
+        m.submodules.kbc = kbc = Kbc8042()
+        m.submodules.vga = vga = VgaRegisters()
+        m.submodules.control_a = control_a = SystemControlA()
+        m.submodules.control_b = control_b = SystemControlB()
         m.submodules.debugcon = debugcon = DebugConsole()
         m.submodules.exit = exit_port = ExitPort()
         m.submodules.post = post = PostCode()
 
         ports = {
-            "pic1": pic.master, "pic2": pic.slave, "elcr": pic.elcr, "uart": uart.bus, "debugcon": debugcon.bus,
-            "exit": exit_port.bus, "post": post.bus,
+            "PIC_MASTER": pic.master,
+            "PIT": pit.bus,
+            "I8042_DATA": kbc.bus,
+            "SYSTEM_CONTROL_B": control_b.bus,
+            "I8042_COMMAND": kbc.bus,
+            "CMOS": rtc.bus,
+            "POST": post.bus,
+            "SYSTEM_CONTROL_A": control_a.bus,
+            "PIC_SLAVE": pic.slave,
+            "DEBUGCON": debugcon.bus,
+            "EXIT": exit_port.bus,
+            "VGA_CRTC": vga.bus,
+            "VGA_STATUS": vga.bus,
+            "UART": uart.bus,
+            "ELCR": pic.elcr,
         }
+        for port in {id(port): port for port in ports.values()}.values():
+            # A device sees the low bits of the port: its ranges are aligned to the span of its registers.
+            m.d.comb += [port.addr.eq(self.bus.addr), port.w_data.eq(self.bus.w_data)]
         m.d.comb += self.bus.r_data.eq(UNCLAIMED)
         with m.Switch(self.bus.addr):
-            for name, base, size in RANGES:
-                port = ports[name]
-                width = size.bit_length() - 1
-                m.d.comb += [port.addr.eq(self.bus.addr), port.w_data.eq(self.bus.w_data)]
-                with m.Case(f"{base >> width:0{16 - width}b}" + "-" * width):
+            for name, port in ports.items():
+                free_bits = PORT[name].size.bit_length() - 1
+                with m.Case(f"{PORT[name].base >> free_bits:0{16 - free_bits}b}" + "-" * free_bits):
                     m.d.comb += [
                         port.r_stb.eq(self.bus.r_stb),
                         port.w_stb.eq(self.bus.w_stb),
                         self.bus.r_data.eq(port.r_data),
                     ]
 
+        self._divide_clocks(m, pit, rtc, uart)
         m.d.comb += [
-            pic.irq.eq(self.irq | (uart.irq << 4)),
+            control_b.refresh.eq(pit.out[1]),
+            control_b.out2.eq(pit.out[2]),
+            pit.gate2.eq(control_b.gate2),
+            pic.irq.eq(self.irq | (pit.out[0] << Irq.PIT) | (kbc.irq << Irq.KEYBOARD) | (uart.irq << Irq.UART)
+                       | (rtc.irq << Irq.RTC)),
             pic.ack.eq(self.ack),
             self.intr.eq(pic.intr),
             self.vector.eq(pic.vector),
-            self.nmi.eq(self.nmi_request),
+            self.nmi.eq(self.nmi_request & ~rtc.nmi_mask),
+            self.a20.eq(kbc.a20 | control_a.a20),
+            self.reset_request.eq(kbc.reset_request | control_a.reset_request),
             self.uart_tx_valid.eq(uart.tx_valid),
             self.uart_tx_data.eq(uart.tx_data),
             uart.rx_valid.eq(self.uart_rx_valid),
@@ -129,10 +152,22 @@ class IsaBus(wiring.Component):
             self.exit_value.eq(exit_port.value),
             self.post_code.eq(post.code),
         ]
-        if self._config.uart_divider == 1:
-            m.d.comb += uart.baud_tick.eq(1)
-        else:
-            baud = Signal(range(self._config.uart_divider))
-            m.d.comb += uart.baud_tick.eq(baud == 0)
-            m.d.sync += baud.eq(Mux(uart.baud_tick, self._config.uart_divider - 1, baud - 1))
         return m
+
+    def _divide_clocks(self, m, pit, rtc, uart):
+        def every(name, cycles):
+            """High in one of `cycles` cycles, first in the last of them."""
+            if cycles == 1:
+                return 1
+            left = Signal(range(cycles), init=cycles - 1, name=name)
+            m.d.sync += left.eq(Mux(left == 0, cycles - 1, left - 1))
+            return left == 0
+
+        m.d.comb += uart.baud_tick.eq(every("uart_left", self._config.uart_divider))
+        m.d.comb += pit.tick.eq(every("pit_left", self._config.pit_divider))
+        # 32.768 kHz is no whole fraction of the timer's clock: the ticks whose sum passes it are exact on average.
+        phase = Signal(range(PIT_HZ))
+        passed = phase >= PIT_HZ - RTC_HZ
+        m.d.comb += rtc.tick.eq(pit.tick & passed)
+        with m.If(pit.tick):
+            m.d.sync += phase.eq(Mux(passed, phase - (PIT_HZ - RTC_HZ), phase + RTC_HZ))

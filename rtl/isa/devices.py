@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, IntFlag
 
-PIT_HZ = 1_193_182
-RTC_HZ = 32_768
+from rtl.isa.platform import CPU_CLOCKS_PER_PIT_TICK
 
 DEBUGCON_ID = 0xE9
 """What the debug console reads as; a guest tells by it that the console is there."""
@@ -34,7 +33,7 @@ class DeviceConfig:
         Size of memory announced in CMOS RAM.
     """
 
-    pit_divider: int = 28
+    pit_divider: int = CPU_CLOCKS_PER_PIT_TICK
     uart_divider: int = 1
     start: datetime = datetime(2026, 1, 1, 0, 0, 0)
     ram_bytes: int = 64 << 20
@@ -142,6 +141,13 @@ class UartLsr(IntFlag):
 
 
 # --- 8042 keyboard controller ------------------------------------------------------------------------------------
+
+
+class KbcReg(IntEnum):
+    """Offsets from 60h."""
+
+    DATA = 0
+    COMMAND = 4
 
 
 class KbcStatus(IntFlag):
@@ -292,9 +298,25 @@ def cmos_image(config: DeviceConfig) -> bytes:
 
 # --- VGA and system control --------------------------------------------------------------------------------------
 
-CRTC_REGISTERS = 0x19
+CRTC_FIRMWARE = bytes.fromhex("5f4f50825581bf1f004f0d0e00000000 9c8e8f281f96b9a3ff")
+"""CRT controller registers in the text mode of 80 by 25 characters."""
 VGA_RETRACE = 0x09
 """Input status bits which a probe waits for: display disabled and vertical retrace."""
+
+
+class VgaReg(IntEnum):
+    """Offsets from 3D0h."""
+
+    CRTC_INDEX = 0x4
+    CRTC_DATA = 0x5
+    STATUS = 0xA
+
+
+class PortA(IntFlag):
+    """System control port A (92h)."""
+
+    RESET = 0x01
+    A20 = 0x02
 
 
 class PortB(IntFlag):
