@@ -41,6 +41,7 @@ class Src(enum.IntEnum, shape=6):
     CONST = 37   #: constant ROM row ``const``
     ZERO = 38
     IMM2 = 39    #: second immediate (far pointer selector, ENTER level), zero-extended
+    ADDR = 40    #: the address formed in A: linear, so with Aseg.LIN the offset (LEA)
 
 
 class Size(enum.IntEnum, shape=3):
@@ -70,6 +71,7 @@ class Alu(enum.IntEnum, shape=6):
     SHL = 12
     SHR = 13
     SAR = 14
+    CBW = 15     #: the lower half of B (half of the operand size) sign-extended
     SHLD = 16    #: A shifted, filled from B; count C = IMM
     SHRD = 17
     SHLD_CL = 18  #: count C = CL
