@@ -17,6 +17,9 @@ Rules a microprogram may rely on:
 5. A conditional micro-branch is resolved in X; the sequencer meanwhile follows its predicted side, and ``END``
    waits for it.
 6. A micro-operation with ``serial`` enters A only when A, M and X are empty.
+7. A segment cache, CPL, DF or control register written by WRSYS, DESC, POPF or IRETF is seen in A (and by Size.S) from
+   the next ``serial`` micro-operation on; a program that writes one ends with a ``serial`` row or with JMPI.
+8. During the delivery of an event, faults of A and of CHECK have bit 0 of their error code set from EXT.
 """
 from amaranth.lib import data, enum
 
@@ -112,7 +115,7 @@ class Alu(enum.IntEnum, shape=6):
     CHECK = 53   #: descriptor check ``const`` (see descriptor_check.py): A = high dword, B = selector
     FAULT = 54   #: raise vector ``const`` with error code A
     SOFTINT = 55  #: software interrupt: vector A[7:0], returns to NEXT
-    IN = 56      #: port A[15:0], width ``size``
+    IN = 56      #: port A[15:0], width ``size``; also as the result of a STORE, whose address is then checked before
     OUT = 57     #: port A[15:0] gets B
     ROM = 58     #: CPUID ROM row A[7:0]
     HALT = 59
@@ -152,6 +155,7 @@ class Amode(enum.IntEnum, shape=3):
     PUSH = 3     #: ESP - access size, by the stack address size
     POP = 4      #: ESP + constant ``const``, by the stack address size
     FLAT = 5     #: register ``base`` + constant ``const``, 32 bits
+    STACK = 6    #: register ``base`` + constant ``const``, 16 bits when the B bit of segment cache ``aseg`` is 0
 
 
 class Step(enum.IntEnum, shape=3):
@@ -240,7 +244,8 @@ class Sys(enum.IntEnum, shape=6):
     NT = 33      #: (w) bit 0
     TS = 34      #: (w) bit 0: CR0.TS
     IFTF = 35    #: (w) delivery: clears TF, NT, RF, VM, and IF too when bit 0 is set
-    EVENT_DONE = 36  #: (w) delivery is over: later faults are first faults; B bit 0: T bit of the new TSS (debug trap)
+    EVENT_DONE = 36  #: (w) delivery is over: later faults are first faults; clears
+                     #: DR7.GD when the vector was 1; B bit 0: T bit of the new TSS (debug trap)
     NMI_UNBLOCK = 37  #: (w)
     SHADOW = 38  #: (w) no interrupt before the next instruction has retired (MOV SS, POP SS)
     EXT = 39     #: (r) 1 when an external event is in delivery: bit 0 of error codes
@@ -267,6 +272,8 @@ class Status(enum.IntEnum):
     PG = 16
     TSS32 = 17   #: TR holds a 32-bit TSS
     SREG_SS = 18  #: the segment register named by the instruction is SS
+    DR_UD = 19   #: ModRM.reg names DR4 or DR5 and CR4.DE is set
+    DR_GD = 20   #: DR7.GD is set
 
 
 class Uop(data.Struct):
