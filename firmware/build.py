@@ -91,16 +91,13 @@ class _Builder:
         self.cache = out / "cache"
         self.cache.mkdir(parents=True, exist_ok=True)
         self.include = self._generate_include()
-        headers = [path for path in sorted(HERE.rglob("*.h")) if HERE / "include" not in path.parents]
-        headers += sorted(self.include.iterdir())
+        headers = [*sorted(HERE.rglob("*.h")), *sorted(self.include.iterdir())]
         self.base = _digest(
             repr((toolchain.command, toolchain.version, compile_flags(toolchain.family), LINK_FLAGS)).encode(),
             *(part for path in headers for part in (path.name.encode(), path.read_bytes())),
         )
 
     def _generate_include(self) -> Path:
-        if not (HERE.parent / "rtl" / "isa" / "emit.py").exists():
-            return HERE / "include"
         with tempfile.TemporaryDirectory(dir=self.cache) as scratch:
             command = [sys.executable, "-m", "rtl.isa.emit", "--include", scratch]
             done = subprocess.run(command, cwd=HERE.parent, text=True, capture_output=True)
@@ -133,7 +130,7 @@ class _Builder:
         name = os.path.relpath(source, HERE)
         key = _digest(self.base.encode(), name.encode(), source.read_bytes(), extra)
         arguments = [*compile_flags(self.toolchain.family), "-I", str(self.include)]
-        for folder in ("boot", "lib", "kernel"):
+        for folder in ("boot", "lib", "kernel", "kernel/user"):
             arguments += ["-I", folder]
         return self._produce(self.cache / f"{source.stem}-{key}.o", [*arguments, "-c", name], name)
 

@@ -5,19 +5,17 @@
  */
 #include "gigogne.h"
 
-#define MULTIBOOT_HEADER_MAGIC 0x1BADB002
 #define MULTIBOOT_PAGE_ALIGN_AND_MEMORY 3
-#define XEN_ELFNOTE_PHYS32_ENTRY 18
 
     .section .multiboot, "a"
     .balign 4
-    .long MULTIBOOT_HEADER_MAGIC
+    .long GIG_MULTIBOOT_HEADER_MAGIC
     .long MULTIBOOT_PAGE_ALIGN_AND_MEMORY
-    .long -(MULTIBOOT_HEADER_MAGIC + MULTIBOOT_PAGE_ALIGN_AND_MEMORY)
+    .long -(GIG_MULTIBOOT_HEADER_MAGIC + MULTIBOOT_PAGE_ALIGN_AND_MEMORY)
 
     .section .note.pvh, "a", @note
     .balign 4
-    .long 4, 4, XEN_ELFNOTE_PHYS32_ENTRY
+    .long 4, 4, GIG_PVH_NOTE_TYPE
     .asciz "Xen"
     .long pvh_start
 

@@ -1,6 +1,7 @@
 #ifndef SEG_H
 #define SEG_H
 
+#include "gigogne.h"
 #include "selectors.h"
 #include "types.h"
 
@@ -9,24 +10,22 @@ enum { GDT_FREE = 26, GDT_ENTRIES = SEL_FREE / 8 + GDT_FREE };
 
 /* Access bytes: present, privilege, S, type. */
 enum access {
-    ACC_CODE = 0x9A,
-    ACC_DATA = 0x92,
-    ACC_LDT = 0x82,
-    ACC_TASK_GATE = 0x85,
-    ACC_TSS16 = 0x81,
-    ACC_CALL_GATE16 = 0x84,
-    ACC_INTERRUPT_GATE16 = 0x86,
-    ACC_TRAP_GATE16 = 0x87,
-    ACC_TSS32 = 0x89,
-    ACC_TSS32_BUSY = 0x8B,
-    ACC_CALL_GATE32 = 0x8C,
-    ACC_INTERRUPT_GATE32 = 0x8E,
-    ACC_TRAP_GATE32 = 0x8F,
-    ACC_DPL3 = 0x60,
+    ACC_CODE = X86_ACCESS_CODE & ~X86_TYPE_ACCESSED, /* so that the processor has the bit to set */
+    ACC_DATA = X86_ACCESS_DATA & ~X86_TYPE_ACCESSED,
+    ACC_LDT = X86_ATTR_P | X86_TYPE_LDT,
+    ACC_TASK_GATE = X86_ATTR_P | X86_TYPE_TASK_GATE,
+    ACC_TSS16 = X86_ATTR_P | X86_TYPE_TSS16_AVAILABLE,
+    ACC_CALL_GATE16 = X86_ATTR_P | X86_TYPE_CALL_GATE16,
+    ACC_INTERRUPT_GATE16 = X86_ATTR_P | X86_TYPE_INTERRUPT_GATE16,
+    ACC_TSS32 = X86_ATTR_P | X86_TYPE_TSS32_AVAILABLE,
+    ACC_CALL_GATE32 = X86_ATTR_P | X86_TYPE_CALL_GATE32,
+    ACC_INTERRUPT_GATE32 = X86_ATTR_P | X86_TYPE_INTERRUPT_GATE32,
+    ACC_TRAP_GATE32 = X86_ATTR_P | X86_TYPE_TRAP_GATE32,
+    ACC_DPL3 = X86_ATTR_DPL3,
 };
 
-/* The upper nibble of byte 6. */
-enum segment_flags { SEG_GRANULAR = 8, SEG_32 = 4, SEG_FLAT = SEG_GRANULAR | SEG_32 };
+/* The upper nibble of byte 6: granularity, default size. */
+enum segment_flags { SEG_16 = 0, SEG_32 = 4, SEG_FLAT = X86_FLAGS_FLAT32 };
 
 struct tss {
     uint16_t link, link_;
@@ -40,6 +39,10 @@ struct tss {
     uint16_t es, es_, cs, cs_, ss, ss_, ds, ds_, fs, fs_, gs, gs_, ldt, ldt_;
     uint16_t trap, io_base;
 };
+
+_Static_assert(offsetof(struct tss, cr3) == X86_TSS32_CR3 && offsetof(struct tss, es) == X86_TSS32_ES &&
+                   offsetof(struct tss, io_base) == X86_TSS32_IO_BASE && sizeof(struct tss) == X86_TSS32_SIZE,
+               "the TSS has the processor's layout");
 
 extern uint64_t gdt[GDT_ENTRIES];
 extern struct tss tss;

@@ -1,0 +1,7 @@
+#ifndef SYSCALL_H
+#define SYSCALL_H
+
+/* Open INT 80h and SYSENTER. */
+void syscall_init(void);
+
+#endif
