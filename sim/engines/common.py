@@ -1,0 +1,41 @@
+"""Small things all engines do the same way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .base import EngineError, value_dtype
+from .design import SimDesign, Tap
+
+_ROW = re.compile(r"(.+)\[(\d+)\]\Z")
+
+
+def parse_row(name: str) -> tuple[str, int | None]:
+    """Split "cpu.temps[3]" into memory and row; the row is None for a plain name."""
+    match = _ROW.match(name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def new_ram(design: SimDesign, ram: np.ndarray | None) -> np.ndarray:
+    """The host buffer given, checked, or a new one of zeroes."""
+    if ram is None:
+        return np.zeros(design.ram.words if design.ram is not None else 0, dtype=np.uint32)
+    return checked_ram(ram)
+
+
+def checked_ram(ram: np.ndarray) -> np.ndarray:
+    if ram.dtype != np.uint32 or ram.ndim != 1 or not ram.flags.c_contiguous or not ram.flags.writeable:
+        raise EngineError("The RAM buffer must be a writeable, contiguous, one-dimensional uint32 array")
+    return ram
+
+
+def memory_array(rows: Sequence[int], width: int) -> np.ndarray:
+    """Rows of a memory as an array; Python integers above 64 bits."""
+    return np.array(rows, dtype=value_dtype(width))
+
+
+def tap_widths(tap: Tap) -> list[tuple[str, int]]:
+    return [(name, len(signal)) for name, signal in tap.fields]

@@ -1,0 +1,292 @@
+"""The default engine: machine code made by LLVM, driven through one flat state buffer."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from ..cache import Cache
+from ..common import checked_ram, new_ram, parse_row, tap_widths
+from ..design import SimDesign
+from ..elaborate import RDATA, RDATA_NAME, input_port
+from ..interrupt import Interrupt
+from .build import Builder, Observer
+from .compile import Code
+from .layout import HEADER, RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL, TAP_SIZE
+from .netlist import Chunk, Sig
+from .words import ones, store_bits
+
+#: Wall time between two looks at a pending Ctrl-C.
+_SLICE = 0.05
+
+
+class Native:
+    """``Engine`` compiled to machine code."""
+
+    TAP_CAPACITY = 1 << 16
+
+    def __init__(self, design: SimDesign, ram: np.ndarray | None = None, cache_dir: Path | str | None = None) -> None:
+        self._builder = Builder(design, Cache(cache_dir))
+        image = self._image = self._builder.image()
+        self._code = Code(image.code)
+        self._run = self._code.function("run", ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        self._infos = {info.name: info for info in image.infos}
+        self._names: dict[str, Sig] = dict(image.names)
+        for name in design.inputs:
+            self._names[name] = self._source(image.inputs.get(input_port(name)))
+        if design.ram is not None:
+            self._names[RDATA_NAME] = self._source(image.inputs.get(RDATA))
+        # A cache line boundary keeps the compiler's alignment promises.
+        self._raw = np.zeros(image.size + 64, dtype=np.uint8)
+        start = -self._raw.ctypes.data % 64
+        self._state = self._raw[start:start + image.size]
+        self._state[:] = np.frombuffer(zlib.decompress(image.initial), dtype=np.uint8)
+        self._address = self._state.ctypes.data
+        self._header = self._state[:HEADER + TAP_SIZE * len(design.taps)].view(np.int64)
+        self._rows = {
+            name: self._state[offset:offset + store_bits(width) // 8 * depth].reshape(depth, store_bits(width) // 8)
+            for name, (offset, width, depth) in image.memories.items()}
+        self._taps = {tap.name: index for index, tap in enumerate(design.taps)}
+        self._buffers = [np.zeros(self.TAP_CAPACITY, tap_dtype(tap_widths(tap))) for tap in design.taps]
+        for index, buffer in enumerate(self._buffers):
+            self._tap(index)[:3] = (buffer.ctypes.data, 0, len(buffer))
+        self._observer: Observer | None = None
+        self._chunk = 1000
+        self.cycle = 0
+        self.ram = new_ram(design, ram)
+
+    def _source(self, node: int | None) -> Sig:
+        return () if node is None else (Chunk(node, 0, self._image.nodes[node][1]),)
+
+    def _tap(self, index: int) -> np.ndarray:
+        start = (HEADER + TAP_SIZE * index) // 8
+        return self._header[start:start + 4]
+
+    @property
+    def ram(self) -> np.ndarray:
+        return self._ram
+
+    @ram.setter
+    def ram(self, ram: np.ndarray) -> None:
+        self._ram = checked_ram(ram)
+        self._header[RAM_POINTER // 8] = self._ram.ctypes.data
+        self._header[RAM_WORDS // 8] = len(self._ram)
+
+    # -- running
+
+    def run(self, max_cycles: int) -> RunResult:
+        done = 0
+        with Interrupt() as interrupt:
+            while done < max_cycles:
+                chunk = min(self._chunk, max_cycles - done)
+                before = time.perf_counter()
+                ran = self._advance(chunk)
+                done += ran
+                elapsed = time.perf_counter() - before
+                stop = int(self._header[STOP_VALUE // 8])
+                if stop:
+                    return RunResult(done, stop, Why.STOP)
+                if self._tap_full():
+                    return RunResult(done, 0, Why.TAP_FULL)
+                if interrupt.pending:
+                    return RunResult(done, 0, Why.INTERRUPTED)
+                if ran == self._chunk and elapsed < _SLICE / 2:
+                    self._chunk *= 2
+                elif elapsed > 2 * _SLICE:
+                    self._chunk = max(self._chunk // 2, 1)
+        return RunResult(done, 0, Why.LIMIT)
+
+    def _advance(self, cycles: int) -> int:
+        ran = self._run(self._address, cycles)
+        self.cycle += ran
+        return ran
+
+    def _tap_full(self) -> bool:
+        full = bool(self._header[TAP_FULL // 8])
+        self._header[TAP_FULL // 8] = 0
+        return full
+
+    # -- looking
+
+    def signals(self) -> list[SignalInfo]:
+        return list(self._image.infos)
+
+    def _row(self, name: str) -> np.ndarray | None:
+        memory, row = parse_row(name)
+        info = self._infos.get(memory)
+        if row is None or info is None or info.kind is not Kind.MEMORY:
+            return None
+        if row >= info.depth:
+            raise UnknownSignal(f"Memory '{memory}' has {info.depth} rows, so there is no row {row}")
+        return self._rows[memory][row]
+
+    def _sig(self, name: str) -> Sig:
+        info = self._infos.get(name)
+        if info is None or info.kind is Kind.MEMORY:
+            raise UnknownSignal(f"No signal is named '{name}'")
+        return self._names[name]
+
+    def peek(self, name: str) -> int:
+        row = self._row(name)
+        if row is not None:
+            return int.from_bytes(row.tobytes(), "little")
+        sig = self._sig(name)
+        if all(chunk.node < 0 or chunk.node in self._image.nodes for chunk in sig):
+            return _extract(sig, self._image.nodes, self._state)
+        return _extract(sig, self._observed().nodes, self._observe())
+
+    def _observed(self) -> Observer:
+        if self._observer is None:
+            self._observer = self._builder.observer()
+            self._observer_code = Code(self._observer.code)
+            self._observer_run = self._observer_code.function("observe", None, ctypes.c_void_p, ctypes.c_void_p)
+            self._out = np.zeros(self._observer.size + 64, dtype=np.uint8)
+            self._out = self._out[-self._out.ctypes.data % 64:][:self._observer.size]
+        return self._observer
+
+    def _observe(self) -> np.ndarray:
+        self._observed()
+        self._observer_run(self._address, self._out.ctypes.data)
+        return self._out
+
+    def poke(self, name: str, value: int) -> None:
+        row = self._row(name)
+        if row is not None:
+            width = self._infos[parse_row(name)[0]].width
+            row[:] = np.frombuffer((value & ones(width)).to_bytes(len(row), "little"), dtype=np.uint8)
+            return
+        sig = self._sig(name)
+        if self._infos[name].kind is Kind.WIRE:
+            raise EngineError(f"'{name}' is computed by the design; only inputs, registers and memory rows can be set")
+        self._insert(sig, value)
+
+    def _insert(self, sig: Sig, value: int) -> None:
+        for chunk in sig:
+            place = self._image.nodes.get(chunk.node)
+            if place is not None:
+                offset, width = place
+                size = store_bits(width) // 8
+                old = int.from_bytes(self._state[offset:offset + size].tobytes(), "little")
+                part = (value & ones(chunk.width)) << chunk.offset
+                new = old & ~(ones(chunk.width) << chunk.offset) | part
+                self._state[offset:offset + size] = np.frombuffer(new.to_bytes(size, "little"), dtype=np.uint8)
+            value >>= chunk.bits
+
+    def record(self, names: Sequence[str], n_cycles: int) -> dict[str, np.ndarray]:
+        rows = {name: self._row(name) for name in names}
+        sigs = {name: self._sig(name) for name in names if rows[name] is None}
+        observer = self._observed()
+        frames = np.zeros((n_cycles, observer.size), dtype=np.uint8)
+        row_values: dict[str, list[int]] = {name: [] for name, row in rows.items() if row is not None}
+        done = 0
+        with Interrupt() as interrupt:
+            while done < n_cycles:
+                self._observer_run(self._address, frames.ctypes.data + done * observer.size)
+                for name, values in row_values.items():
+                    values.append(self.peek(name))
+                self._advance(1)
+                done += 1
+                if self._header[STOP_VALUE // 8] or interrupt.pending:
+                    break
+        result = {}
+        for name in names:
+            if name in sigs:
+                result[name] = _columns(sigs[name], observer.nodes, frames[:done])
+            else:
+                width = self._infos[parse_row(name)[0]].width
+                result[name] = np.array(row_values[name], dtype=value_dtype(width))
+        return result
+
+    # -- taps
+
+    def _tap_index(self, name: str) -> int:
+        if name not in self._taps:
+            raise UnknownSignal(f"No tap is named '{name}'")
+        return self._taps[name]
+
+    def set_tap(self, name: str, enabled: bool) -> None:
+        self._tap(self._tap_index(name))[3] = int(enabled)
+
+    def drain_tap(self, name: str) -> np.ndarray:
+        index = self._tap_index(name)
+        tap = self._tap(index)
+        records = self._buffers[index][:int(tap[1])].copy()
+        tap[1] = 0
+        return records
+
+    # -- state
+
+    def save(self) -> State:
+        signals = {info.name: self.peek(info.name) for info in self._image.infos
+                   if info.kind in (Kind.REGISTER, Kind.INPUT) and info.alias is None}
+        memories = {}
+        for name, rows in self._rows.items():
+            width = self._infos[name].width
+            memories[name] = _row_array(rows, width)
+        return {"cycle": self.cycle, "ram": self.ram.copy(), "signals": signals, "memories": memories}
+
+    def load(self, state: State) -> None:
+        for name, value in state["signals"].items():
+            if name in self._names:
+                self._insert(self._names[name], value)
+        for name, values in state["memories"].items():
+            if name in self._rows:
+                rows = self._rows[name]
+                size = rows.shape[1]
+                rows[:] = np.frombuffer(b"".join(int(value).to_bytes(size, "little") for value in values),
+                                        dtype=np.uint8).reshape(rows.shape)
+        self.cycle = state["cycle"]
+        if len(state["ram"]) == len(self.ram):
+            self.ram[:] = state["ram"]
+        else:
+            self.ram = state["ram"].copy()
+
+
+def _row_array(rows: np.ndarray, width: int) -> np.ndarray:
+    if width <= 64:
+        return np.ascontiguousarray(rows).view(value_dtype(width)).reshape(len(rows)).copy()
+    return np.array([int.from_bytes(row.tobytes(), "little") for row in rows], dtype=object)
+
+
+def _extract(sig: Sig, nodes: dict[int, tuple[int, int]], state: np.ndarray) -> int:
+    """A signal's value from a buffer that holds its nodes."""
+    value = position = 0
+    for chunk in sig:
+        if chunk.node < 0:
+            part = chunk.offset
+        else:
+            offset, width = nodes[chunk.node]
+            word = int.from_bytes(state[offset:offset + store_bits(width) // 8].tobytes(), "little")
+            part = word >> chunk.offset & ones(chunk.width)
+            if chunk.repeat > 1:
+                part *= ones(chunk.repeat)
+        value |= part << position
+        position += chunk.bits
+    return value
+
+
+def _columns(sig: Sig, nodes: dict[int, tuple[int, int]], frames: np.ndarray) -> np.ndarray:
+    """A signal's value in every frame."""
+    width = sum(chunk.bits for chunk in sig)
+    if width > 64 or any(chunk.node >= 0 and nodes[chunk.node][1] > 64 for chunk in sig):
+        return np.array([_extract(sig, nodes, frame) for frame in frames], dtype=value_dtype(width))
+    total, position = np.zeros(len(frames), dtype=np.uint64), 0
+    for chunk in sig:
+        if chunk.node < 0:
+            part = np.full(len(frames), chunk.offset, dtype=np.uint64)
+        else:
+            offset, own = nodes[chunk.node]
+            size = store_bits(own) // 8
+            word = np.ascontiguousarray(frames[:, offset:offset + size]).view(f"u{size}").reshape(-1).astype(np.uint64)
+            part = word >> np.uint64(chunk.offset) & np.uint64(ones(chunk.width))
+            if chunk.repeat > 1:
+                part = part * np.uint64(ones(chunk.repeat))
+        total |= part << np.uint64(position)
+        position += chunk.bits
+    return total.astype(value_dtype(width))

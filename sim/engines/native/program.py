@@ -1,0 +1,48 @@
+"""What a cycle does, as an ordered tree: the scheduler writes it and the emitter reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Do(NamedTuple):
+    """One step. ``what`` is ``node``, ``register``, ``memory``, ``tap``, ``ram`` or ``stop``; ``index`` says which."""
+
+    what: str
+    index: int = 0
+
+
+class Literal(NamedTuple):
+    """A bit of a node, or its complement when ``value`` is 0."""
+
+    node: int
+    offset: int
+    value: int
+
+
+@dataclass
+class If:
+    """Steps done only when ``test`` holds. Words computed inside mean nothing when it does not."""
+
+    test: Literal
+    body: Block = field(default_factory=list)
+
+
+@dataclass
+class Call:
+    """Steps moved to a function of their own."""
+
+    function: int
+
+
+Step = Do | If | Call
+Block = list[Step]
+
+
+@dataclass
+class Program:
+    """``functions[0]`` is one whole cycle. ``crossing`` are the nodes that pass between functions."""
+
+    functions: list[Block]
+    crossing: list[int]
