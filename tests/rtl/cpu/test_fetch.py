@@ -1,0 +1,224 @@
+"""The front end delivers exactly the bytes of memory, in order, whatever happens around it."""
+
+import pytest
+from amaranth.sim import Simulator
+
+from rtl.cache.config import CacheConfig
+from tests.rtl.cpu.fetch_bench import RAM_PAGES, Bench, Page, World
+
+FLAT = {page: Page(page) for page in range(RAM_PAGES)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bytes_in_order_without_paging(seed):
+    bench = Bench(World(seed, targets=[0x1000, 0x1FFD, 0x2123, 0x5007, 0x3FF8]))
+    bench.run(2000)
+    assert bench.taken > 1500 and bench.redirects > 60
+    assert bench.pulses["p_miss"] > 20 and bench.pulses["p_hit"] > 100
+    assert not bench.walker.walks
+    assert all(line for _, line in bench.side.requests)
+
+
+def test_code_segment_base_wraps():
+    bench = Bench(World(7, cs_base=0xFFFFF000, targets=[0x1000, 0x2345, 0x4FFE]))
+    bench.run(1000)
+    assert bench.taken > 500
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_replacement_in_a_small_cache(seed):
+    bench = Bench(World(seed, targets=[0x1000 * i + 8 * i for i in range(8)], redirect_chance=0.1), cache=CacheConfig(icache_bytes=512))
+    bench.run(2000)
+    assert bench.taken > 1000 and bench.pulses["p_miss"] > 60
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_paging_with_faults_in_order(seed):
+    pages = {0x80000 + i: Page((7 * i + 3) % RAM_PAGES) for i in range(12)}
+    pages[0x80005].user = 0
+    del pages[0x80009]
+    pages |= {0x400: Page(0, large=1), 0x401: Page(1, large=1)}
+    targets = [0x80000FF0, 0x80001001, 0x80004FE5, 0x80007800, 0x80008FF5, 0x8000BFF0, 0x00400FFA, 0x80005010]
+    world = World(seed, pages=pages, user=seed & 1, targets=targets, redirect_chance=0.03)
+    bench = Bench(world)
+    bench.run(2500)
+    assert bench.taken > 600 and bench.faults > 3
+    assert bench.pulses["p_itlb_miss"] == len(bench.walker.walks) > 10
+    assert bench.pulses["p_itlb_hit"] > 50
+
+
+def test_a_page_is_walked_once():
+    """4 KiB pages one by one; a 4 MiB page serves its neighbours too."""
+    small = Bench(World(1, pages=FLAT, targets=[0x1000, 0x2000, 0x3000], redirect_walks=False))
+    small.run(1500)
+    assert len(small.walker.walks) == len(set(small.walker.walks)) >= 3
+    large = Bench(World(1, pages={i: Page(i, large=1) for i in range(RAM_PAGES)}, targets=[0x1000, 0x2000, 0x3000],
+                        redirect_walks=False))
+    large.run(1000)
+    assert len(large.walker.walks) == 1 and large.taken > 300
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_uncached_code_is_read_by_single_words_and_not_kept(seed):
+    pages = {i: Page(i, uncached=i & 1) for i in range(8)} | {8: Page(RAM_PAGES + 4)}
+    world = World(seed, pages=pages, targets=[0x1004, 0x2FF1, 0x3010, 0x8003], redirect_chance=0.02, take_chance=1)
+    bench = Bench(world)
+    bench.run(2000)
+    assert bench.taken > 300
+    single = [address for address, line in bench.side.requests if not line]
+    assert len(single) > len(set(single)) > 20
+    assert all((address >> 12 & 1 and address < 0x8000) or address >> 12 == RAM_PAGES + 4 for address in single)
+
+
+def test_cache_disable_serves_hits_but_keeps_nothing_new():
+    bench = Bench(World(3, targets=[0x1000], redirect_chance=0, longest=4))
+    world, dut = bench.world, bench.dut
+
+    async def body(ctx):
+        bench.start(ctx)
+        for _ in range(150):
+            bench.cycle(ctx)
+            await ctx.tick()
+        lines = {address >> 5 for address, _ in bench.side.requests}
+        ctx.set(dut.control.cache_disable, 1)
+        bench.side.requests.clear()
+        for _ in range(2):
+            bench.eip, bench.pending = 0x1000, True
+            while bench.eip < 0x1200:
+                bench.cycle(ctx)
+                await ctx.tick()
+        single = [address for address, line in bench.side.requests if not line]
+        assert len(single) == len(bench.side.requests) >= 2 * (0x200 - 32 * len(lines)) // 4 - 8
+        # One line may have been on its way when caching was disabled.
+        assert not {address >> 5 for address in single} & set(sorted(lines)[:-2])
+
+    world.drained_chance = 1
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(body)
+    sim.run()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("size", [512, 8192])
+def test_stores_into_the_code_are_seen_by_the_next_instruction(seed, size):
+    pages = {i: Page((5 * i + 2) % RAM_PAGES, uncached=i == 5) for i in range(10)} if seed % 2 else None
+    targets = [0x1000, 0x1FF3, 0x2010, 0x3010, 0x4010, 0x5020, 0x6010]
+    world = World(seed, pages=pages, targets=targets, store_chance=0.15, redirect_chance=0.04, longest=6)
+    bench = Bench(world, cache=CacheConfig(icache_bytes=size))
+    bench.run(1500)
+    assert bench.taken > 250 and bench.storer.stores > 60
+    assert bench.storer.hits > 20
+    if seed % 2 == 0 and size == 8192:
+        assert bench.storer.hits < bench.storer.stores
+
+
+def test_invalidate_empties_the_cache():
+    bench = Bench(World(5, targets=[0x1000], redirect_chance=0, take_chance=1, longest=4))
+    dut = bench.dut
+
+    async def body(ctx):
+        bench.start(ctx)
+        for _ in range(300):
+            bench.cycle(ctx)
+            await ctx.tick()
+        assert bench.eip > 0x1100
+        # A write the cache is not told of: only emptying it brings the new bytes.
+        bench.world.ram[0x1000:0x1100] = bytes(b ^ 0xFF for b in bench.world.ram[0x1000:0x1100])
+        ctx.set(dut.invalidate, 1)
+        bench.cycle(ctx)
+        await ctx.tick()
+        ctx.set(dut.invalidate, 0)
+        bench.eip, bench.pending = 0x1000, True
+        for _ in range(128):
+            assert ctx.get(dut.invalidating)
+            bench.cycle(ctx)
+            await ctx.tick()
+        assert not ctx.get(dut.invalidating)
+        assert bench.eip == 0x1000
+        for _ in range(400):
+            bench.cycle(ctx)
+            await ctx.tick()
+        assert bench.eip > 0x1100
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(body)
+    sim.run()
+
+
+class Warm:
+    """A cache that holds the first 512 bytes of code, and nothing else happening: for counting cycles."""
+
+    def __init__(self, measure):
+        self.bench = Bench(World(0, latency=(0, 0), redirect_chance=0, take_chance=1, longest=4))
+        sim = Simulator(self.bench.dut)
+        sim.add_clock(1e-6)
+
+        async def body(ctx):
+            self.bench.start(ctx)
+            while self.bench.eip < 0x200:
+                self.bench.cycle(ctx)
+                await ctx.tick()
+            ctx.set(self.bench.dut.d_take, 0)
+            await measure(ctx, self.bench.dut)
+
+        sim.add_testbench(body)
+        sim.run()
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 5, 7])
+def test_redirection_shows_the_target_two_cycles_later(offset):
+    async def measure(ctx, dut):
+        ctx.set(dut.d_redirect, 1)
+        ctx.set(dut.d_redirect_eip, 0x40 + offset)
+        await ctx.tick()
+        ctx.set(dut.d_redirect, 0)
+        counts = []
+        for _ in range(4):
+            counts.append(ctx.get(dut.q_count))
+            await ctx.tick()
+        assert counts == [0, 8 - offset, min(12, 16 - offset), 12]
+
+    Warm(measure)
+
+
+@pytest.mark.parametrize("take", range(1, 9))
+def test_sequential_code_streams_at_up_to_eight_bytes_per_cycle(take):
+    async def measure(ctx, dut):
+        ctx.set(dut.x_redirect, 1)
+        ctx.set(dut.x_redirect_eip, 0)
+        await ctx.tick()
+        ctx.set(dut.x_redirect, 0)
+        await ctx.tick().repeat(4)
+        ctx.set(dut.d_take, take)
+        for _ in range(24):
+            assert ctx.get(dut.q_count) >= take
+            await ctx.tick()
+
+    Warm(measure)
+
+
+def test_walked_lasts_until_the_bytes_are_taken():
+    bench = Bench(World(2, pages=FLAT, targets=[0x1000], redirect_chance=0, take_chance=0, drained_chance=1))
+    dut = bench.dut
+
+    async def body(ctx):
+        bench.start(ctx)
+        for _ in range(2):
+            assert not ctx.get(dut.q_walked)
+            bench.cycle(ctx)
+            await ctx.tick()
+        for _ in range(60):
+            assert ctx.get(dut.q_walked)
+            bench.cycle(ctx)
+            await ctx.tick()
+        bench.world.take_chance = 1
+        bench.cycle(ctx)
+        await ctx.tick()
+        assert not ctx.get(dut.q_walked)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(body)
+    sim.run()
