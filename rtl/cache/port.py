@@ -13,8 +13,8 @@ class RequestPort(wiring.Signature):
        asked for and wrapping. Each word comes in a cycle where `rvalid` is 1, the first at the earliest in the cycle
        after the request was taken. The requester cannot delay them.
     3. One request at a time: `ready` stays 0 until the last word of a read was given.
-    4. With `lock`, after the request is taken no other requester is served until a request without `lock` is taken
-       or `lock` is 0 in a cycle where `valid` is 0.
+    4. After a request with `lock` is taken, no other requester is served until the same requester's next request
+       without `lock` is taken. Only the walker's port honours it.
     5. `fault` comes in place of `rvalid` when a translation behind the port fails. The data cache never raises it.
 
     Members

@@ -1,6 +1,6 @@
 """Translation look-aside buffer."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -37,6 +37,7 @@ class Tlb(wiring.Component):
     asid : In(4)
     hit : Out(1)
     translation : Out(Translation)
+        Without `shared`, which only invalidation needs.
     fill : In(1)
     filled : In(Translation)
     maintenance : In(TlbMaintenance())
@@ -201,5 +202,4 @@ class Tlb(wiring.Component):
                 answer.dirty.eq(row.dirty),
                 answer.uncached.eq(row.uncached),
             ]
-        m.d.comb += answer.shared.eq(Const(0))
         return m
