@@ -64,7 +64,7 @@ _FAMILY_FLAGS = {
                  "-fno-tree-loop-distribute-patterns"),
     Family.CLANG: ("-march=i586", "-msoft-float", "-fno-pie", "-mstack-alignment=4", "-fcf-protection=none",
                    "-Wno-unused-command-line-argument"),
-    Family.ZIG: ("-mcpu=i586", "-msoft-float", "-fno-pie", "-mstack-alignment=4", "-fno-sanitize=all",
+    Family.ZIG: ("-mcpu=i586", "-msoft-float", "-fno-pie", "-mstack-alignment=4", "-fno-sanitize=all", "-g0",
                  "-Wno-unused-command-line-argument"),
 }  # fmt: skip
 

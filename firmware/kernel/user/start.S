@@ -1,7 +1,7 @@
 /* Where a user program begins and ends, and the two doors to the kernel. */
     .section .text.start, "ax"
-    .globl user_start
-user_start:
+    .globl _start
+_start:
     call main
     pushl %eax
     call exit
