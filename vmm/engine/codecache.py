@@ -1,0 +1,209 @@
+"""Decoded instructions as Python functions, found by linear and by physical address.
+
+Rules:
+
+1. An instruction is compiled once per process for its bytes and `Mode`; interpreters share the code objects.
+2. Found code stays valid until a byte it was made from is written, translations are flushed, or the context (mode,
+   privilege, CS base and limit) changes. A write takes effect for the very next instruction.
+3. Bytes are fetched as the processor does: the second page of an instruction is translated only if the first does not
+   hold all of it. Beyond the limit of CS is #GP(0), decided before translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from rtl.isa.decoder import MAX_LENGTH, Insn, Invalid, TooLong, Truncated, decode
+from rtl.isa.exceptions import Vector
+from rtl.isa.opcodes import Rep
+from rtl.isa.registers import Seg
+from vmm.engine.access import Access
+from vmm.engine.pyops import PyOps
+from vmm.faults import Fault
+from vmm.semantics.ops import Mode
+from vmm.semantics.table import emit
+
+Step = Callable[[int], int]
+CS = int(Seg.CS)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One instruction, not yet bound to a machine."""
+
+    code: CodeType
+    length: int
+    is_system: bool
+    repeats: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One instruction bound to a machine: call `run` with EIP to get the next EIP."""
+
+    run: Step
+    length: int
+    is_system: bool
+    repeats: bool
+
+
+_compiled: dict[tuple[bytes, Mode], Compiled] = {}
+
+
+def source_of(insn: Insn, mode: Mode) -> tuple[str, bool]:
+    """Python source of an instruction, and whether it is a system instruction."""
+    ops = PyOps(mode, insn.length)
+    emit(ops, insn)
+    return ops.source(), ops.is_system
+
+
+def _function_code(source: str) -> CodeType:
+    module = compile(source, "<instruction>", "exec")
+    return next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+
+
+def compile_bytes(code: bytes, mode: Mode) -> Compiled:
+    """Compile the instruction at the start of `code`; one that cannot be decoded becomes its exception.
+
+    Raises
+    ------
+    Truncated
+        More bytes are needed.
+    """
+    found = _compiled.get((code, mode))
+    if found is not None:
+        return found
+    try:
+        insn = decode(code, default32=mode.code32)
+    except Invalid as error:
+        return _raising(Vector.UD, None, error.length)
+    except TooLong:
+        return _raising(Vector.GP, 0, MAX_LENGTH)
+    key = (code[:insn.length], mode)
+    found = _compiled.get(key)
+    if found is None:
+        source, is_system = source_of(insn, mode)
+        repeats = insn.form.rep is not Rep.NONE and insn.rep is not None
+        found = _compiled[key] = Compiled(_function_code(source), insn.length, is_system, repeats)
+    return found
+
+
+def _raising(vector: Vector, error: int | None, length: int) -> Compiled:
+    ops = PyOps(Mode(), length)
+    ops.fault(vector, error)
+    return Compiled(_function_code(ops.source()), length, False, False)
+
+
+class CodeCache:
+    """Code of one machine.
+
+    Members
+    -------
+    fast : functions of ordinary instructions by EIP, in the present context; emptied, replaced by `select`.
+    """
+
+    def __init__(self, access: Access, namespace: dict[str, Any]):
+        self._access = access
+        self._namespace = namespace
+        self._mode = Mode()
+        self._contexts: dict[tuple[Mode, bool, int, int], tuple[dict[int, Step], dict[int, Code]]] = {}
+        self._pages: dict[int, dict[tuple[int, Mode], Code]] = {}
+        self._covered: dict[int, bytearray] = {}
+        self.fast: dict[int, Step] = {}
+        self._all: dict[int, Code] = {}
+        access.memory.on_write = self.written
+        access.mmu.on_flush = self.forget_linear
+
+    def select(self, mode: Mode) -> None:
+        """Switch to the code of the present segments and privilege."""
+        state = self._access.state
+        cs = state.segments[CS]
+        self._mode = mode
+        self.fast, self._all = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), ({}, {}))
+
+    def forget_linear(self) -> None:
+        for fast, everything in self._contexts.values():
+            fast.clear()
+            everything.clear()
+
+    def written(self, address: int, size: int) -> None:
+        """RAM is about to change."""
+        for page in range(address >> 12, (address + size - 1 >> 12) + 1):
+            covered = self._covered.get(page)
+            if covered is not None:
+                low, high = max(address - (page << 12), 0), min(address + size - (page << 12), 0x1000)
+                if any(covered[low:high]):
+                    del self._pages[page], self._covered[page]
+                    self._access.memory.watched.discard(page)
+                    self.forget_linear()
+
+    def lookup(self, eip: int) -> Code:
+        """The instruction at EIP.
+
+        Raises
+        ------
+        Fault
+            #GP or #PF of the fetch. An invalid instruction is found, and faults when run.
+        """
+        found = self._all.get(eip)
+        if found is None:
+            found = self._all[eip] = self._find(eip)
+            if not found.is_system:
+                self.fast[eip] = found.run
+        return found
+
+    def _find(self, eip: int) -> Code:
+        access = self._access
+        state = access.state
+        cs = state.segments[CS]
+        room = min(cs.limit - eip + 1, MAX_LENGTH)
+        if room <= 0:
+            raise Fault(Vector.GP, 0)
+        linear = cs.base + eip & 0xFFFF_FFFF
+        user = state.cpl == 3
+        physical = access.mmu.translate(linear, False, user)
+        page, offset = physical >> 12, physical & 0xFFF
+        known = self._pages.get(page, {}).get((offset, self._mode))
+        if known is not None and known.length <= room:
+            return known
+        first = min(room, 0x1000 - offset)
+        code = self._bytes(physical, first)
+        try:
+            compiled = compile_bytes(code, self._mode)
+        except Truncated:
+            if first == room:
+                raise Fault(Vector.GP, 0) from None
+            second = access.mmu.translate(linear + first & 0xFFFF_FFFF, False, user)
+            code += self._bytes(second, room - first)
+            try:
+                compiled = compile_bytes(code, self._mode)
+            except Truncated:
+                raise Fault(Vector.GP, 0) from None
+            self._cover(second, compiled.length - first)
+        found = Code(FunctionType(compiled.code, self._namespace), compiled.length, compiled.is_system,
+                     compiled.repeats)
+        self._cover(physical, min(compiled.length, first))
+        if compiled.length <= first and page in self._pages:
+            self._pages[page][offset, self._mode] = found
+        return found
+
+    def _bytes(self, physical: int, count: int) -> bytes:
+        memory = self._access.memory
+        if physical + count <= memory.size:
+            return memory.blob(physical, count)
+        return bytes(memory.read(physical + i, 1) for i in range(count))
+
+    def _cover(self, physical: int, count: int) -> None:
+        page, offset = physical >> 12, physical & 0xFFF
+        memory = self._access.memory
+        if not memory.is_plain(page):
+            return
+        if page not in self._covered:
+            self._covered[page] = bytearray(0x1000)
+            self._pages[page] = {}
+            memory.watched.add(page)
+            self._access.mmu.forget_writes()
+        self._covered[page][offset:offset + count] = b"\1" * count

@@ -1,0 +1,232 @@
+"""The golden model: one processor, one instruction at a time, exactly as the architecture says.
+
+Rules:
+
+1. `step` does one of: one instruction, one iteration of a REP instruction, or the delivery of a pending debug trap or
+   of the exception the instruction raised. It says which in a `Retired`.
+2. INT n, INT3, INTO and ICEBP retire as INSTRUCTION with the delivery as part of it. HLT retires as HALT, and so does
+   every step while halted, with length 0 then.
+3. External interrupts come only through `deliver_interrupt`, at a boundary where `can_interrupt` holds.
+4. `burst` is the same at speed: it stops after the first instruction that could change what an outside observer must
+   react to (a port access, IF, a segment, a mode), after an exception, or at its limit.
+5. The instruction counter counts INSTRUCTION and HALT (with length), once per REP instruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rtl.isa.exceptions import Vector
+from rtl.isa.registers import Dr6, Eflags
+from rtl.isa.retire import RetireCause
+from vmm.engine.access import IoPorts, Write
+from vmm.engine.codecache import CS, CodeCache
+from vmm.engine.interrupt import Interrupts, Source
+from vmm.engine.sysregs import SystemRegisters
+from vmm.faults import Fault
+from vmm.memory import PhysicalMemory
+from vmm.paging.mmu import DEFAULT_CAPACITY
+from vmm.semantics.arithmetic import quotient, remainder
+from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE
+
+_TF, _RF, _IF, _BS = int(Eflags.TF), int(Eflags.RF), int(Eflags.IF), int(Dr6.BS)
+_REP_CHUNK = 1 << 12
+
+
+@dataclass(slots=True)
+class Retired:
+    """What one step did. `eip` is where it began; `vector` and `error` say what was delivered, if anything."""
+
+    cause: RetireCause
+    eip: int
+    length: int = 0
+    vector: int | None = None
+    error: int | None = None
+    writes: list[Write] = field(default_factory=list)
+
+
+class Stop(Enum):
+    """Why `run` returned."""
+
+    LIMIT = "instruction limit"
+    HALT = "halted"
+    SHUTDOWN = "shutdown"
+
+
+class Interpreter(Interrupts, SystemRegisters):
+    """One IA-32 processor.
+
+    Parameters
+    ----------
+    memory : physical memory; the interpreter hooks its `on_write`.
+    io : the I/O space, or None for a machine without devices.
+    tlb_capacity : see `vmm.paging.mmu`.
+
+    Members
+    -------
+    record : while set, steps list their memory writes in `Retired.writes`.
+    clock, counter : replaceable sources of RDTSC and of the performance counters.
+    """
+
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY):
+        super().__init__(memory, io, tlb_capacity)
+        self.clock = self.default_clock
+        self.counter = self.default_counter
+        self._namespace = {
+            "S": self.state, "R": self.state.gpr, "H": self, "Fault": Fault, "PARITY": PARITY,
+            "M8": memory.bytes, "M16": memory.bytes.cast("H"), "M32": memory.words,
+            "ldu": self.load, "ldw": self.load_for_write, "stu": self.store, "seg": self.linear, "probe": self.probe,
+            "quotient": quotient, "remainder": remainder,
+            "RG": self.mmu.reads[0].get, "WG": self.mmu.writes[0].get,
+        }
+        self._cache = CodeCache(self, self._namespace)
+        self._stale = True
+
+    def segments_changed(self) -> None:
+        self._stale = True
+
+    def state_changed(self) -> None:
+        """To be called after `state` was changed from outside: everything derived from it is dropped."""
+        self.mmu.flush_all()
+        self.debug_changed()
+        self._stale = True
+
+    def _select(self) -> None:
+        self._stale = False
+        user = self.state.cpl == 3
+        self._namespace["RG"] = self.mmu.reads[user].get
+        self._namespace["WG"] = self.mmu.writes[user].get
+        self._cache.select(self.mode())
+
+    @property
+    def can_interrupt(self) -> bool:
+        """Whether an external interrupt may be delivered before the next step."""
+        state = self.state
+        return bool(state.system_flags & _IF) and state.shadow == SHADOW_NONE and not (
+            state.pending_debug or state.shutdown)
+
+    def step(self) -> Retired:
+        state = self.state
+        self.writes = []
+        if self._stale:
+            self._select()
+        if state.shutdown:
+            return Retired(RetireCause.SHUTDOWN, state.eip)
+        if state.pending_debug and state.shadow != SHADOW_MOV_SS:
+            return self._debug_trap()
+        if state.halted:
+            return Retired(RetireCause.HALT, state.eip)
+        start, flags, held = state.eip, state.system_flags, state.pending_debug
+        state.shadow = SHADOW_NONE
+        self.diverted = False
+        try:
+            if not flags & _RF and self.has_code_breakpoints:
+                self._check_code_breakpoints()
+            code = self._cache.lookup(start)
+            state.system_flags &= ~_RF
+            eip = code.run(start)
+        except Fault as fault:
+            state.pending_debug = held
+            return self._deliver(fault, fault.vector != Vector.DB or not state.dr[6] & 0xF)
+        state.eip = eip
+        cause = RetireCause.INSTRUCTION
+        state.repeating = code.repeats and eip == start
+        if state.repeating:
+            cause = RetireCause.ITERATION
+            state.system_flags |= flags & _RF
+        else:
+            state.instructions += 1
+            if state.halted:
+                cause = RetireCause.HALT
+        if flags & _TF and not self.diverted and state.shadow != SHADOW_MOV_SS:
+            state.pending_debug |= _BS
+        return Retired(cause, start, code.length, writes=self.writes)
+
+    def _check_code_breakpoints(self) -> None:
+        hits = self.code_breakpoints(self.state.segments[CS].base + self.state.eip & 0xFFFF_FFFF)
+        if hits:
+            self.state.dr[6] |= hits
+            raise CodeBreakpoint
+
+    def _debug_trap(self) -> Retired:
+        state = self.state
+        state.dr[6] |= state.pending_debug
+        state.pending_debug = 0
+        return self._deliver(Fault(Vector.DB), state.repeating)
+
+    def deliver_interrupt(self, vector: int) -> Retired:
+        """Deliver an external interrupt now; the caller has checked `can_interrupt`."""
+        self.writes = []
+        return self._deliver(Fault(vector), self.state.repeating, Source.EXTERNAL)
+
+    def _deliver(self, fault: Fault, resume: bool, source: Source = Source.EXCEPTION) -> Retired:
+        state = self.state
+        start = state.eip
+        if isinstance(fault, CodeBreakpoint):
+            resume = False
+        state.halted = False
+        state.shadow = SHADOW_NONE
+        state.repeating = False
+        delivered = self.raise_fault(fault, resume, source)
+        if delivered is None:
+            return Retired(RetireCause.SHUTDOWN, start, writes=self.writes)
+        external = source is Source.EXTERNAL and delivered is fault
+        return Retired(RetireCause.INTERRUPT if external else RetireCause.EXCEPTION, start, 0,
+                       delivered.vector, delivered.error, self.writes)
+
+    def burst(self, limit: int) -> int:
+        """Run up to `limit` instructions; how many steps were done (REP iterations count, deliveries do too)."""
+        state = self.state
+        if self._stale:
+            self._select()
+        if state.system_flags & (_TF | _RF) or state.shadow or state.pending_debug or state.halted or state.shutdown \
+                or self._record or state.dr[7] & 0xFF:
+            self.step()
+            return 1
+        fast = self._cache.fast
+        eip, done = state.eip, 0
+        try:
+            for done in range(limit):  # noqa: B007 - the count is wanted after the loop
+                eip = fast[eip](eip)
+            done = limit
+        except KeyError:
+            pass
+        except Fault as fault:
+            state.eip = eip
+            state.instructions += done
+            self._deliver(fault, True)
+            return done + 1
+        state.eip = eip
+        state.instructions += done
+        if done < limit:
+            done += self._one_slow(limit - done)
+        return done
+
+    def _one_slow(self, limit: int) -> int:
+        """One instruction that the fast path does not have; all iterations of a REP instruction, within reason."""
+        cause = self.step().cause
+        done = 1
+        while cause is RetireCause.ITERATION and done < limit and done < _REP_CHUNK and not self.state.pending_debug:
+            cause = self.step().cause
+            done += 1
+        return done
+
+    def run(self, max_instructions: int) -> Stop:
+        """Run without external interrupts until something stops the processor, or the count is reached."""
+        state = self.state
+        end = state.instructions + max_instructions
+        while state.instructions < end:
+            if state.shutdown:
+                return Stop.SHUTDOWN
+            if state.halted and not state.pending_debug:
+                return Stop.HALT
+            self.burst(end - state.instructions)
+        return Stop.LIMIT
+
+
+class CodeBreakpoint(Fault):
+    """The #DB fault of an instruction breakpoint, the one fault that pushes RF as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(Vector.DB)

@@ -1,0 +1,246 @@
+"""Control registers, MSRs, CPUID, table registers, flags of privilege, ports, SYSENTER and SYSEXIT.
+
+Real mode does not exist yet: clearing CR0.PE stops the engine with `Unsupported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtl.isa.cpuid import cpuid
+from rtl.isa.exceptions import Vector
+from rtl.isa.msrs import MSRS, Msr, PerfEvent
+from rtl.isa.registers import CR0_WRITABLE, CR4_WRITABLE, Cr0, Cr4, Eflags
+from rtl.isa.segments import SystemType
+from rtl.isa.tss import TSS32_MIN_LIMIT, Tss32
+from vmm.engine.debug import DebugUnit
+from vmm.engine.segmentation import CS, SS, TR
+from vmm.faults import Fault, Unsupported
+from vmm.state import FLAT_CODE, FLAT_DATA, SHADOW_MOV_SS, SHADOW_STI
+
+_TRANSLATION_CR0 = int(Cr0.PG | Cr0.WP)
+_TRANSLATION_CR4 = int(Cr4.PSE | Cr4.PGE)
+_M64 = (1 << 64) - 1
+_PERF_EVENTS = {int(Msr.PERF_BASE) + event: event for event in PerfEvent}
+
+
+class SystemRegisters(DebugUnit):
+    """Routines of privileged and identifying instructions.
+
+    Members
+    -------
+    clock : clocks since reset, for the time-stamp counter. By default one per completed instruction.
+    counter : value of a performance event. By default clocks, instructions, and zero for the rest.
+    """
+
+    clock: Callable[[], int]
+    counter: Callable[[PerfEvent], int]
+
+    def default_clock(self) -> int:
+        return self.state.instructions
+
+    def default_counter(self, event: PerfEvent) -> int:
+        if event is PerfEvent.CYCLES:
+            return self.clock()
+        return self.state.instructions if event is PerfEvent.INSTRUCTIONS else 0
+
+    def require_cpl0(self) -> None:
+        if self.state.cpl:
+            raise Fault(Vector.GP, 0)
+
+    # control registers
+
+    def read_control(self, number: int) -> int:
+        state = self.state
+        return {0: state.cr0, 2: state.cr2, 3: state.cr3, 4: state.cr4}[number]
+
+    def write_control(self, number: int, value: int) -> None:
+        state = self.state
+        if number == 0:
+            self._write_cr0(value)
+        elif number == 2:
+            state.cr2 = value
+        elif number == 3:
+            state.cr3 = value
+            self.mmu.flush_non_global()
+        else:
+            if value & ~CR4_WRITABLE:
+                raise Fault(Vector.GP, 0)
+            changed, state.cr4 = state.cr4 ^ value, value
+            if changed & _TRANSLATION_CR4:
+                self.mmu.flush_all()
+
+    def _write_cr0(self, value: int) -> None:
+        state = self.state
+        value = value & int(CR0_WRITABLE) | int(Cr0.ET)
+        if value & Cr0.PG and not value & Cr0.PE or value & Cr0.NW and not value & Cr0.CD:
+            raise Fault(Vector.GP, 0)
+        if not value & Cr0.PE:
+            raise Unsupported(f"real mode is not supported (CR0 written with {value:#010x})")
+        changed, state.cr0 = state.cr0 ^ value, value
+        if changed & _TRANSLATION_CR0:
+            self.mmu.flush_all()
+
+    def load_status_word(self, value: int) -> None:
+        """LMSW changes PE, MP, EM and TS, and cannot clear PE."""
+        state = self.state
+        state.cr0 = state.cr0 & ~int(Cr0.MP | Cr0.EM | Cr0.TS) | value & int(Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS)
+
+    def clear_task_switched(self) -> None:
+        self.state.cr0 &= ~int(Cr0.TS)
+
+    def invalidate_page(self, segment: int, offset: int) -> None:
+        self.mmu.invalidate(self.state.segments[segment].base + offset & 0xFFFF_FFFF)
+
+    # table registers
+
+    def gdtr_base(self) -> int:
+        return self.state.gdtr_base
+
+    def gdtr_limit(self) -> int:
+        return self.state.gdtr_limit
+
+    def idtr_base(self) -> int:
+        return self.state.idtr_base
+
+    def idtr_limit(self) -> int:
+        return self.state.idtr_limit
+
+    def load_gdtr(self, base: int, limit: int) -> None:
+        self.state.gdtr_base, self.state.gdtr_limit = base, limit
+
+    def load_idtr(self, base: int, limit: int) -> None:
+        self.state.idtr_base, self.state.idtr_limit = base, limit
+
+    # flags
+
+    def _require_iopl(self) -> None:
+        if self.state.cpl > self.state.iopl:
+            raise Fault(Vector.GP, 0)
+
+    def clear_interrupt_flag(self) -> None:
+        self._require_iopl()
+        self.state.system_flags &= ~int(Eflags.IF)
+
+    def set_interrupt_flag(self) -> None:
+        self._require_iopl()
+        if not self.state.system_flags & Eflags.IF:
+            self.state.system_flags |= int(Eflags.IF)
+            self.state.shadow = SHADOW_STI
+
+    def shadow_after_stack_load(self) -> None:
+        self.state.shadow = SHADOW_MOV_SS
+
+    def halt(self) -> None:
+        self.state.halted = True
+
+    # identification, time, model-specific registers
+
+    def identify(self) -> None:
+        gpr = self.state.gpr
+        leaf = cpuid(gpr[0])
+        gpr[0], gpr[3], gpr[1], gpr[2] = leaf.eax, leaf.ebx, leaf.ecx, leaf.edx
+
+    def read_time(self) -> int:
+        if self.state.cr4 & Cr4.TSD and self.state.cpl:
+            raise Fault(Vector.GP, 0)
+        return self.clock() + self.state.tsc_offset & _M64
+
+    def read_counter(self, number: int) -> int:
+        if self.state.cpl and not self.state.cr4 & Cr4.PCE or number >= len(PerfEvent):
+            raise Fault(Vector.GP, 0)
+        return self.counter(PerfEvent(number))
+
+    def read_msr(self, number: int) -> int:
+        if number == Msr.TSC:
+            return self.clock() + self.state.tsc_offset & _M64
+        if number in _PERF_EVENTS:
+            return self.counter(_PERF_EVENTS[number])
+        return self.state.msrs.get(self._known_msr(number), MSRS[Msr(number)].reset)
+
+    def write_msr(self, number: int, value: int) -> None:
+        if value & ~MSRS[Msr(self._known_msr(number))].writable or number == Msr.PERF_BASE:
+            raise Fault(Vector.GP, 0)
+        if number == Msr.TSC:
+            self.state.tsc_offset = value - self.clock() & _M64
+        else:
+            self.state.msrs[number] = value
+
+    def _known_msr(self, number: int) -> int:
+        try:
+            info = MSRS[Msr(number)]
+        except (ValueError, KeyError):
+            raise Fault(Vector.GP, 0) from None
+        if info.feature is not None:
+            raise Fault(Vector.GP, 0)
+        return number
+
+    # ports
+
+    def check_port(self, port: int, size: int) -> None:
+        """IOPL, else the permission bitmap of a 32-bit TSS."""
+        state = self.state
+        if state.cpl <= state.iopl:
+            return
+        task = state.segments[TR]
+        if task.type not in (SystemType.TSS32_AVAILABLE, SystemType.TSS32_BUSY) or task.limit < TSS32_MIN_LIMIT:
+            raise Fault(Vector.GP, 0)
+        place = self.read_system(task.base + Tss32.IO_BASE, 2) + (port >> 3)
+        if place + 1 > task.limit:
+            raise Fault(Vector.GP, 0)
+        bits = self.read_system(task.base + place, 2) >> (port & 7)
+        if bits & (1 << size) - 1:
+            raise Fault(Vector.GP, 0)
+
+    def port_in(self, port: int, size: int) -> int:
+        value = self.io.read(port, size)
+        self.watch_port(port, size)
+        return value
+
+    def port_out(self, port: int, size: int, value: int) -> None:
+        self.io.write(port, size, value)
+        self.watch_port(port, size)
+
+    # x87
+
+    def x87_escape(self) -> None:
+        """There is no x87: #NM if EM or TS asks for it, else #UD."""
+        raise Fault(Vector.NM if self.state.cr0 & (Cr0.EM | Cr0.TS) else Vector.UD)
+
+    def x87_wait(self) -> None:
+        wanted = Cr0.MP | Cr0.TS
+        if self.state.cr0 & wanted == wanted:
+            raise Fault(Vector.NM)
+
+    # fast system calls
+
+    def _flat(self, code_selector: int, stack_selector: int, cpl: int) -> None:
+        state = self.state
+        for number, selector, flat in ((CS, code_selector, FLAT_CODE), (SS, stack_selector, FLAT_DATA)):
+            cache = state.segments[number]
+            cache.copy_from(flat)
+            cache.selector = selector
+            cache.attributes |= cpl << 5
+        state.cpl = cpl
+        self.segments_changed()
+
+    def _system_call_selector(self) -> int:
+        selector = self.state.msrs.get(Msr.SYSENTER_CS, 0) & 0xFFFF
+        if not selector & 0xFFFC:
+            raise Fault(Vector.GP, 0)
+        return selector & 0xFFFC
+
+    def sysenter(self) -> int:
+        state = self.state
+        selector = self._system_call_selector()
+        self._flat(selector, selector + 8 & 0xFFFF, 0)
+        state.system_flags &= ~int(Eflags.IF | Eflags.RF)
+        state.gpr[4] = state.msrs.get(Msr.SYSENTER_ESP, 0)
+        return state.msrs.get(Msr.SYSENTER_EIP, 0)
+
+    def sysexit(self) -> int:
+        state = self.state
+        selector = self._system_call_selector()
+        self._flat(selector + 16 & 0xFFFF | 3, selector + 24 & 0xFFFF | 3, 3)
+        state.gpr[4] = state.gpr[1]
+        return state.gpr[2]

@@ -1,0 +1,20 @@
+"""What can interrupt an instruction of the guest, as Python exceptions of the software engines."""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """The instruction in progress raises exception `vector`; nothing of it has been committed.
+
+    `error` is the error code, or None for vectors that push none. `cr2` is the faulting linear address of a #PF.
+    """
+
+    def __init__(self, vector: int, error: int | None = None, cr2: int | None = None):
+        super().__init__(vector, error)
+        self.vector = vector
+        self.error = error
+        self.cr2 = cr2
+
+
+class Unsupported(Exception):
+    """The guest asked for a mode that this model does not have; the message is one sentence that names it."""

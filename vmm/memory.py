@@ -1,0 +1,157 @@
+"""Physical address space: RAM in one host buffer, and regions that are answered by callbacks.
+
+Rules:
+
+1. RAM is one little-endian buffer starting at physical 0, shared without copies with whoever passed it in.
+2. A page is *plain* when all of it is RAM; executors may read and write plain pages through `bytes`/`words`.
+3. 0A0000h-0FFFFFh is the hole of a PC. The text memory at 0B8000h-0BFFFFh reads and writes as RAM, so does
+   0C0000h-0FFFFFh, where firmware tables are placed; 0A0000h-0B7FFFh is the graphics window and also backed by RAM.
+4. A region registered with `map_region` wins over RAM. Everything else reads all ones and ignores writes.
+5. An access may cross any boundary; it is then done byte by byte, low address first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+PAGE = 4096
+ReadRegion = Callable[[int, int], int]
+WriteRegion = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A window of physical addresses; callbacks take the offset from `base` and the size in bytes."""
+
+    base: int
+    size: int
+    read: ReadRegion
+    write: WriteRegion
+
+
+class PhysicalMemory:
+    """RAM and memory-mapped regions of the machine.
+
+    Parameters
+    ----------
+    ram : int | numpy.ndarray
+        Size in bytes, or the buffer itself (`uint32` or `uint8`, contiguous) to share it with an RTL engine.
+    on_write : set by an engine that caches decoded code; called with (address, size) before RAM of a page in
+        `watched` changes.
+    """
+
+    def __init__(self, ram: int | np.ndarray):
+        self.ram = np.zeros(ram // 4, dtype=np.uint32) if isinstance(ram, int) else ram
+        self.bytes = memoryview(self.ram).cast("B")
+        self.words = self.bytes.cast("I")
+        self.size = len(self.bytes)
+        if self.size % PAGE:
+            raise ValueError(f"RAM size {self.size:#x} is not a multiple of {PAGE:#x}")
+        self._regions: list[Region] = []
+        self.watched: set[int] = set()
+        self.on_write: Callable[[int, int], None] | None = None
+
+    def map_region(self, region: Region) -> None:
+        """Add a region.
+
+        Raises
+        ------
+        ValueError
+            It overlaps a region that is already there.
+        """
+        for other in self._regions:
+            if region.base < other.base + other.size and other.base < region.base + region.size:
+                raise ValueError(f"region at {region.base:#x} overlaps the one at {other.base:#x}")
+        self._regions.append(region)
+
+    def is_plain(self, page: int) -> bool:
+        """Whether physical page number `page` can be accessed through the RAM buffer alone."""
+        base = page * PAGE
+        return base + PAGE <= self.size and not any(
+            base < r.base + r.size and r.base < base + PAGE for r in self._regions)
+
+    def read(self, address: int, size: int) -> int:
+        if address + size <= self.size and not self._regions:
+            return int.from_bytes(self.bytes[address:address + size], "little")
+        return self._read_slow(address, size)
+
+    def write(self, address: int, size: int, value: int) -> None:
+        if address + size <= self.size and not self._regions:
+            if address >> 12 in self.watched or (address + size - 1) >> 12 in self.watched:
+                self._notify(address, size)
+            self.bytes[address:address + size] = value.to_bytes(size, "little")
+        else:
+            self._write_slow(address, size, value)
+
+    def read32(self, address: int) -> int:
+        return self.read(address, 4)
+
+    def write32(self, address: int, value: int) -> None:
+        self.write(address, 4, value)
+
+    def load_blob(self, address: int, data: bytes) -> None:
+        """Place bytes in RAM, as a loader does.
+
+        Raises
+        ------
+        ValueError
+            They do not fit.
+        """
+        if address < 0 or address + len(data) > self.size:
+            raise ValueError(f"{len(data)} bytes at {address:#x} do not fit in {self.size:#x} bytes of RAM")
+        if self.on_write is not None:
+            self.on_write(address, len(data))
+        self.bytes[address:address + len(data)] = data
+
+    def blob(self, address: int, size: int) -> bytes:
+        return bytes(self.bytes[address:address + size])
+
+    def words_at(self, address: int, count: int) -> tuple[int, ...]:
+        return struct.unpack_from(f"<{count}I", self.bytes, address)
+
+    def _notify(self, address: int, size: int) -> None:
+        if self.on_write is not None:
+            self.on_write(address, size)
+
+    def _region(self, address: int) -> Region | None:
+        for region in self._regions:
+            if region.base <= address < region.base + region.size:
+                return region
+        return None
+
+    def _whole(self, address: int, size: int) -> Region | bool | None:
+        """The region holding all of the access, True for RAM, None for nobody, False when it must be split."""
+        region, last = self._region(address), self._region(address + size - 1)
+        if region is not last:
+            return False
+        if region is not None:
+            return region
+        if address + size <= self.size:
+            return True
+        return None if address >= self.size else False
+
+    def _read_slow(self, address: int, size: int) -> int:
+        owner = self._whole(address, size)
+        if owner is True:
+            return int.from_bytes(self.bytes[address:address + size], "little")
+        if owner is None:
+            return (1 << 8 * size) - 1
+        if owner is False:
+            return sum(self._read_slow(address + i & 0xFFFF_FFFF, 1) << 8 * i for i in range(size))
+        return owner.read(address - owner.base, size)
+
+    def _write_slow(self, address: int, size: int, value: int) -> None:
+        owner = self._whole(address, size)
+        if owner is True:
+            if address >> 12 in self.watched or (address + size - 1) >> 12 in self.watched:
+                self._notify(address, size)
+            self.bytes[address:address + size] = value.to_bytes(size, "little")
+        elif owner is False:
+            for i in range(size):
+                self._write_slow(address + i & 0xFFFF_FFFF, 1, value >> 8 * i & 0xFF)
+        elif owner is not None:
+            owner.write(address - owner.base, size, value)

@@ -1,0 +1,194 @@
+"""Architectural state of one IA-32 processor, shared by every software engine.
+
+The arithmetic flags are kept as *components*, so that an instruction stores what it has at hand and
+nobody computes a flag nobody reads:
+
+1. `fz` is zero exactly when ZF is set.
+2. Bit 31 of `fs` is SF.
+3. PF is the even parity of the low byte of `fp`.
+4. `fc` is CF, 0 or 1.
+5. Bit 31 of `fo` is OF; the other bits mean nothing.
+6. Bit 4 of `fa` is AF; the other bits mean nothing.
+
+`eflags` materialises them; assigning it sets all six. Every other bit of EFLAGS lives in `system_flags`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtl.isa.registers import DR6_FIXED, DR7_FIXED, EFLAGS_FIXED, EFLAGS_WRITABLE, STATUS_FLAGS, Eflags, Seg
+
+CF, PF, AF, ZF, SF, OF = (
+    int(flag) for flag in (Eflags.CF, Eflags.PF, Eflags.AF, Eflags.ZF, Eflags.SF, Eflags.OF))
+IMPLEMENTED = int(EFLAGS_WRITABLE & ~Eflags.VM)
+ARITHMETIC = int(STATUS_FLAGS)
+
+EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI = range(8)
+ES, CS, SS, DS, FS, GS, LDTR, TR = range(8)
+SEGMENT_NAMES = tuple(seg.name.lower() for seg in Seg)
+
+SHADOW_NONE, SHADOW_STI, SHADOW_MOV_SS = 0, 1, 2
+
+PARITY = tuple(0 if bin(byte).count("1") & 1 else PF for byte in range(256))
+
+
+@dataclass(slots=True)
+class SegmentCache:
+    """A segment register with its hidden part.
+
+    `attributes` holds descriptor bits 40-47 (type, S, DPL, P) in its bits 0-7 and bits 52-55 (AVL, L, D/B, G)
+    in its bits 8-11, as the attribute word of an AMD VMCB does. `limit` counts bytes, already scaled by G.
+    """
+
+    selector: int = 0
+    base: int = 0
+    limit: int = 0
+    attributes: int = 0
+
+    @property
+    def type(self) -> int:
+        return self.attributes & 0xF
+
+    @property
+    def dpl(self) -> int:
+        return self.attributes >> 5 & 3
+
+    @property
+    def present(self) -> bool:
+        return bool(self.attributes & 0x80)
+
+    @property
+    def big(self) -> bool:
+        """The D/B bit: 32-bit code, a stack addressed by ESP, or a 4 GiB upper bound when expanding down."""
+        return bool(self.attributes & 0x400)
+
+    def copy_from(self, other: SegmentCache) -> None:
+        self.selector, self.base, self.limit, self.attributes = (
+            other.selector, other.base, other.limit, other.attributes)
+
+    def copy(self) -> SegmentCache:
+        return SegmentCache(self.selector, self.base, self.limit, self.attributes)
+
+
+FLAT_CODE = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
+FLAT_DATA = SegmentCache(0x10, 0, 0xFFFF_FFFF, 0xC93)
+
+_SCALARS = (
+    "eip", "cpl", "gdtr_base", "gdtr_limit", "idtr_base", "idtr_limit", "cr0", "cr2", "cr3", "cr4",
+    "instructions", "tsc_offset", "shadow", "pending_debug",
+)
+_BOOLEANS = ("repeating", "halted", "shutdown")
+
+
+@dataclass(slots=True)
+class CpuState:
+    """Everything the architecture lets software see or be affected by, in flat 32-bit protected mode by default.
+
+    `pending_debug` holds the DR6 bits of a debug trap that waits for the next instruction boundary.
+    `repeating` is set between the iterations of a REP instruction.
+    `instructions` counts completed instructions; a REP instruction counts once, when its last iteration is done.
+    """
+
+    gpr: list[int] = field(default_factory=lambda: [0] * 8)
+    eip: int = 0
+    fz: int = 1
+    fs: int = 0
+    fp: int = 1
+    fc: int = 0
+    fo: int = 0
+    fa: int = 0
+    system_flags: int = 0
+    segments: list[SegmentCache] = field(default_factory=lambda: _flat_segments())
+    cpl: int = 0
+    gdtr_base: int = 0
+    gdtr_limit: int = 0
+    idtr_base: int = 0
+    idtr_limit: int = 0
+    cr0: int = 0x11
+    cr2: int = 0
+    cr3: int = 0
+    cr4: int = 0
+    dr: list[int] = field(default_factory=lambda: [0, 0, 0, 0, 0, 0, DR6_FIXED, DR7_FIXED])
+    msrs: dict[int, int] = field(default_factory=dict)
+    instructions: int = 0
+    tsc_offset: int = 0
+    shadow: int = SHADOW_NONE
+    pending_debug: int = 0
+    repeating: bool = False
+    halted: bool = False
+    shutdown: bool = False
+
+    @property
+    def eflags(self) -> int:
+        return (
+            self.system_flags | EFLAGS_FIXED | self.fc | PARITY[self.fp & 0xFF] | self.fa & AF
+            | (0 if self.fz else ZF) | self.fs >> 24 & SF | self.fo >> 20 & OF
+        )
+
+    @eflags.setter
+    def eflags(self, value: int) -> None:
+        self.set_arithmetic_flags(value)
+        self.system_flags = value & IMPLEMENTED & ~ARITHMETIC
+
+    def set_arithmetic_flags(self, value: int) -> None:
+        """Set the six arithmetic flags from an EFLAGS image and leave the others alone."""
+        self.fz = ~value & ZF
+        self.fs = (value & SF) << 24
+        self.fp = 0 if value & PF else 1
+        self.fc = value & CF
+        self.fo = (value & OF) << 20
+        self.fa = value & AF
+
+    @property
+    def iopl(self) -> int:
+        return self.system_flags >> 12 & 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able image; `from_dict` restores it. Flags appear only as `eflags`."""
+        image: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS + _BOOLEANS}
+        image["gpr"] = list(self.gpr)
+        image["eflags"] = self.eflags
+        image["segments"] = {
+            name: {"selector": s.selector, "base": s.base, "limit": s.limit, "attributes": s.attributes}
+            for name, s in zip(SEGMENT_NAMES, self.segments, strict=True)
+        }
+        image["dr"] = list(self.dr)
+        image["msrs"] = {f"{index:#x}": value for index, value in sorted(self.msrs.items())}
+        return image
+
+    def load_dict(self, image: dict[str, Any]) -> None:
+        """Take over an image in place, so that executors bound to this object keep working.
+
+        Raises
+        ------
+        KeyError
+            A field is missing; the state is then unchanged.
+        """
+        scalars = {name: int(image[name]) for name in _SCALARS}
+        booleans = {name: bool(image[name]) for name in _BOOLEANS}
+        segments = [SegmentCache(**image["segments"][name]) for name in SEGMENT_NAMES]
+        gpr, dr, eflags = list(image["gpr"]), list(image["dr"]), int(image["eflags"])
+        msrs = {int(index, 16): int(value) for index, value in image["msrs"].items()}
+        for name, value in (scalars | booleans).items():
+            setattr(self, name, value)
+        self.gpr[:] = gpr
+        self.dr[:] = dr
+        self.eflags = eflags
+        self.msrs.clear()
+        self.msrs.update(msrs)
+        for cache, loaded in zip(self.segments, segments, strict=True):
+            cache.copy_from(loaded)
+
+    @classmethod
+    def from_dict(cls, image: dict[str, Any]) -> CpuState:
+        state = cls()
+        state.load_dict(image)
+        return state
+
+
+def _flat_segments() -> list[SegmentCache]:
+    segments = [FLAT_DATA.copy() for _ in range(6)]
+    segments[CS] = FLAT_CODE.copy()
+    return segments + [SegmentCache(0, 0, 0xFFFF, 0x82), SegmentCache(0, 0, 0xFFFF, 0x8B)]
