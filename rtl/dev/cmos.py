@@ -36,6 +36,13 @@ class CmosRtc(wiring.Component):
     ----------
     image : bytes
         The 128 bytes at power-on, see :func:`rtl.isa.devices.cmos_image`.
+    second : int
+        Ticks in a second, a power of two, at least the longest period of the periodic interrupt that is used.
+
+    Raises
+    ------
+    ValueError
+        If the image is not of 128 bytes, or the second is not a power of two above 8.
 
     Members
     -------
@@ -49,10 +56,13 @@ class CmosRtc(wiring.Component):
         Bit 7 of the index.
     """
 
-    def __init__(self, image):
+    def __init__(self, image, second=RTC_HZ):
         if len(image) != 128:
             raise ValueError(f"CMOS RAM is 128 bytes, not {len(image)}")
+        if second <= RTC_UIP_TICKS or second & (second - 1):
+            raise ValueError(f"A second is a power of two of ticks above {RTC_UIP_TICKS}, not {second}")
         self._image = image
+        self._second = second
         super().__init__({"bus": In(RegisterPort(1)), "tick": In(1), "irq": Out(1), "nmi_mask": Out(1)})
 
     def elaborate(self, platform):
@@ -65,7 +75,7 @@ class CmosRtc(wiring.Component):
         pf = Signal()
         af = Signal()
         uf = Signal()
-        ticks = Signal(15)
+        ticks = Signal(range(self._second))
         updating = Signal()
 
         m.submodules.ram = ram = Memory(shape=8, depth=128, init=self._image)
@@ -82,7 +92,7 @@ class CmosRtc(wiring.Component):
         # Bus reads.
         uip = Signal()
         m.d.comb += [
-            uip.eq(updating | (~halted & (ticks >= RTC_HZ - RTC_UIP_TICKS))),
+            uip.eq(updating | (~halted & (ticks >= self._second - RTC_UIP_TICKS))),
             self.irq.eq((pf & reg_b[6]) | (af & reg_b[5]) | (uf & reg_b[4])),
             bus_read.addr.eq(index),
         ]
@@ -105,7 +115,7 @@ class CmosRtc(wiring.Component):
 
         # Divider.
         period_mask = Signal(15)
-        next_ticks = Signal(15)
+        next_ticks = Signal(range(self._second))
         with m.Switch(reg_a[0:4]):
             for rate in range(1, 16):
                 with m.Case(rate):
@@ -114,7 +124,7 @@ class CmosRtc(wiring.Component):
         start_update = Signal()
         with m.If(self.tick):
             with m.If(reg_a[5:7] == 3):
-                m.d.sync += ticks.eq(RTC_HZ // 2)
+                m.d.sync += ticks.eq(self._second // 2)
             with m.Else():
                 m.d.sync += ticks.eq(next_ticks)
                 m.d.comb += start_update.eq((next_ticks == 0) & ~halted)

@@ -19,9 +19,11 @@ class Pic8259(wiring.Component):
        to them.
     3. In a cycle of ``ack`` the request ``level`` goes in service (or straight out of it with automatic EOI) at the
        clock edge. If there is no request any more, ``level`` is 7 and nothing goes in service: a spurious interrupt.
-    4. The 8080 mode, the buffered mode and the M/S bit of ICW4 do not exist on a PC and are ignored: a vector is ICW2
+    4. ``intr`` is low in the cycle after an acknowledge, as it is between the two INTA pulses of the chip: the master
+       sees an edge for the next request of a slave even with automatic EOI.
+    5. The 8080 mode, the buffered mode and the M/S bit of ICW4 do not exist on a PC and are ignored: a vector is ICW2
        bits 7-3 with the level in bits 2-0.
-    5. ICW1 also clears the in-service register, as every PC chip set does.
+    6. ICW1 also clears the in-service register, as every PC chip set does.
 
     Intel 8259A datasheet (order number 231468); 82371SB datasheet for the edge/level register.
 
@@ -88,6 +90,7 @@ class Pic8259(wiring.Component):
         lowest = Signal(3, init=7)
         rotate_aeoi = Signal()
         special_mask = Signal()
+        acknowledged = Signal()
         poll = Signal()
         read_isr = Signal()
 
@@ -106,6 +109,7 @@ class Pic8259(wiring.Component):
         slaves = Signal(8)
         allowed = Signal(8)
         distance = Signal(3)
+        has_request = Signal()
 
         def rotated(value):
             return Cat(value, value).bit_select(top, 8)
@@ -118,7 +122,8 @@ class Pic8259(wiring.Component):
             # In the special fully nested mode a slave may interrupt its own service routine.
             slaves.eq(Mux(nested, rotated(icw3), 0)),
             allowed.eq(requests & ((first_service - 1) | (first_service & slaves))),
-            self.intr.eq(allowed.any()),
+            has_request.eq(allowed.any()),
+            self.intr.eq(has_request & ~acknowledged),
         ]
         with m.If(allowed == 0):
             m.d.comb += self.level.eq(7)
@@ -128,7 +133,7 @@ class Pic8259(wiring.Component):
             with m.If(allowed[bit]):
                 m.d.comb += distance.eq(bit)
         m.d.comb += [
-            self.cascade.eq(self.intr & ~single & icw3.bit_select(self.level, 1)),
+            self.cascade.eq(has_request & ~single & icw3.bit_select(self.level, 1)),
             self.slave_id.eq(icw3[0:3]),
             self.vector.eq(Cat(self.level, icw2)),
         ]
@@ -137,7 +142,7 @@ class Pic8259(wiring.Component):
         poll_ack = Signal()
         acked = Signal(8)
         m.d.comb += poll_ack.eq(bus.r_stb & poll)
-        with m.If((self.ack | poll_ack) & self.intr):
+        with m.If((self.ack | poll_ack) & has_request):
             m.d.comb += acked.eq(1 << self.level)
             with m.If(~auto_eoi):
                 m.d.sync += isr.eq(isr | acked)
@@ -145,11 +150,12 @@ class Pic8259(wiring.Component):
                 m.d.sync += lowest.eq(self.level)
         m.d.sync += [
             line.eq(self.irq),
+            acknowledged.eq(self.ack | poll_ack),
             latch.eq((latch | (self.irq & ~line)) & self.irq & ~acked),
         ]
 
         with m.If(poll):
-            m.d.comb += bus.r_data.eq(Mux(self.intr, Cat(self.level, C(0, 4), C(1, 1)), 0))
+            m.d.comb += bus.r_data.eq(Mux(has_request, Cat(self.level, C(0, 4), C(1, 1)), 0))
         with m.Elif(bus.addr):
             m.d.comb += bus.r_data.eq(imr)
         with m.Else():

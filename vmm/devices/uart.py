@@ -1,0 +1,265 @@
+"""16550A UART in software; rules in `rtl/dev/uart.py`."""
+
+from rtl.isa.devices import (
+    UART_FIFO_DEPTH,
+    UART_LINES,
+    UART_TRIGGERS,
+    UartIer,
+    UartIir,
+    UartLsr,
+    UartReg,
+)
+from vmm.devices.device import Device, Output, nowhere
+
+
+class Uart16550(Device):
+    """`on_tx` takes each byte sent, `on_irq` each new level of the interrupt line."""
+
+    STATE = ("ier", "fifo_enable", "trigger", "lcr", "mcr", "scr", "divisor", "overrun", "delta", "thre_pending",
+             "tx_count", "tx_busy", "tx_timer", "rx_count", "rx_head", "rx_timing", "rx_timeout", "rx_timer",
+             "prescaler", "rx_fifo")
+
+    def __init__(self, on_tx: Output = nowhere, on_irq: Output = nowhere) -> None:
+        self.ier = self.fifo_enable = self.trigger = self.lcr = self.mcr = self.scr = 0
+        self.divisor = 1
+        self.overrun = self.delta = self.thre_pending = 0
+        self.tx_count = self.tx_busy = self.tx_timer = 0
+        self.rx_count = self.rx_head = self.rx_timing = self.rx_timeout = self.rx_timer = 0
+        self.prescaler = 0
+        self.rx_fifo = bytearray(UART_FIFO_DEPTH)
+        self.on_tx = on_tx
+        self.on_irq = on_irq
+        self._irq = 0
+
+    # Pins.
+
+    @property
+    def irq(self) -> int:
+        return int(self._identify() != UartIir.NONE and bool(self.mcr & 8))
+
+    def _update(self) -> None:
+        level = self.irq
+        if level != self._irq:
+            self._irq = level
+            self.on_irq(level)
+
+    @property
+    def rx_ready(self) -> bool:
+        """`receive` takes a byte now."""
+        return self.rx_count != self._depth and not self.mcr & 0x10
+
+    def receive(self, byte: int) -> bool:
+        """A byte from the host; False if there is no place for it."""
+        if not self.rx_ready:
+            return False
+        self._push(byte)
+        self._update()
+        return True
+
+    # Time.
+
+    @property
+    def _depth(self) -> int:
+        return UART_FIFO_DEPTH if self.fifo_enable else 1
+
+    @property
+    def _char_time(self) -> int:
+        """Sixteenths of a bit in one character."""
+        word, stop = self.lcr & 3, 0
+        if self.lcr & 4:
+            stop = 16 if word else 8
+        return 16 * (7 + word + (self.lcr >> 3 & 1)) + stop
+
+    def advance(self, ticks: int) -> None:
+        """Many clocks of the baud rate generator."""
+        divisor = self.divisor or 0x10000
+        while ticks and (self.tx_busy or self.tx_count or self.rx_timing):
+            if ticks <= self.prescaler:
+                self.prescaler -= ticks
+                break
+            ticks -= self.prescaler + 1
+            self.prescaler = divisor - 1
+            self._sixteenth()
+            skip = min(self._quiet(), ticks // divisor)
+            if self.tx_busy:
+                self.tx_timer -= skip
+            if self.rx_timing:
+                self.rx_timer -= skip
+            ticks -= skip * divisor
+        self._update()
+
+    def _quiet(self) -> int:
+        """Sixteenths for which timers only count down."""
+        timers = [self.tx_timer] if self.tx_busy else [0] if self.tx_count else []
+        if self.rx_timing:
+            timers.append(self.rx_timer)
+        return min(timers, default=0)
+
+    def _sixteenth(self) -> None:
+        if self.tx_count and (not self.tx_busy or not self.tx_timer):
+            self.tx_count -= 1
+            self.tx_busy, self.tx_timer = 1, self._char_time - 1
+            if not self.tx_count:
+                self.thre_pending = 1
+        elif self.tx_busy and self.tx_timer:
+            self.tx_timer -= 1
+        else:
+            self.tx_busy = 0
+        if self.rx_timing:
+            if self.rx_timer:
+                self.rx_timer -= 1
+            else:
+                self.rx_timing, self.rx_timeout = 0, 1
+                self.rx_timer = 0x3FF
+
+    def ticks_to_irq(self) -> int | None:
+        """Baud ticks after which the interrupt line could rise, None if only an access can raise it."""
+        waits = []
+        if self.ier & UartIer.THRE and self.tx_count:
+            first = self.tx_timer + 1 if self.tx_busy else 1
+            waits.append(first + (self.tx_count - 1) * self._char_time)
+        if self.ier & UartIer.RX and self.rx_timing:
+            waits.append(self.rx_timer + 1)
+        if not waits:
+            return None
+        return self.prescaler + 1 + (min(waits) - 1) * (self.divisor or 0x10000)
+
+    # Receiver.
+
+    def _push(self, byte: int) -> None:
+        self.rx_fifo[(self.rx_head + self.rx_count) % UART_FIFO_DEPTH] = byte
+        self.rx_count += 1
+        self._restart_timeout()
+
+    def _restart_timeout(self) -> None:
+        self.rx_timing = int(bool(self.fifo_enable and self.rx_count))
+        self.rx_timer = 4 * self._char_time - 1
+
+    def _pop(self) -> int:
+        if not self.rx_count:
+            return 0
+        byte = self.rx_fifo[self.rx_head]
+        if self.fifo_enable:
+            self.rx_head = (self.rx_head + 1) % UART_FIFO_DEPTH
+        self.rx_count -= 1
+        self.rx_timeout = 0
+        self._restart_timeout()
+        return byte
+
+    # Registers.
+
+    def _identify(self) -> UartIir:
+        enabled = self.ier
+        if enabled & UartIer.LINE and self.overrun:
+            return UartIir.LINE
+        if enabled & UartIer.RX:
+            if self.rx_count >= (UART_TRIGGERS[self.trigger] if self.fifo_enable else 1):
+                return UartIir.RX
+            if self.rx_timeout:
+                return UartIir.TIMEOUT
+        if enabled & UartIer.THRE and self.thre_pending:
+            return UartIir.THRE
+        if enabled & UartIer.MODEM and self.delta:
+            return UartIir.MODEM
+        return UartIir.NONE
+
+    def _lines(self) -> int:
+        """Modem inputs: CTS, DSR, RI, DCD."""
+        if not self.mcr & 0x10:
+            return UART_LINES
+        return self.mcr >> 1 & 1 | (self.mcr & 1) << 1 | self.mcr & 0xC
+
+    def read(self, offset: int) -> int:
+        value = self._read(UartReg(offset))
+        self._update()
+        return value
+
+    def _read(self, register: UartReg) -> int:
+        dlab = self.lcr & 0x80
+        match register:
+            case UartReg.DATA:
+                return self.divisor & 0xFF if dlab else self._pop()
+            case UartReg.IER:
+                return self.divisor >> 8 if dlab else self.ier
+            case UartReg.IIR:
+                cause = self._identify()
+                if cause == UartIir.THRE:
+                    self.thre_pending = 0
+                return cause | (0xC0 if self.fifo_enable else 0)
+            case UartReg.LCR:
+                return self.lcr
+            case UartReg.MCR:
+                return self.mcr
+            case UartReg.LSR:
+                status = UartLsr(0)
+                if self.rx_count:
+                    status |= UartLsr.DR
+                if self.overrun:
+                    status |= UartLsr.OE
+                if not self.tx_count:
+                    status |= UartLsr.THRE if self.tx_busy else UartLsr.THRE | UartLsr.TEMT
+                self.overrun = 0
+                return int(status)
+            case UartReg.MSR:
+                value = self._lines() << 4 | self.delta
+                self.delta = 0
+                return value
+            case UartReg.SCR:
+                return self.scr
+
+    def write(self, offset: int, value: int) -> None:
+        self._write(UartReg(offset), value)
+        self._update()
+
+    def _write(self, register: UartReg, value: int) -> None:
+        dlab = self.lcr & 0x80
+        match register:
+            case UartReg.DATA if dlab:
+                self.divisor, self.prescaler = self.divisor & 0xFF00 | value, 0
+            case UartReg.IER if dlab:
+                self.divisor, self.prescaler = self.divisor & 0xFF | value << 8, 0
+            case UartReg.DATA:
+                self._send(value)
+            case UartReg.IER:
+                if value & ~self.ier & UartIer.THRE and not self.tx_count:
+                    self.thre_pending = 1
+                self.ier = value & 0xF
+            case UartReg.IIR:
+                self._control_fifos(value)
+            case UartReg.LCR:
+                self.lcr = value
+            case UartReg.MCR:
+                before = self._lines()
+                self.mcr = value & 0x1F
+                after = self._lines()
+                self.delta |= (before ^ after) & ~(after & 4)  # RI: trailing edge only
+            case UartReg.SCR:
+                self.scr = value
+
+    def _send(self, value: int) -> None:
+        self.tx_count = min(self.tx_count + 1, self._depth)
+        self.thre_pending = 0
+        if not self.mcr & 0x10:
+            self.on_tx(value)
+        elif self.rx_count != self._depth:
+            self._push(value)
+        else:
+            self.overrun = 1
+            if not self.fifo_enable:
+                self.rx_fifo[self.rx_head] = value
+
+    def _control_fifos(self, value: int) -> None:
+        change = value & 1 != self.fifo_enable
+        if change or value & 3 == 3:
+            self.rx_count = self.rx_timing = self.rx_timeout = 0
+        if change or value & 5 == 5:
+            if self.tx_count:
+                self.thre_pending = 1
+            self.tx_count = 0
+        self.fifo_enable = value & 1
+        if value & 1:
+            self.trigger = value >> 6
+
+    def load(self, state: dict[str, int | bytes]) -> None:
+        super().load(state)
+        self._irq = self.irq
