@@ -7,8 +7,7 @@ too, and is the `note` of the row: our own executors and the hardware agree on i
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amaranth.lib import enum
-
+from . import enums as enum
 from .flag_table import ROWS
 from .registers import Eflags
 

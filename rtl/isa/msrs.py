@@ -6,7 +6,7 @@ Intel SDM vol. 4; AMD64 APM vol. 2, appendix A.
 
 from dataclasses import dataclass
 
-from amaranth.lib import enum
+from . import enums as enum
 
 
 class Msr(enum.IntEnum, shape=32):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.lib import enum
+from . import enums as enum
 
 #: The processor clock is a multiple of the timer's, so that dividers are exact: 33.409096 MHz.
 PIT_HZ = 1_193_182

@@ -1,6 +1,6 @@
 """What leaves through the retire port."""
 
-from amaranth.lib import enum
+from . import enums as enum
 
 
 class RetireCause(enum.Enum, shape=4):

@@ -4,10 +4,12 @@ Intel SDM vol. 3A, 3.4.2 (selectors), 3.4.5 (descriptors), 3.5 (system types), 5
 Methods work on signals and on constants (see `rtl.isa.layout`).
 """
 
+# Field widths are written as annotations, which are not types.
+# mypy: disable-error-code="valid-type"
+
 from typing import Any
 
-from amaranth.lib import enum
-
+from . import enums as enum
 from .layout import Struct, join, mask, select
 
 

@@ -1,6 +1,6 @@
 """Task-state segments: field offsets. Intel SDM vol. 3A, 7.2.1 and 7.6."""
 
-from amaranth.lib import enum
+from . import enums as enum
 
 
 class Tss32(enum.IntEnum, shape=7):

@@ -89,7 +89,7 @@ NAMES: dict[str, set[str]] = {
     "callf": {"lcall", "call"}, "jmpf": {"ljmp", "jmp"}, "icebp": {"int1"}, "xlat": {"xlatb"},
     "jcxz": {"jcxz", "jecxz"}, "shl": {"shl", "sal"}, "bsf": {"bsf", "tzcnt"}, "bsr": {"bsr", "lzcnt"},
     "wbinvd": {"wbinvd", "wbnoinvd"},
-    "nop": {"nop", "pause", "prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2", "cldemote", "rdsspd",
-            "bndldx", "bndstx", "bndmk", "bndmov", "bndcl", "bndcu", "bndcn"},
+    "nop": {"nop", "pause", "prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2", "cldemote",
+            "rdsspd", "endbr32", "endbr64", "bndldx", "bndstx", "bndmk", "bndmov", "bndcl", "bndcu", "bndcn"},
     **{name: {name + size for size in "bwd"} for name in ("ins", "outs", "movs", "cmps", "stos", "lods", "scas")},
 }
