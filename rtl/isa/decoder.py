@@ -6,7 +6,7 @@ Order of effects, which the hardware follows too:
 2. The opcode, then ModRM where the map has one. #UD is decided here, before SIB, displacement and immediate are read:
    no row for the opcode (ModRM not read), no row for the digit or mod, or F0 where it is not allowed.
 3. SIB, displacement, immediate.
-4. A sixteenth byte is never read: the instruction is #GP(0) (SDM vol. 3A, table 6-2 and 22.25 "longer than 15 bytes").
+4. A sixteenth byte is never read: the instruction is #GP(0) (SDM vol. 3A, table 6-2).
 """
 
 from dataclasses import dataclass

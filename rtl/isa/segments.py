@@ -64,7 +64,7 @@ class SystemType(enum.IntEnum, shape=4):
 #: Added to an available TSS type to make it busy.
 TYPE_BUSY = 2
 
-#: System types LAR accepts, and those LSL accepts (SDM vol. 2A, LAR table 3-50; vol. 2A, LSL table 3-53).
+#: System types LAR accepts, and those LSL accepts (SDM vol. 2A, LAR and LSL).
 LAR_TYPES = frozenset({
     SystemType.TSS16_AVAILABLE, SystemType.LDT, SystemType.TSS16_BUSY, SystemType.CALL_GATE16, SystemType.TASK_GATE,
     SystemType.TSS32_AVAILABLE, SystemType.TSS32_BUSY, SystemType.CALL_GATE32,
