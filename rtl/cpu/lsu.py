@@ -393,7 +393,8 @@ class Lsu(wiring.Component):
             self.store_data.eq(self.x_data),
         ]
 
-        self._snoop(m, cache, take, advance & is_store & ~m_translating, m_high & ~m_translating,
+        self._snoop(m, cache, take, advance & is_store & ~m_translating,
+                    m_valid & m_high & ~m_translating,
                     Cat(m_dword[3:page_bits], entry.frame))
 
         cleaning = Signal()
@@ -445,7 +446,7 @@ class Lsu(wiring.Component):
             cache.snoop_busy.eq(others),
         ]
         with m.If(take | first_of_two):
-            m.d.sync += asked.eq(1)
+            m.d.sync += asked.eq(~self.m_kill)
         with m.Elif(asked):
             m.d.sync += asked.eq(0)
         with m.If(cache.snoop_write):
