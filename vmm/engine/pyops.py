@@ -187,7 +187,8 @@ class PyOps:
         return self._temp(f"({a.text} ^ {sign}) < ({b.text} ^ {sign})", 1)
 
     def select(self, condition: PyValue, a: PyValue, b: PyValue) -> PyValue:
-        return self._binary(a, b, f"{a.text} if {condition.text} else {b.text}")
+        assert a.bits == b.bits, (a, b)
+        return self._temp(f"{a.text} if {condition.text} else {b.text}", a.bits)
 
     @contextmanager
     def if_(self, condition: PyValue) -> Iterator[None]:

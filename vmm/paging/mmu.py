@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Cr0, Cr4
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
