@@ -18,7 +18,7 @@ class LineFill(wiring.Component):
        From the next cycle on the chunk is in the buffer ``b_data`` until the next chunk is, and, one bit per chunk,
        in ``arrived``.
     3. With ``go_uncached`` nothing is to be stored. ``uncached_done`` is 1 in the cycle of the last word, unless
-       ``forget`` was 1 in that or an earlier cycle after ``go``; the chunk is in ``b_data`` from the next cycle on.
+       ``forget`` was 1 in an earlier cycle after ``go``; the chunk is in ``b_data`` from the next cycle on.
     4. When no line is being filled ``arrived`` is all ones.
 
     Members
@@ -69,7 +69,7 @@ class LineFill(wiring.Component):
             self.write.eq(chunk_done & ~uncached),
             self.write_chunk.eq(word[1:]),
             self.write_data.eq(Cat(low_word, self.refill.rdata)),
-            self.uncached_done.eq(chunk_done & uncached & wanted & ~self.forget),
+            self.uncached_done.eq(chunk_done & uncached & wanted),
         ]
         with m.If(self.go):
             m.d.sync += [

@@ -6,6 +6,14 @@ from amaranth.sim import Simulator
 from rtl.cache.config import CacheConfig
 from tests.rtl.cpu.fetch_bench import RAM_PAGES, Bench, Page, World
 
+
+def simulate(dut, body):
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(body)
+    sim.run()
+
+
 FLAT = {page: Page(page) for page in range(RAM_PAGES)}
 
 
@@ -27,7 +35,8 @@ def test_code_segment_base_wraps():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_replacement_in_a_small_cache(seed):
-    bench = Bench(World(seed, targets=[0x1000 * i + 8 * i for i in range(8)], redirect_chance=0.1), cache=CacheConfig(icache_bytes=512))
+    world = World(seed, targets=[0x1000 * i + 8 * i for i in range(8)], redirect_chance=0.1)
+    bench = Bench(world, cache=CacheConfig(icache_bytes=512))
     bench.run(2000)
     assert bench.taken > 1000 and bench.pulses["p_miss"] > 60
 
@@ -38,7 +47,7 @@ def test_paging_with_faults_in_order(seed):
     pages[0x80005].user = 0
     del pages[0x80009]
     pages |= {0x400: Page(0, large=1), 0x401: Page(1, large=1)}
-    targets = [0x80000FF0, 0x80001001, 0x80004FE5, 0x80007800, 0x80008FF5, 0x8000BFF0, 0x00400FFA, 0x80005010]
+    targets = [0x80000FF0, 0x80001001, 0x80004FE5, 0x80007800, 0x80008FF5, 0x8000BFF0, 0x00400FFA, 0x80005013]
     world = World(seed, pages=pages, user=seed & 1, targets=targets, redirect_chance=0.03)
     bench = Bench(world)
     bench.run(2500)
@@ -62,7 +71,7 @@ def test_a_page_is_walked_once():
 def test_uncached_code_is_read_by_single_words_and_not_kept(seed):
     pages = {i: Page(i, uncached=i & 1) for i in range(8)} | {8: Page(RAM_PAGES + 4)}
     world = World(seed, pages=pages, targets=[0x1004, 0x2FF1, 0x3010, 0x8003], redirect_chance=0.02, take_chance=1)
-    bench = Bench(world)
+    bench = Bench(world, cache=CacheConfig(icache_bytes=256))
     bench.run(2000)
     assert bench.taken > 300
     single = [address for address, line in bench.side.requests if not line]
@@ -93,10 +102,7 @@ def test_cache_disable_serves_hits_but_keeps_nothing_new():
         assert not {address >> 5 for address in single} & set(sorted(lines)[:-2])
 
     world.drained_chance = 1
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(body)
-    sim.run()
+    simulate(dut, body)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -130,21 +136,22 @@ def test_invalidate_empties_the_cache():
         await ctx.tick()
         ctx.set(dut.invalidate, 0)
         bench.eip, bench.pending = 0x1000, True
-        for _ in range(128):
-            assert ctx.get(dut.invalidating)
+        sweep = 0
+        while ctx.get(dut.invalidating):
             bench.cycle(ctx)
+            # Notices of stores elsewhere must not let an old line through.
+            ctx.set(dut.snoop.valid, sweep % 3 == 0)
+            ctx.set(dut.snoop.line, 0x7000 >> 5)
             await ctx.tick()
-        assert not ctx.get(dut.invalidating)
+            sweep += 1
+        assert 128 <= sweep < 256
         assert bench.eip == 0x1000
         for _ in range(400):
             bench.cycle(ctx)
             await ctx.tick()
         assert bench.eip > 0x1100
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(body)
-    sim.run()
+    simulate(dut, body)
 
 
 class Warm:
@@ -152,9 +159,6 @@ class Warm:
 
     def __init__(self, measure):
         self.bench = Bench(World(0, latency=(0, 0), redirect_chance=0, take_chance=1, longest=4))
-        sim = Simulator(self.bench.dut)
-        sim.add_clock(1e-6)
-
         async def body(ctx):
             self.bench.start(ctx)
             while self.bench.eip < 0x200:
@@ -163,8 +167,7 @@ class Warm:
             ctx.set(self.bench.dut.d_take, 0)
             await measure(ctx, self.bench.dut)
 
-        sim.add_testbench(body)
-        sim.run()
+        simulate(self.bench.dut, body)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 4, 5, 7])
@@ -218,7 +221,108 @@ def test_walked_lasts_until_the_bytes_are_taken():
         await ctx.tick()
         assert not ctx.get(dut.q_walked)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(body)
-    sim.run()
+    simulate(dut, body)
+
+
+def quiet(**world):
+    """A bench in which nothing happens by chance, and a way to run the code at an address for some cycles."""
+    bench = Bench(World(0, redirect_chance=0, take_chance=1, drained_chance=1, longest=4, **world),
+                  cache=CacheConfig(icache_bytes=256))
+
+    async def visit(ctx, eip, cycles):
+        bench.eip, bench.pending = eip, True
+        for _ in range(cycles):
+            bench.cycle(ctx)
+            await ctx.tick()
+
+    async def notice(ctx, address):
+        ctx.set(bench.dut.snoop.valid, 1)
+        ctx.set(bench.dut.snoop.line, address >> 5)
+        bench.cycle(ctx)
+        # The bench would take the notice back.
+        ctx.set(bench.dut.snoop.valid, 1)
+        await ctx.tick()
+        ctx.set(bench.dut.snoop.valid, 0)
+        return ctx.get(bench.dut.snoop.hit)
+
+    return bench, visit, notice
+
+
+def test_lines_lately_replaced_are_remembered():
+    """Instructions of a line replaced meanwhile may still be in the pipeline."""
+    bench, visit, notice = quiet(latency=(0, 0))
+
+    async def body(ctx):
+        bench.start(ctx)
+        lines = [0x1000 + 0x400 * i for i in range(12)]
+        for line in lines:
+            bench.world.longest = 1
+            await visit(ctx, line, 20)
+            bench.need = 99  # the decoder stops: the next line is prefetched, and no more
+            await visit(ctx, line, 40)
+            bench.need = 1
+        # Two lines of each block in two sets of two ways: the last two blocks are there, two are remembered.
+        answers = []
+        for line in lines:
+            answers.append(await notice(ctx, line))
+        assert answers == [0] * 8 + [1] * 4
+        assert not await notice(ctx, 0x7000)
+
+    simulate(bench.dut, body)
+
+
+@pytest.mark.parametrize("delay", range(12))
+def test_a_store_at_any_moment_of_a_fill(delay):
+    """Symptom: a line whose fill began in the very cycle of the notice is not in the tags read for the notice."""
+    bench, visit, notice = quiet(latency=(1, 1))
+
+    async def body(ctx):
+        bench.start(ctx)
+        await visit(ctx, 0x1000, 60)
+        bench.need = 99
+        await visit(ctx, 0x2000, delay)
+        requested = 0x2000 in [address for address, _ in bench.side.requests] or ctx.get(bench.dut.refill.valid)
+        bench.side.blocked = True
+        hit = await notice(ctx, 0x2004)
+        assert hit >= requested
+        bench.world.ram[0x2000:0x2020] = bytes(32)
+        bench.side.blocked = False
+        bench.need = 2
+        if hit:
+            await visit(ctx, 0x2000, 60)
+        else:
+            for _ in range(60):
+                bench.cycle(ctx)
+                await ctx.tick()
+        assert bench.eip > 0x2020
+
+    simulate(bench.dut, body)
+
+
+def test_uncached_code_in_the_queue_is_remembered():
+    bench, visit, notice = quiet(pages={1: Page(1, uncached=1)})
+
+    async def body(ctx):
+        bench.start(ctx)
+        bench.need = 99
+        await visit(ctx, 0x1040, 80)
+        assert await notice(ctx, 0x1040)
+        assert not await notice(ctx, 0x1080)
+
+    simulate(bench.dut, body)
+
+
+def test_leaving_the_supervisor_its_pages_are_walked_again_and_fault():
+    bench, visit, _ = quiet(pages={1: Page(1, user=0), 2: Page(2)})
+
+    async def body(ctx):
+        bench.start(ctx)
+        bench.world.targets = [0x2000]
+        await visit(ctx, 0x1000, 100)
+        assert bench.walker.walks == [0x1000] and not bench.faults
+        bench.world.user = 1
+        ctx.set(bench.dut.user, 1)
+        await visit(ctx, 0x1000, 100)
+        assert bench.walker.walks == [0x1000, 0x1000, 0x2000] and bench.faults == 1
+
+    simulate(bench.dut, body)
