@@ -442,7 +442,7 @@ class Lsu(wiring.Component):
         m.d.comb += [
             snoop.valid.eq(take | first_of_two | others),
             snoop.line.eq(Mux(take | first_of_two, line, others_line)),
-            self.snoop_hit.eq(hit_x | (asked & snoop.hit)),
+            self.snoop_hit.eq(hit_x | (asked & ~at_second & snoop.hit)),
             cache.snoop_busy.eq(others),
         ]
         with m.If(take | first_of_two):
