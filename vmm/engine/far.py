@@ -1,4 +1,4 @@
-"""Far jumps, calls and returns: code segments, call gates, task gates, TSS descriptors (SDM vol. 2A, JMP, CALL, RET)."""
+"""Far jumps, calls and returns: code segments, call gates, task gates, TSS (SDM vol. 2A, JMP, CALL, RET)."""
 
 from __future__ import annotations
 

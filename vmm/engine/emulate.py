@@ -1,0 +1,134 @@
+"""A whole emulated computer: the interpreter, RAM, and the software twins of the devices.
+
+Virtual time: one instruction, or one iteration of a REP instruction, or one delivery, is `cycles_per_step` clocks.
+Devices see time in `advance`; the processor runs in bursts that end before a device could next raise an interrupt and
+after every access to a port, so that results do not depend on the size of bursts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from rtl.isa.retire import RetireCause
+from vmm.devices.platform import PcPlatform
+from vmm.engine.interpreter import Interpreter, Retired
+from vmm.memory import PhysicalMemory
+from vmm.paging.mmu import DEFAULT_CAPACITY
+
+_SLICE = 1 << 16
+
+
+class StopReason(Enum):
+    """Why a machine stopped."""
+
+    GUEST_EXIT = "guest exit"
+    HALT_FOREVER = "halted with nothing that could wake it"
+    SHUTDOWN = "triple fault"
+    RESET = "reset requested"
+    LIMIT = "instruction limit"
+
+
+@dataclass(frozen=True, slots=True)
+class StopInfo:
+    """`value` is what the guest wrote to the exit port, for GUEST_EXIT."""
+
+    reason: StopReason
+    value: int | None = None
+
+
+class EmulatedMachine:
+    """A computer that executes by interpretation.
+
+    Parameters
+    ----------
+    ram : bytes of RAM, or the buffer.
+    cycles_per_step : clocks of virtual time per step.
+
+    Members
+    -------
+    cpu, memory, platform : its parts.
+    """
+
+    def __init__(self, ram: int | np.ndarray, *, platform: PcPlatform | None = None, cycles_per_step: int = 1,
+                 tlb_capacity: int = DEFAULT_CAPACITY):
+        self.memory = PhysicalMemory(ram)
+        self.platform = platform or PcPlatform()
+        self.cpu = Interpreter(self.memory, self, tlb_capacity)
+        self.cpu.clock = self._clock
+        self._cycles_per_step = cycles_per_step
+        self._port_used = False
+
+    def _clock(self) -> int:
+        return self.platform.cycles
+
+    def read(self, port: int, size: int) -> int:
+        """A port access of the processor."""
+        self._port_used = True
+        return self.platform.read(port, size)
+
+    def write(self, port: int, size: int, value: int) -> None:
+        self._port_used = True
+        self.platform.write(port, size, value)
+
+    def run(self, max_instructions: int) -> StopInfo:
+        """Run until the guest ends the run, nothing can go on, or that many instructions have completed."""
+        state, platform = self.cpu.state, self.platform
+        end = state.instructions + max_instructions
+        while state.instructions < end:
+            stop = self._requested_stop()
+            if stop is not None:
+                return stop
+            if platform.intr and self.cpu.can_interrupt:
+                self.cpu.deliver_interrupt(platform.ack())
+                self._pass_time(1)
+            elif state.halted and not state.pending_debug:
+                wait = platform.next_event()
+                if wait is None or not self.cpu.can_interrupt:
+                    return StopInfo(StopReason.HALT_FOREVER)
+                platform.advance(max(wait, 1))
+            else:
+                self._burst(end - state.instructions)
+        return self._requested_stop() or StopInfo(StopReason.LIMIT)
+
+    def step(self) -> Retired:
+        """One step, interrupts included; waiting in HLT, time goes by until the next event."""
+        if self.platform.intr and self.cpu.can_interrupt:
+            retired = self.cpu.deliver_interrupt(self.platform.ack())
+        else:
+            retired = self.cpu.step()
+            if retired.cause is RetireCause.HALT and retired.length == 0:
+                self.platform.advance(max((self.platform.next_event() or 1) - self._cycles_per_step, 0))
+        self._pass_time(1)
+        return retired
+
+    def _requested_stop(self) -> StopInfo | None:
+        platform = self.platform
+        if platform.exit_value is not None:
+            value, platform.exit_value = platform.exit_value, None
+            return StopInfo(StopReason.GUEST_EXIT, value)
+        if self.cpu.state.shutdown:
+            return StopInfo(StopReason.SHUTDOWN)
+        if platform.reset_requested:
+            platform.reset_requested = False
+            return StopInfo(StopReason.RESET)
+        return None
+
+    def _burst(self, limit: int) -> None:
+        """Run to the next event of a device, to a port access, or to a change that lets an interrupt in."""
+        wait = self.platform.next_event()
+        budget = min(limit, _SLICE if wait is None else max(wait // self._cycles_per_step, 1))
+        could = self.cpu.can_interrupt
+        self._port_used = False
+        while budget > 0:
+            done = self.cpu.burst(budget)
+            self._pass_time(done)
+            budget -= done
+            state = self.cpu.state
+            if self._port_used or state.halted or state.shutdown or self.cpu.can_interrupt and not could:
+                return
+
+    def _pass_time(self, steps: int) -> None:
+        self.platform.advance(steps * self._cycles_per_step)
