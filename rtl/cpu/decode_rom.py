@@ -60,13 +60,10 @@ class DecodeRoms:
     entries: list[int]
 
 
-_INVALID = dict(check=Check.UD)
-
-
 def _entry(rom: Rom, form: Form | None, variant: int) -> int:
     """The entry for a form; `variant` is 1 for a memory operand or a repeat prefix."""
     if form is None or not _allowed(form, variant):
-        return Entry.const(_INVALID).as_value().value
+        return rom.encode({}) | Entry.const(dict(check=Check.UD)).as_value().value
     row = _row(rom, form, variant)
     check = Check.NONE
     if form.feature == "x87":
@@ -78,7 +75,8 @@ def _entry(rom: Rom, form: Form | None, variant: int) -> int:
     elif form.iopl:
         check = Check.IOPL
     lock = form.lock and form.has_rm_memory and variant == 1
-    return Entry.const(dict(uop=rom.pack(row), imm=imm_kind(form), lock=int(lock), check=check)).as_value().value
+    uop = rom.encode(row)
+    return uop | Entry.const(dict(imm=imm_kind(form), lock=int(lock), check=check)).as_value().value
 
 
 def _allowed(form: Form, variant: int) -> bool:

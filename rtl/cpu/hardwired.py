@@ -165,7 +165,6 @@ def _stack_or_branch(form: Form, in_memory: bool) -> Row | None:
 
 
 def _others(form: Form, in_memory: bool) -> Row | None:
-    operand = form.operands[0].value if form.operands else ""
     load = _load(_size(form)) if in_memory else {}
     source = Src.MEM if in_memory else Reg.RM
     match form.operation:

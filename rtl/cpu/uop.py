@@ -91,7 +91,7 @@ class Alu(enum.IntEnum, shape=6):
     SX8 = 29
     SX16 = 30
     SIGN = 31    #: the sign bit of A (of the operand size) in every bit
-    MUL = 32     #: low half of unsigned A * B; byte: 16-bit product; high half to MUL_HI; CF = OF = high half significant
+    MUL = 32     #: low half of unsigned A * B (byte: 16 bits), high half to MUL_HI; CF = OF = it is significant
     IMUL = 33    #: signed likewise
     DIV = 34     #: unsigned (EDX:A or DX:A, byte: A[15:0]) / B, quotient; remainder to DIV_REM; #DE; byte: {rem, quo}
     IDIV = 35
@@ -114,7 +114,7 @@ class Alu(enum.IntEnum, shape=6):
     WRSYS = 52   #: system register ``sys`` becomes B (operation-specific masks in `Sys`)
     CHECK = 53   #: descriptor check ``const`` (see descriptor_check.py): A = high dword, B = selector
     FAULT = 54   #: raise vector ``const`` with error code A
-    SOFTINT = 55  #: software interrupt: vector A[7:0], returns to NEXT
+    SOFTINT = 55  #: software interrupt: vector A[7:0], returns to NEXT; with B[0] no gate DPL is checked (ICEBP)
     IN = 56      #: port A[15:0], width ``size``; also as the result of a STORE, whose address is then checked before
     OUT = 57     #: port A[15:0] gets B
     ROM = 58     #: CPUID ROM row A[7:0]
@@ -212,11 +212,12 @@ class Sys(enum.IntEnum, shape=6):
     CR2 = 1
     CR3 = 2      #: write: flushes non-global TLB entries
     CR4 = 3      #: write: flushes the TLBs
-    EFLAGS = 4   #: (r) full image; write: unmasked image (task switch)
+    EFLAGS = 4   #: (r) full image, in a delivery with the RF to push; write: unmasked image (task switch)
     STATUS = 5   #: (r) `Status` bits
     EVECTOR = 6  #: (r) vector in delivery
     EERROR = 7   #: (r) its error code
-    EEIP = 8     #: (r) the EIP to push; write: the EIP that later faults of this microprogram report
+    EEIP = 8     #: (r) the EIP to push; write: the EIP that later faults of this microprogram report, with ESP as it is
+                 #: now (commit point of a task switch)
     GDT_BASE = 9
     GDT_LIMIT = 10
     IDT_BASE = 11
@@ -248,7 +249,7 @@ class Sys(enum.IntEnum, shape=6):
                      #: DR7.GD when the vector was 1; B bit 0: T bit of the new TSS (debug trap)
     NMI_UNBLOCK = 37  #: (w)
     SHADOW = 38  #: (w) no interrupt before the next instruction has retired (MOV SS, POP SS)
-    EXT = 39     #: (r) 1 when an external event is in delivery: bit 0 of error codes
+    EXT = 39     #: (r) 1 in the delivery of an event that is not a software interrupt: bit 0 of error codes
 
 
 class Status(enum.IntEnum):

@@ -1,0 +1,575 @@
+"""The processor: F -> queue -> D -> A -> M -> X."""
+
+from dataclasses import dataclass, field
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl.bus.io import IoSignature
+from rtl.bus.memory import MemorySignature
+from rtl.cache.config import CacheConfig
+from rtl.cache.port import RequestPort
+from rtl.isa.exceptions import Vector
+from rtl.isa.registers import Gpr
+from rtl.isa.retire import RetireCause
+from rtl.mmu.config import MmuConfig
+
+from .address import AddressUnit
+from .cpuid_rom import CPUID_ROM
+from .debug import DebugUnit
+from .decode_rom import Check, build
+from .descriptor_check import DescriptorCheck
+from .events import AccessFault, EventUnit, Kind
+from .execute import Execute
+from .fetch import Fetch
+from .issue import Issue
+from .lsu import Lsu
+from .microcode import ROM
+from .perf import PerfCounters
+from .predictor import Predictor, PredictorConfig
+from .regfile import RegisterFile
+from .retire import RetireSignature
+from .segments import SegmentCaches
+from .stages import CARRIED, MEMORY, Latch
+from .sysregs import SystemRegisters
+from .uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Step, Sys
+
+__all__ = ["Core", "CoreConfig"]
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """Sizes of the processor's units."""
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    mmu: MmuConfig = field(default_factory=MmuConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+
+
+class Core(wiring.Component):
+    """An IA-32 processor of the i586 class without x87, with paging and caches.
+
+    1. All memory traffic leaves through ``mem``; ``dma`` enters it coherently. I/O goes through ``io``.
+    2. ``intr`` is a level; the processor pulses ``intack`` and takes ``vector`` in the same cycle. ``nmi`` counts by
+       its rising edge.
+    3. ``halted`` is HLT in progress; ``stuck`` is HLT that only NMI or reset could end; ``shutdown`` is final.
+
+    Parameters
+    ----------
+    config : CoreConfig
+
+    Members
+    -------
+    mem : Out(MemorySignature()); dma : In(RequestPort()); io : Out(IoSignature())
+    intr, nmi : In(1); intack : Out(1); vector : In(8)
+    ram_size_words : In(30)
+    retire : Out(RetireSignature())
+    store_valid, store_paddr, store_paddr_hi, store_size, store_data : Out
+        Every store as it commits (`Lsu`, rule 9).
+    halted, stuck, shutdown : Out(1)
+    """
+
+    def __init__(self, config: CoreConfig | None = None):
+        self.config = config or CoreConfig()
+        super().__init__({
+            "mem": Out(MemorySignature()), "dma": In(RequestPort()), "io": Out(IoSignature()),
+            "intr": In(1), "intack": Out(1), "vector": In(8), "nmi": In(1), "ram_size_words": In(30),
+            "retire": Out(RetireSignature()),
+            "store_valid": Out(1), "store_paddr": Out(32), "store_paddr_hi": Out(32), "store_size": Out(2),
+            "store_data": Out(32),
+            "halted": Out(1), "stuck": Out(1), "shutdown": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.fetch = fetch = Fetch(config.cache, config.mmu)
+        m.submodules.predictor = predictor = Predictor(config.predictor)
+        m.submodules.issue = issue = Issue(build(ROM), ROM)
+        m.submodules.address = address = AddressUnit()
+        m.submodules.regs = regs = RegisterFile()
+        m.submodules.segments = segments = SegmentCaches()
+        m.submodules.lsu = lsu = Lsu(config.cache, config.mmu)
+        m.submodules.execute = execute = Execute()
+        m.submodules.check = check = DescriptorCheck()
+        m.submodules.sysregs = sysregs = SystemRegisters()
+        m.submodules.events = events = EventUnit()
+        m.submodules.debug = debug = DebugUnit()
+        m.submodules.perf = perf = PerfCounters()
+        m.submodules.constants = constants = Memory(shape=32, depth=128, init=ROM.constants)
+        m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
+
+        a = issue.latch
+        mm = Latch("m", CARRIED, MEMORY)
+        x = Latch("x", CARRIED, MEMORY)
+        x_load = Signal(32)
+        x_page_code = Signal(5)
+        x_new = Signal()
+        x_abandoned = Signal()
+        a_go, m_go, x_go = Signal(), Signal(), Signal()
+        m_free, x_free = Signal(), Signal()
+        flush, refetch = Signal(), Signal()
+        # Architectural EIP. A host that sets registers before the first cycle sets this one too: fetch starts there.
+        eip = Signal(32, name="eip")
+        start = Signal(init=1)
+        m.d.sync += start.eq(0)
+        commit, take = Signal(), Signal()
+        result = Signal(32, name="x_result")
+
+        # ---- connections that need no decision -------------------------------------------------------------------
+        connect(m, lsu.mem, flipped(self.mem))
+        connect(m, lsu.dma, flipped(self.dma))
+        connect(m, fetch.refill, lsu.code)
+        connect(m, fetch.walk, lsu.walk_i)
+        connect(m, lsu.snoop, fetch.snoop)
+        user = Signal()
+        ram_pages = self.ram_size_words[10:]
+        m.d.comb += [
+            user.eq(sysregs.cpl == 3),
+            lsu.control.eq(sysregs.control), fetch.control.eq(sysregs.control),
+            lsu.ram_size_words.eq(self.ram_size_words), fetch.ram_pages.eq(ram_pages),
+            fetch.user.eq(user), fetch.cs_base.eq(segments.cs_base),
+            issue.q_bytes.eq(fetch.q_bytes), issue.q_count.eq(fetch.q_count), issue.q_eip.eq(fetch.q_eip),
+            issue.q_fault.eq(fetch.q_fault), issue.q_walked.eq(fetch.q_walked),
+            fetch.d_take.eq(issue.take), fetch.starved.eq(issue.starved),
+            fetch.d_redirect.eq(issue.redirect), fetch.d_redirect_eip.eq(issue.redirect_eip),
+            predictor.d_eip.eq(issue.p_eip), predictor.d_backward.eq(issue.p_backward),
+            issue.p_taken.eq(predictor.d_taken), issue.p_counter.eq(predictor.d_counter),
+            predictor.d_push.eq(issue.p_push), predictor.d_push_eip.eq(issue.p_push_eip),
+            predictor.d_pop.eq(issue.p_pop), issue.p_return_eip.eq(predictor.d_return_eip),
+            issue.p_pointer.eq(predictor.d_pointer), issue.p_indirect_eip.eq(predictor.d_indirect_eip),
+            issue.cs_limit.eq(segments.cs_limit), issue.cs_32.eq(segments.cs_32), issue.ss_32.eq(segments.ss_32),
+            issue.cpl.eq(sysregs.cpl), issue.halted.eq(self.halted | self.shutdown | start),
+        ]
+        for unit in (lsu.maintenance, fetch.maintenance):
+            m.d.comb += [unit.inv_all.eq(sysregs.inv_all), unit.inv_nonglobal.eq(sysregs.inv_nonglobal),
+                         unit.inv_page.eq(commit & (x.alu == Alu.WRSYS) & (x.sys == Sys.INVLPG)),
+                         unit.inv_linear.eq(sysregs.data)]
+
+        # ---- A: address generation -------------------------------------------------------------------------------
+        def forwarded(row, present, file_value, name):
+            """The value of an address register, and whether it must be waited for."""
+            value, wait = Signal(32, name=f"a_{name}_value"), Signal(name=f"a_{name}_wait")
+            with m.If(~present):
+                pass
+            with m.Elif(mm.valid & (mm.dst == row)):
+                m.d.comb += wait.eq(1)
+            with m.Elif(mm.valid & mm.step_en & (mm.step_reg == row)):
+                m.d.comb += [value.eq(mm.step_value), wait.eq(mm.step_half)]
+            with m.Elif(x.valid & (x.dst == row)):
+                m.d.comb += [value.eq(result), wait.eq((x.dst_size != Size.D) | ~commit)]
+            with m.Elif(x.valid & x.step_en & (x.step_reg == row)):
+                m.d.comb += [value.eq(x.step_value), wait.eq(x.step_half)]
+            with m.Else():
+                m.d.comb += value.eq(file_value)
+            return value, wait
+
+        m.d.comb += [regs.a_base.eq(a.base), regs.a_index.eq(a.index)]
+        base, base_wait = forwarded(a.base, a.has_base, regs.a_base_data, "base")
+        index, index_wait = forwarded(a.index, a.has_index, regs.a_index_data, "index")
+        a_wait = Signal()
+        a_access = a.mem != Mem.NONE
+        m.d.comb += [
+            segments.a_seg.eq(a.aseg),
+            address.base.eq(base), address.index.eq(index), address.scale.eq(a.scale), address.disp.eq(a.disp),
+            address.wrap16.eq(a.wrap16), address.step.eq(a.step), address.delta.eq(a.delta),
+            address.df.eq(sysregs.eflags.df), address.align.eq(user & sysregs.cr0.am & sysregs.eflags.ac),
+            address.mem.eq(a.mem), address.width.eq(a.width), address.aseg.eq(a.aseg),
+            address.seg_base.eq(segments.a_base), address.seg_limit.eq(segments.a_limit),
+            address.seg_attr.eq(segments.a_attr),
+            a_wait.eq(base_wait | index_wait
+                      | ((a.aseg != Aseg.LIN) & ((mm.valid & mm.system_write) | (x.valid & x.system_write)))
+                      | ((a.step == Step.STRING) & ((mm.valid & mm.df_write) | (x.valid & x.df_write)))),
+            a_go.eq(a.valid & ~a_wait & m_free & ~flush),
+            issue.a_free.eq(~a.valid | a_go),
+            lsu.a_go.eq(a_go & a_access & (address.fault == AccessFault.NONE)),
+            lsu.a_linear.eq(address.linear), lsu.a_size.eq(a.width), lsu.a_kind.eq(a.mem),
+            lsu.a_user.eq(user & ~a.supervisor & (a.aseg != Aseg.LIN)),
+        ]
+        with m.If(flush):
+            m.d.sync += mm.valid.eq(0)
+        with m.Elif(m_free):
+            m.d.sync += mm.valid.eq(a_go)
+        with m.If(a_go):
+            m.d.sync += [
+                *mm.load(a, CARRIED),
+                mm.linear.eq(address.linear), mm.fault.eq(address.fault), mm.fault_seg.eq(a.aseg[0]),
+                mm.step_en.eq((a.step != Step.NONE) & (a.dst != a.step_reg)), mm.step_reg.eq(a.step_reg),
+                mm.step_half.eq(address.step_half), mm.step_value.eq(address.step_value),
+            ]
+
+        # ---- events that may be taken before an instruction ------------------------------------------------------
+        trap_pending, nmi_pending, nmi_blocked = Signal(), Signal(), Signal()
+        trap_bits = Signal(32)
+        shadow, shadow_stack, shadow_next, shadow_stack_next = Signal(), Signal(), Signal(), Signal()
+        interruptible, any_event = Signal(), Signal()
+        m.d.comb += [
+            interruptible.eq(self.intr & sysregs.eflags.if_ & ~shadow),
+            any_event.eq(((trap_pending | (nmi_pending & ~nmi_blocked)) & ~shadow_stack) | interruptible),
+        ]
+
+        # ---- M: memory -------------------------------------------------------------------------------------------
+        m_access, m_skip = Signal(), Signal()
+        m.d.comb += [
+            m_access.eq(mm.valid & (mm.mem != Mem.NONE) & (mm.fault == AccessFault.NONE)),
+            # An access that must not start because an event goes first leaves as it is; X then takes the event.
+            m_skip.eq(m_access & mm.first & any_event & ~x.valid & ~lsu.m_done & ~lsu.m_walked & ~mm.uninterruptible),
+            m_go.eq(mm.valid & x_free & (~m_access | lsu.m_done | m_skip) & ~flush),
+            m_free.eq(~mm.valid | m_go),
+            lsu.m_drained.eq(~x.valid & ~(mm.first & any_event & ~mm.uninterruptible)),
+            lsu.m_go.eq(m_go & m_access & ~m_skip & ~lsu.m_fault),
+            lsu.m_kill.eq(m_access & (flush | (m_go & (m_skip | lsu.m_fault)))),
+        ]
+        with m.If(flush):
+            m.d.sync += x.valid.eq(0)
+        with m.Elif(x_free):
+            m.d.sync += x.valid.eq(m_go)
+        m.d.sync += x_new.eq(m_go)
+        with m.If(m_go):
+            m.d.sync += [
+                *x.load(mm, CARRIED, MEMORY),
+                x_load.eq(lsu.m_data), x_page_code.eq(lsu.m_fault_code), x_abandoned.eq(m_skip),
+                x.uninterruptible.eq(mm.uninterruptible | (m_access & lsu.m_walked)),
+            ]
+            with m.If(m_access & lsu.m_done & lsu.m_fault):
+                m.d.sync += [x.fault.eq(AccessFault.PAGE), x.linear.eq(lsu.m_fault_linear)]
+
+        # ---- X: operands -----------------------------------------------------------------------------------------
+        constant = constants.read_port(domain="comb")
+        next_eip = Signal(32, name="x_next_eip")
+        status, sys_value = Signal(32), Signal(32)
+        m.d.comb += [
+            constant.addr.eq(x.const), next_eip.eq(x.eip + x.length),
+            regs.x_a.eq(x.a), regs.x_a_high.eq(x.a_high), regs.x_b.eq(x.b), regs.x_b_high.eq(x.b_high),
+            segments.x_seg.eq(Mux(x.fault == AccessFault.NEW_STACK, Aseg.TMP0 + x.fault_seg, x.sreg)),
+            sysregs.sys.eq(x.sys), sysregs.dr_index.eq(x.reg),
+        ]
+        for bit, value in {
+                Status.OPSIZE16: x.opsize16, Status.ADSIZE16: x.adsize16, Status.REP: x.repeat[1],
+                Status.CPL0: sysregs.cpl == 0, Status.CPL3: user, Status.IOPL_OK: sysregs.cpl <= sysregs.eflags.iopl,
+                Status.SS_B: segments.ss_32, Status.NT: sysregs.eflags.nt, Status.VM: sysregs.eflags.vm,
+                Status.PE: sysregs.cr0.pe, Status.HAS_ERROR: events.e_has_error, Status.SOFT: events.e_soft,
+                Status.MEMORY: x.memory, Status.DF: sysregs.eflags.df, Status.PCE: sysregs.cr4.pce,
+                Status.TSD: sysregs.cr4.tsd, Status.PG: sysregs.cr0.pg, Status.SREG_SS: x.sreg == Aseg.SS,
+                Status.TSS32: segments.x_attr.type[3]}.items():
+            m.d.comb += status[bit].eq(value)
+        with m.Switch(x.sys):
+            for number, value in {
+                    Sys.STATUS: status, Sys.EVECTOR: events.e_vector, Sys.EERROR: events.e_error,
+                    Sys.EEIP: events.e_eip, Sys.SEL: segments.x_sel, Sys.BASE: segments.x_base,
+                    Sys.LIMIT: segments.x_limit, Sys.ATTR: Cat(C(0, 8), segments.x_attr.as_value()[:8], C(0, 4),
+                                                                segments.x_attr.as_value()[8:]),
+                    Sys.MUL_HI: execute.mul_hi, Sys.DIV_REM: execute.div_rem, Sys.PERF_LO: perf.value[:32],
+                    Sys.PERF_HI: perf.value[32:], Sys.EXT: events.active & events.e_ext,
+                    Sys.EFLAGS: sysregs.read | (events.active & events.e_rf) << 16}.items():
+                with m.Case(number):
+                    m.d.comb += sys_value.eq(value)
+            with m.Default():
+                m.d.comb += sys_value.eq(sysregs.read)
+
+        def operand(select, register, name):
+            value = Signal(32, name=name)
+            with m.Switch(select):
+                for number, source in {
+                        Src.SYS: sys_value, Src.IMM: x.imm, Src.MEM: x_load, Src.EIP: x.eip, Src.NEXT: next_eip,
+                        Src.CONST: constant.data, Src.ZERO: C(0, 32), Src.IMM2: x.imm2, Src.ADDR: x.linear}.items():
+                    with m.Case(number):
+                        m.d.comb += value.eq(source)
+                with m.Default():
+                    m.d.comb += value.eq(register)
+            return value
+
+        x_a = operand(x.a, regs.x_a_data, "x_a_value")
+        x_b = operand(x.b, regs.x_b_data, "x_b_value")
+        cpuid_port = cpuid.read_port(domain="comb")
+        m.d.comb += [
+            execute.op.eq(x.alu), execute.size.eq(x.size), execute.a.eq(x_a), execute.b.eq(x_b),
+            execute.imm.eq(x.imm), execute.ecx.eq(self.retire.gpr[Gpr.ECX]), execute.edx.eq(self.retire.gpr[Gpr.EDX]),
+            execute.flags_in.eq(sysregs.flags), execute.flag_set.eq(x.flags), execute.condition.eq(x.opcode),
+            execute.start.eq(x.valid & x_new),
+            check.kind.eq(x.const), check.high.eq(x_a), check.selector.eq(x_b), check.cpl.eq(sysregs.cpl),
+            check.ncpl.eq(sysregs.ncpl), check.soft.eq(events.e_soft), check.ext.eq(events.active & events.e_ext),
+            cpuid_port.addr.eq(x_a), perf.index.eq(self.retire.gpr[Gpr.ECX]),
+        ]
+        is_io = (x.alu == Alu.IN) | (x.alu == Alu.OUT)
+        with m.Switch(x.alu):
+            with m.Case(Alu.IN):
+                m.d.comb += result.eq(self.io.rdata)
+            with m.Case(Alu.ROM):
+                m.d.comb += result.eq(cpuid_port.data)
+            with m.Default():
+                m.d.comb += result.eq(execute.result)
+
+        # ---- X: branches -----------------------------------------------------------------------------------------
+        flags, raw = sysregs.flags, execute.flags_out
+        is_cond = Signal()
+        taken = Signal()
+        target = Signal(32, name="x_target_eip")
+        relative = Signal(32)
+        missed = Signal()
+        m.d.comb += relative.eq(next_eip + x.imm)
+        with m.Switch(x.alu):
+            with m.Case(Alu.JCC):
+                m.d.comb += [is_cond.eq(1), taken.eq(execute.cond)]
+            with m.Case(Alu.LOOP):   # opcodes E0 LOOPNE, E1 LOOPE, E2 LOOP
+                m.d.comb += [is_cond.eq(1), taken.eq(~raw.zf & (x.opcode[1] | (flags.zf == x.opcode[0])))]
+            with m.Case(Alu.JCXZ):
+                m.d.comb += [is_cond.eq(1), taken.eq(raw.zf)]
+            with m.Case(Alu.JMP, Alu.JMPI):
+                m.d.comb += taken.eq(1)
+        with m.If(x.alu == Alu.JMPI):
+            m.d.comb += [target.eq(Mux(x.size == Size.W, x_a[:16], x_a)),
+                         missed.eq(~x.taken | (target != x.imm))]
+        with m.Else():
+            m.d.comb += [target.eq(Mux(x.opsize16, relative[:16], relative)), missed.eq(taken != x.taken)]
+
+        # Micro-branches.
+        conditional = (x.next == Next.BR) | (x.next == Next.BRT)
+        go_on = Signal()
+        holds = Signal()
+        iterating = Signal()
+        refetch_pending, instruction_tf = Signal(), Signal()
+        tf = Mux(x.first, sysregs.eflags.tf, instruction_tf)
+        more = Signal()
+        m.d.comb += [
+            go_on.eq(~interruptible & ~(nmi_pending & ~nmi_blocked) & ~trap_pending & ~tf & ~refetch_pending),
+            iterating.eq((x.cond == Cond.REPZ) | (x.cond == Cond.REPZ_GO)),
+            more.eq(~raw.zf & (~iterating | (flags.zf == x.repeat[0]))),
+        ]
+        with m.Switch(x.cond):
+            for number, value in {
+                    Cond.Z: raw.zf, Cond.NZ: ~raw.zf, Cond.C: raw.cf, Cond.NC: ~raw.cf, Cond.S: raw.sf,
+                    Cond.NS: ~raw.sf, Cond.BE: raw.cf | raw.zf, Cond.A: ~raw.cf & ~raw.zf,
+                    Cond.REP: more, Cond.REPZ: more, Cond.REP_GO: more & go_on, Cond.REPZ_GO: more & go_on}.items():
+                with m.Case(number):
+                    m.d.comb += holds.eq(value)
+        micro_missed = conditional & (holds != (x.next == Next.BRT))
+        restart = (x.next == Next.ENDREP) & holds
+        last = Signal()
+        m.d.comb += last.eq((x.next == Next.END) | (x.next == Next.ENDREP))
+
+        # ---- X: faults and events --------------------------------------------------------------------------------
+        fault = Signal()
+        kind, vector, error = Signal(Kind), Signal(8), Signal(32)
+        m.d.comb += vector.eq(Vector.GP)
+        event_now = Signal()
+        # Between instructions X is empty: in HLT, or while decode waits for bytes.
+        idle = issue.drained & (self.halted | (issue.starved & ~fetch.q_walked))
+        m.d.comb += event_now.eq(any_event & ((x.valid & x_new & x.first & ~x.uninterruptible) | idle) & ~start)
+        with m.If(event_now):
+            with m.If(trap_pending & ~shadow_stack):
+                m.d.comb += vector.eq(Vector.DB)
+            with m.Elif(nmi_pending & ~nmi_blocked & ~shadow_stack):
+                m.d.comb += [vector.eq(Vector.NMI), kind.eq(Kind.INTERRUPT)]
+            with m.Else():
+                m.d.comb += [vector.eq(self.vector), kind.eq(Kind.INTERRUPT), self.intack.eq(1)]
+        with m.Elif(debug.x_execute & x.first):
+            m.d.comb += [fault.eq(1), vector.eq(Vector.DB)]
+        with m.Elif(x.check != Check.NONE):
+            with m.Switch(x.check):
+                with m.Case(Check.UD):
+                    m.d.comb += [fault.eq(1), vector.eq(Vector.UD)]
+                with m.Case(Check.GP):
+                    m.d.comb += fault.eq(1)
+                with m.Case(Check.FETCH):
+                    m.d.comb += [fault.eq(1), vector.eq(Vector.PF), error.eq(fetch.q_fault_code)]
+                with m.Case(Check.IOPL):
+                    m.d.comb += fault.eq(sysregs.cpl > sysregs.eflags.iopl)
+                with m.Case(Check.ESCAPE):
+                    m.d.comb += [fault.eq(1), vector.eq(Mux(sysregs.cr0.em | sysregs.cr0.ts, Vector.NM, Vector.UD))]
+                with m.Case(Check.WAIT):
+                    m.d.comb += [fault.eq(sysregs.cr0.mp & sysregs.cr0.ts), vector.eq(Vector.NM)]
+        with m.Elif(x.fault != AccessFault.NONE):
+            m.d.comb += fault.eq(1)
+            with m.Switch(x.fault):
+                with m.Case(AccessFault.STACK):
+                    m.d.comb += vector.eq(Vector.SS)
+                with m.Case(AccessFault.NEW_STACK):
+                    m.d.comb += [vector.eq(Vector.SS),
+                                 error.eq(Cat(events.active & events.e_ext, C(0, 1), segments.x_sel[2:]))]
+                with m.Case(AccessFault.ALIGNMENT):
+                    m.d.comb += vector.eq(Vector.AC)
+                with m.Case(AccessFault.PAGE):
+                    m.d.comb += [vector.eq(Vector.PF), error.eq(x_page_code)]
+        with m.Else():
+            with m.Switch(x.alu):
+                with m.Case(Alu.CHECK):
+                    m.d.comb += [fault.eq(~check.ok), vector.eq(check.vector), error.eq(check.code)]
+                with m.Case(Alu.FAULT):
+                    m.d.comb += [fault.eq(1), vector.eq(x.const), error.eq(x_a)]
+                with m.Case(Alu.SOFTINT):
+                    m.d.comb += [fault.eq(1), vector.eq(x_a[:8]), kind.eq(Kind.SOFTWARE)]
+                with m.Case(Alu.DIV, Alu.IDIV):
+                    m.d.comb += [fault.eq(execute.ready & execute.divide_error), vector.eq(Vector.DE)]
+                with m.Default():
+                    m.d.comb += fault.eq(taken & (target > segments.cs_limit))
+        m.d.comb += take.eq(event_now | (x.valid & ~x_abandoned & fault))
+        interrupt = event_now & (kind == Kind.INTERRUPT)
+        restart_eip = Signal(32)
+        partial = Signal()
+        m.d.comb += [
+            restart_eip.eq(Mux(x.valid, x.eip, eip)),
+            events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(error),
+            events.restart_eip.eq(restart_eip),
+            events.next_eip.eq(next_eip),
+            # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do interrupts between REP iterations.
+            events.rf.eq(Mux(event_now, partial & interrupt, kind == Kind.FAULT)),
+            sysregs.cr2_en.eq(take & ~event_now & (vector == Vector.PF) & (
+                (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
+            sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
+        ]
+
+        # ---- X: commit -------------------------------------------------------------------------------------------
+        writing_back, flushing = Signal(), Signal()
+        with m.If(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.WBINVD)):
+            begin = lsu.idle & ~writing_back
+            m.d.comb += [
+                lsu.wbinvd.eq(begin), fetch.invalidate.eq(begin),
+                flushing.eq(~writing_back | ~lsu.idle | fetch.invalidating),
+            ]
+            m.d.sync += writing_back.eq((writing_back | begin) & flushing)
+        x_done = Signal()
+        m.d.comb += [
+            x_done.eq(execute.ready & ((x.mem != Mem.STORE) | lsu.x_ready) & (~is_io | self.io.ready)
+                      & ~flushing),
+            commit.eq(x.valid & x_done & ~take & ~x_abandoned),
+            x_go.eq(commit | (x.valid & (take | x_abandoned))),
+            x_free.eq(~x.valid | x_go),
+            self.io.valid.eq(x.valid & is_io & ~take & ~x_abandoned), self.io.write.eq(x.alu == Alu.OUT),
+            self.io.port.eq(x_a), self.io.size.eq(x.size), self.io.wdata.eq(x_b),
+            lsu.x_commit.eq(commit & (x.mem == Mem.STORE)), lsu.x_data.eq(result),
+            lsu.x_kill.eq(lsu.x_store & x.valid & (take | x_abandoned)),
+            regs.x_write.eq(commit & (x.dst != Reg.NONE)), regs.x_dst.eq(x.dst), regs.x_size.eq(x.dst_size),
+            regs.x_high.eq(x.dst_high), regs.x_data.eq(result),
+            regs.x_step.eq(commit & x.step_en), regs.x_step_reg.eq(x.step_reg), regs.x_step_half.eq(x.step_half),
+            regs.x_step_data.eq(x.step_value),
+            regs.x_mark.eq(commit & (x.first | ((x.alu == Alu.WRSYS) & (x.sys == Sys.EEIP)))),
+            regs.x_restore.eq(take & ~event_now & ~x.first),
+            sysregs.write.eq(commit & (x.alu == Alu.WRSYS)), sysregs.data.eq(x_b), sysregs.size.eq(x.size),
+            sysregs.flags_en.eq(commit & (x.flags != 0)), sysregs.flags_in.eq(execute.flags_out),
+            sysregs.flags_mask.eq(execute.flags_mask),
+            sysregs.flag_op.eq(commit & (x.alu == Alu.FLAG)), sysregs.flag_kind.eq(x.const),
+            sysregs.popf.eq(commit & (x.alu == Alu.POPF)), sysregs.iret.eq(commit & (x.alu == Alu.IRETF)),
+            segments.x_load.eq(commit & (x.alu == Alu.DESC)), segments.x_high.eq(x_a), segments.x_low.eq(x_b),
+            segments.x_data.eq(x_b),
+            segments.x_write_sel.eq(sysregs.write & (x.sys == Sys.SEL)),
+            segments.x_write_base.eq(sysregs.write & (x.sys == Sys.BASE)),
+            segments.x_write_limit.eq(sysregs.write & (x.sys == Sys.LIMIT)),
+            segments.x_write_attr.eq(sysregs.write & (x.sys == Sys.ATTR)),
+            events.write_restart.eq(sysregs.write & (x.sys == Sys.EEIP)), events.write_eip.eq(x_b),
+            events.done.eq(sysregs.write & (x.sys == Sys.EVENT_DONE)),
+            issue.x_override.eq(events.write_restart), issue.context_eip.eq(events.e_restart),
+        ]
+
+        # ---- X: what follows -------------------------------------------------------------------------------------
+        done = Signal()
+        smc = lsu.snoop_hit & (x.mem == Mem.STORE)
+        wrong_way = taken & (x.alu == Alu.JMPI) & missed | is_cond & missed | (x.alu == Alu.JMP) & missed
+        after = Signal(32)
+        m.d.comb += [
+            done.eq(commit & last & ~restart),
+            after.eq(Mux(restart, x.eip, Mux(taken, target, next_eip))),
+            refetch.eq((x.valid & x_abandoned & ~take)
+                       | (commit & last & (restart | wrong_way | refetch_pending | smc))),
+            flush.eq(take | refetch | (commit & micro_missed)),
+            issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown), issue.x_branch.eq(commit & micro_missed),
+            issue.x_target.eq(x.alt),
+            issue.drained.eq(~a.valid & ~mm.valid & ~x.valid),
+            issue.branching.eq(self._branching(a) | self._branching(mm) | self._branching(x)),
+            fetch.x_redirect.eq(refetch | start),
+            fetch.x_redirect_eip.eq(Mux(start, eip, Mux(x_abandoned, x.eip, after))),
+            fetch.drained.eq(issue.drained & ~any_event & ~flush),
+            predictor.x_update.eq(commit & is_cond), predictor.x_eip.eq(x.eip),
+            predictor.x_backward.eq(x.imm[31]), predictor.x_counter.eq(x.counter), predictor.x_taken.eq(taken),
+            predictor.x_indirect.eq(commit & (x.alu == Alu.JMPI) & wrong_way & ~x.event),
+            predictor.x_target.eq(target),
+            predictor.x_restore.eq(flush & ~issue.x_branch), predictor.x_pointer.eq(x.ras),
+        ]
+        with m.If(commit & last):
+            m.d.sync += refetch_pending.eq(0)
+        with m.Elif(commit & smc):
+            m.d.sync += refetch_pending.eq(1)
+        # A new stack width changes what decode made of later instructions.
+        with m.If((segments.x_load | segments.x_write_attr) & (x.sreg == Aseg.SS) & ~last):
+            m.d.sync += refetch_pending.eq(1)
+
+        with m.If(commit & x.first):
+            m.d.sync += instruction_tf.eq(sysregs.eflags.tf)
+        with m.If(sysregs.write & (x.sys == Sys.SHADOW)):
+            m.d.sync += [shadow_next.eq(1), shadow_stack_next.eq(1)]
+        with m.If(done):
+            m.d.sync += [
+                shadow.eq(shadow_next | sysregs.sti | (sysregs.write & (x.sys == Sys.SHADOW))),
+                shadow_stack.eq(shadow_stack_next | (sysregs.write & (x.sys == Sys.SHADOW))),
+                shadow_next.eq(0), shadow_stack_next.eq(0),
+            ]
+        with m.If(take):
+            m.d.sync += [shadow.eq(0), shadow_stack.eq(0), shadow_next.eq(0), shadow_stack_next.eq(0)]
+
+        # Traps wait for the next instruction boundary.
+        single_step = commit & last & tf & ~x.event
+        task_trap = events.done & x_b[0]
+        with m.If(single_step | task_trap | (debug.x_data_hits != 0)):
+            m.d.sync += [
+                trap_pending.eq(1),
+                trap_bits.eq(trap_bits | Cat(debug.x_data_hits, C(0, 10), single_step, task_trap)),
+            ]
+        with m.If(take):
+            with m.If(vector == Vector.DB):
+                m.d.comb += sysregs.dr6_set.eq(Mux(event_now, trap_bits, debug.x_fault_bits))
+            m.d.sync += [trap_pending.eq(0), trap_bits.eq(0)]
+        m.d.comb += [
+            debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
+            debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip), debug.rf.eq(sysregs.eflags.rf),
+            debug.io.eq(is_io & sysregs.cr4.de), debug.io_port.eq(x_a), debug.io_size.eq(x.size),
+            sysregs.rf_clear.eq(done & ~x.event),
+        ]
+        for index in range(4):
+            m.d.comb += debug.dr[index].eq(sysregs.dr[index])
+
+        last_nmi = Signal()
+        m.d.sync += last_nmi.eq(self.nmi)
+        with m.If(self.nmi & ~last_nmi):
+            m.d.sync += nmi_pending.eq(1)
+        with m.If(event_now & (vector == Vector.NMI) & (kind == Kind.INTERRUPT) & ~self.intack):
+            m.d.sync += [nmi_pending.eq(0), nmi_blocked.eq(1)]
+        with m.If(sysregs.write & (x.sys == Sys.NMI_UNBLOCK)):
+            m.d.sync += nmi_blocked.eq(0)
+
+        with m.If(take):
+            m.d.sync += self.halted.eq(0)
+        with m.If(commit & (x.alu == Alu.HALT)):
+            m.d.sync += self.halted.eq(1)
+        with m.If(events.shutdown | (commit & (x.alu == Alu.SHUTDOWN))):
+            m.d.sync += self.shutdown.eq(1)
+        m.d.comb += self.stuck.eq(self.halted & ~sysregs.eflags.if_ & ~trap_pending & ~nmi_pending)
+
+        # ---- retire port -----------------------------------------------------------------------------------------
+        r = self.retire
+        iteration = commit & (restart | (x.iteration & holds))
+        m.d.sync += r.valid.eq(done | iteration)
+        with m.If(commit & (last | x.iteration)):
+            m.d.sync += [r.eip.eq(x.eip), r.length.eq(x.length), partial.eq(iteration)]
+            with m.If(iteration):
+                m.d.sync += r.cause.eq(RetireCause.ITERATION)
+            with m.Else():
+                m.d.sync += [eip.eq(after), r.vector.eq(events.e_vector), r.error.eq(events.e_error)]
+                with m.If(x.event & ~events.e_soft):
+                    m.d.sync += r.cause.eq(Mux(events.e_interrupt, RetireCause.INTERRUPT, RetireCause.EXCEPTION))
+                with m.Elif(x.alu == Alu.HALT):
+                    m.d.sync += r.cause.eq(RetireCause.HALT)
+                with m.Else():
+                    m.d.sync += r.cause.eq(RetireCause.INSTRUCTION)
+        m.d.comb += [
+            r.next_eip.eq(eip), r.cpl.eq(sysregs.cpl), r.eflags.eq(sysregs.eflags),
+            *(out.eq(value) for out, value in zip(r.gpr, regs.gpr, strict=True)),
+            self.store_valid.eq(lsu.store_valid), self.store_paddr.eq(lsu.store_paddr),
+            self.store_paddr_hi.eq(lsu.store_paddr_hi), self.store_size.eq(lsu.store_size),
+            self.store_data.eq(lsu.store_data),
+        ]
+        return m
+
+    @staticmethod
+    def _branching(stage):
+        return stage.valid & ((stage.next == Next.BR) | (stage.next == Next.BRT))

@@ -1,0 +1,52 @@
+"""What the pipeline latches carry: each stage's fields in one table, its signals named by the stage letter."""
+
+from amaranth.hdl import Signal
+
+from .decode_rom import Check
+from .events import AccessFault
+from .uop import Alu, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Src, Step, Sys
+
+__all__ = ["ADDRESS", "CARRIED", "MEMORY", "Latch"]
+
+#: Fields that a micro-operation keeps from A to X.
+CARRIED = {
+    "alu": Alu, "a": Src, "a_high": 1, "b": Src, "b_high": 1,
+    "dst": Reg, "dst_high": 1, "dst_size": Size, "size": Size, "flags": FlagSet,
+    "sreg": Aseg, "sys": Sys, "const": 7, "imm": 32, "imm2": 16,
+    "eip": 32, "length": 4, "first": 1, "event": 1,
+    "next": Next, "cond": Cond, "alt": 11, "iteration": 1,
+    "opcode": 4, "reg": 3, "opsize16": 1, "adsize16": 1, "repeat": 2, "memory": 1,
+    "taken": 1,         # predicted taken
+    "counter": 2, "ras": 3,
+    "check": Check,
+    "uninterruptible": 1,
+    "mem": Mem, "width": Size,
+    "system_write": 1,  # writes a segment cache or a system register that A uses
+    "df_write": 1,      # may write DF
+}
+
+#: Fields that end in A.
+ADDRESS = {
+    "base": Reg, "has_base": 1, "index": 3, "has_index": 1, "scale": 2, "disp": 32, "wrap16": 1,
+    "aseg": Aseg, "step": Step, "step_reg": 3, "delta": 32, "supervisor": 1,
+}
+
+#: Fields that A adds for M and X.
+MEMORY = {
+    "linear": 32, "fault": AccessFault, "fault_seg": 1,
+    "step_en": 1, "step_reg": 3, "step_half": 1, "step_value": 32,
+}
+
+
+class Latch:
+    """The registers in front of one stage: ``valid`` and one signal per field, as attributes."""
+
+    def __init__(self, letter: str, *tables: dict):
+        self.valid = Signal(name=f"{letter}_valid")
+        self.fields = {name: shape for table in tables for name, shape in table.items()}
+        for name, shape in self.fields.items():
+            setattr(self, name, Signal(shape, name=f"{letter}_{name}"))
+
+    def load(self, source, *tables: dict):
+        """Statements that copy the fields of `tables` from another latch."""
+        return [getattr(self, name).eq(getattr(source, name)) for table in tables for name in table]
