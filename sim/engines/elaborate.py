@@ -73,7 +73,13 @@ class Elaborated:
     def rtlil(self, *, keep: bool) -> str:
         """RTLIL text; with ``keep``, every named wire survives optimisation, otherwise only registers do."""
         text, _names = rtlil.convert_fragment(self.design, emit_src=False)
+        text = _signed_shifts(text)
         return _keep_all(text) if keep else text
+
+
+def _signed_shifts(text: str) -> str:
+    # Yosys fills a $shift of a signed operand by a constant with zeroes instead of the sign; $sshr means the same here.
+    return re.sub(r"cell \$shift (\S+)\n    parameter \\A_SIGNED 1", r"cell $sshr \1\n    parameter \\A_SIGNED 1", text)
 
 
 def _keep_all(text: str) -> str:
@@ -123,7 +129,8 @@ def elaborate(sim_design: SimDesign) -> Elaborated:
             names = design.fragments[info.parent].signal_names
             for port in fragment._read_ports:
                 for signal in port._data._rhs_signals():
-                    owners[signal] = ".".join((*path[:-1], names[signal]))
+                    if signal in names:
+                        owners[signal] = ".".join((*path[:-1], names[signal]))
                     if port._domain != "comb":
                         kinds[signal] = Kind.REGISTER
             continue
@@ -134,7 +141,8 @@ def elaborate(sim_design: SimDesign) -> Elaborated:
             continue
         for domain, statements in fragment.statements.items():
             for signal in statements._lhs_signals():
-                owners[signal] = ".".join((*path, info.signal_names[signal]))
+                if signal in info.signal_names:  # the signals of `fsm.ongoing()` have no name
+                    owners[signal] = ".".join((*path, info.signal_names[signal]))
                 if domain != "comb":
                     kinds[signal] = Kind.REGISTER
         for signal, name in info.signal_names.items():

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import amaranth
+from amaranth.hdl import Shape
 
 from .. import yosys
 from ..base import Kind, SignalInfo
@@ -17,11 +18,13 @@ from ..elaborate import RAM_FIELDS, RDATA, STOP, Elaborated, elaborate, ram_port
 from . import compile as machine_code
 from .emit import Sinks, TapSigs, observer_text, program_text
 from .layout import Layout, lay_out
-from .netlist import Chunk, Netlist, Sig, read_json
+from .netlist import SOURCES, Chunk, Memory, Netlist, Sig, read_json
 from .program import Call, Do, Program
 from .schedule import crossing, split, straight, topological
 
-_SCRIPT = ("proc; flatten; opt -full -nosdff; opt_clean; memory_collect; opt -nosdff; write_json out.json")
+# Processes left by "proc" are empty: case statements nothing is assigned in.
+_SCRIPT = ("proc; delete p:*; flatten; opt -full -nosdff; opt_clean; memory_collect; opt -nosdff; "
+           "write_json out.json")
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,14 @@ class Builder:
         if stored is not None:
             return _unpack_image(stored)
         net = read_json(self._netlist())
+        self._restore_memories(net)
         sinks = self._sinks(net)
         program = straight(net, sinks)
         layout = lay_out(net, len(self._design.taps), program.crossing)
         code = machine_code.compile_text(program_text(net, sinks, layout, program))
         image = Image(
-            code, layout.size, layout.sources, zlib.compress(_initial(net, layout), 1), _places(net, layout),
+            code, layout.size, layout.sources, zlib.compress(_initial(net, layout), 1),
+            {node: place for node, place in _places(net, layout).items() if net.nodes[node].op in SOURCES},
             net.names, {memory.name: (layout.memories[index], memory.width, memory.depth)
                         for index, memory in enumerate(net.memories)},
             self._elaborate().infos, net.inputs)
@@ -96,6 +101,7 @@ class Builder:
         if stored is not None:
             return _unpack_observer(stored)
         net = read_json(self._netlist())
+        self._restore_memories(net)
         sinks = Sinks((), None, None)
         wanted = {chunk.node for sig in net.names.values() for chunk in sig if chunk.node >= 0}
         layout = lay_out(net, len(self._design.taps), ())
@@ -126,6 +132,15 @@ class Builder:
         text = yosys.run(self._elaborate().rtlil(keep=True), _SCRIPT, "out.json")
         self._cache.put(self.key, "netlist", zlib.compress(text.encode(), 1))
         return text
+
+    def _restore_memories(self, net: Netlist) -> None:
+        """Add memories that optimisation removed, so that their rows can still be looked at."""
+        present = {memory.name for memory in net.memories}
+        for name, instance in self._elaborate().memories.items():
+            if name not in present:
+                shape, data = Shape.cast(instance._data.shape), instance._data
+                mask = (1 << shape.width) - 1
+                net.memories.append(Memory(name, shape.width, data.depth, [row & mask for row in data._init._raw]))
 
     def _sinks(self, net: Netlist) -> Sinks:
         design, out = self._design, net.outputs

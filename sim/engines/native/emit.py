@@ -177,11 +177,12 @@ class Body(Words):
         write = self.net.writes[index]
         memory = self.net.memories[write.memory]
         width, addr = memory.width, write.addr
-        if const_value(write.en) == 0:
+        always = const_value(write.en)
+        if always == 0:
             return
-        whole = len(write.en) == 1 and (write.en[0].repeat == width or width == 1 or const_value(write.en) is not None)
+        whole = always == ones(width) or len(write.en) == 1 and (write.en[0].repeat == width or width == 1)
         after = None
-        if const_value(write.en) != ones(width):
+        if always is None:
             after = self.guarded(self.sig((write.en[0]._replace(repeat=1),)) if whole else self.boolean(write.en))
         row = self.sig(addr, max(sig_width(addr), 33))
         nested = None

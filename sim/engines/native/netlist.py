@@ -60,7 +60,8 @@ class Node:
 
     Operations: ``input`` and ``reg`` (``ref`` = index), ``memrd`` (``ref`` = memory; reads rows as they were at the
     start of the cycle), ``copy``, and Yosys's cell types without the dollar sign. ``pmux`` has operands
-    default, then one case per select bit, then the select.
+    default, then one case per select bit, then the select. For ``shift``, ``signed`` is that of the amount and ``ref``
+    that of the word.
     """
 
     op: str
@@ -281,7 +282,8 @@ class _Reader:
         net, width = self.net, sig_width(data)
         same = net.add("eq", 1, (addr, write.addr))
         if len(set(self._split(write.en))) == 1:
-            enable = (write.en[0]._replace(width=1, repeat=1),) if write.en[0].node >= 0 else const(write.en[0].offset & 1, 1)
+            first = write.en[0]
+            enable = (first._replace(width=1, repeat=1),) if first.node >= 0 else const(first.offset & 1, 1)
             hit = net.add("and", 1, (same, enable))
             return net.add("mux", width, (data, write.data, hit))
         mask = net.add("and", width, (write.en, (same[0]._replace(repeat=width),)))
@@ -305,7 +307,7 @@ class _Reader:
             if kind in ("shl", "shr", "sshl", "sshr"):
                 node.signed = bool(_param(cell, "A_SIGNED"))
             elif kind in ("shift", "shiftx"):
-                node.signed = bool(_param(cell, "B_SIGNED"))
+                node.signed, node.ref = bool(_param(cell, "B_SIGNED")), _param(cell, "A_SIGNED")
             else:
                 node.signed = bool(_param(cell, "A_SIGNED")) and bool(_param(cell, "B_SIGNED"))
         elif kind in UNARY:

@@ -314,7 +314,9 @@ class Words:
     def op_shift(self, node: Node) -> str:
         width = max(node.width, sig_width(node.ins[0]), 2)
         value, amount = self.sig(node.ins[0], width), node.ins[1]
-        right = self._shift("lshr", value, amount, width)
+        if node.ref:
+            value = self.sign_fill(value, sig_width(node.ins[0]), width)
+        right = self._shift("ashr" if node.ref else "lshr", value, amount, width)
         if node.signed:
             size = sig_width(amount)
             sign = self.sig(bit(amount, size - 1))
