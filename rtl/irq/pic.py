@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.bus.regport import RegisterPort
 from rtl.isa.devices import ELCR_WRITABLE, PIC_CASCADE_LINE, PIC_FIRMWARE_BASE, UNCLAIMED, PicOcw2
+from rtl.isa.platform import Irq
 
 __all__ = ["Pic8259", "PicPair"]
 
@@ -33,6 +34,8 @@ class Pic8259(wiring.Component):
         Vector base at power-on, when firmware would have programmed the chip; every line is masked then.
     cascade : int
         ICW3 at power-on.
+    lines : int
+        Lines that are high at power-on, so that they make no request then.
 
     Members
     -------
@@ -56,9 +59,10 @@ class Pic8259(wiring.Component):
         The processor takes the vector in this cycle.
     """
 
-    def __init__(self, base, cascade):
+    def __init__(self, base, cascade, lines=0):
         self._base = base
         self._cascade = cascade
+        self._lines = lines
         super().__init__({
             "bus": In(RegisterPort(1)),
             "elcr": In(8),
@@ -75,7 +79,7 @@ class Pic8259(wiring.Component):
         m = Module()
         bus = self.bus
 
-        line = Signal(8)
+        line = Signal(8, init=self._lines)
         latch = Signal(8)
         isr = Signal(8)
         imr = Signal(8, init=0xFF)
@@ -241,7 +245,7 @@ class PicPair(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.chip0 = master = Pic8259(PIC_FIRMWARE_BASE[0], 1 << PIC_CASCADE_LINE)
+        m.submodules.chip0 = master = Pic8259(PIC_FIRMWARE_BASE[0], 1 << PIC_CASCADE_LINE, 1 << Irq.PIT)
         m.submodules.chip1 = slave = Pic8259(PIC_FIRMWARE_BASE[1], PIC_CASCADE_LINE)
         wiring.connect(m, wiring.flipped(self.master), master.bus)
         wiring.connect(m, wiring.flipped(self.slave), slave.bus)

@@ -151,7 +151,7 @@ class CmosRtc(Device):
             self.reg_a = value & 0x7F
         elif self.index == RtcReg.B:
             # Setting the time turns the update interrupt off.
-            self.reg_b = value & ~RtcB.UIE if value & RtcB.SET else value
+            self.reg_b = value & ~int(RtcB.UIE) if value & RtcB.SET else value
             self._signal()
         elif self.index not in (RtcReg.C, RtcReg.D):
             self.ram[self.index] = value

@@ -137,7 +137,7 @@ class Kbc8042(Device):
             self.on_reset(1)
 
     def _switch(self, bit: KbcMode, on: bool) -> None:
-        self.mode = self.mode & ~bit | (bit if on else 0)
+        self.mode = self.mode & ~int(bit) | (int(bit) if on else 0)
 
     def _data(self, expected: Next, value: int) -> None:
         match expected:

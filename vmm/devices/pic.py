@@ -9,6 +9,7 @@ from rtl.isa.devices import (
     PicIcw4,
     PicOcw2,
 )
+from rtl.isa.platform import Irq
 from vmm.devices.device import Device, Value
 
 
@@ -26,8 +27,9 @@ class Pic8259(Device):
     STATE = ("line", "latch", "isr", "imr", "icw2", "icw3", "icw_state", "single", "need_icw4", "level_mode",
              "auto_eoi", "nested", "lowest", "rotate_aeoi", "special_mask", "poll", "read_isr")
 
-    def __init__(self, base: int, cascade: int) -> None:
-        self.line = self.latch = self.isr = 0
+    def __init__(self, base: int, cascade: int, lines: int = 0) -> None:
+        self.line = lines
+        self.latch = self.isr = 0
         self.imr = 0xFF
         self.icw2 = base >> 3
         self.icw3 = cascade
@@ -188,7 +190,7 @@ class PicPair:
     """
 
     def __init__(self) -> None:
-        self.chip0 = Pic8259(PIC_FIRMWARE_BASE[0], 1 << PIC_CASCADE_LINE)
+        self.chip0 = Pic8259(PIC_FIRMWARE_BASE[0], 1 << PIC_CASCADE_LINE, 1 << Irq.PIT)
         self.chip1 = Pic8259(PIC_FIRMWARE_BASE[1], PIC_CASCADE_LINE)
         self.master = self.chip0
         self.slave = _SlavePort(self)

@@ -61,7 +61,6 @@ class PcPlatform:
         self.pit.channels[0].on_out = self._line(Irq.PIT)
         self.pit.channels[1].on_out = self.control_b.refresh
         self.pit.channels[2].on_out = self.control_b.set_out2
-        self.pic.set_irq(Irq.PIT, self.pit.channels[0].out)
 
         self.io = IoBus()
         for name, device in self._ports().items():

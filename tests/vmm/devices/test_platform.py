@@ -1,0 +1,142 @@
+"""The software platform: time, events, state. Its registers are tested with the hardware, in `tests/rtl`."""
+
+import random
+
+import pytest
+
+from rtl.isa.devices import DeviceConfig
+from vmm.devices.platform import PcPlatform
+
+
+def initialize_pic(platform, mask):
+    for port, value in ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0xA0, 0x11), (0xA1, 0x28), (0xA1, 2),
+                        (0xA1, 1), (0x21, mask & 0xFF), (0xA1, mask >> 8)):
+        platform.write(port, 1, value)
+
+
+def end_interrupt(platform):
+    platform.write(0xA0, 1, 0x20)
+    platform.write(0x20, 1, 0x20)
+
+
+def test_timer_interrupts_by_next_event():
+    platform = PcPlatform()
+    initialize_pic(platform, 0xFFFE)
+    platform.write(0x43, 1, 0x34)
+    platform.write(0x40, 1, 100)
+    platform.write(0x40, 1, 0)
+    times = []
+    for _ in range(5):
+        platform.advance(platform.next_event())
+        assert platform.intr
+        assert platform.ack() == 0x20
+        end_interrupt(platform)
+        times.append(platform.cycles)
+    assert [later - sooner for sooner, later in zip(times, times[1:], strict=False)] == [2800] * 4
+
+
+def test_no_event_when_all_is_masked():
+    platform = PcPlatform()
+    assert platform.next_event() is None
+    platform.write(0x21, 1, 0xFE)
+    assert platform.next_event() is not None
+
+
+def test_serial_console_and_exit():
+    platform = PcPlatform()
+    for byte in b"hi\n":
+        while not platform.read(0x3FD, 1) & 0x20:
+            platform.advance(10)
+        platform.write(0x3F8, 1, byte)
+    platform.write(0xE9, 1, 0x21)
+    assert (bytes(platform.serial_out), bytes(platform.debug_out), platform.exit_value) == (b"hi\n", b"!", None)
+    platform.write(0xF4, 4, 0x10)
+    assert platform.exit_value == 0x10
+    assert not platform.reset_requested
+    platform.write(0x64, 1, 0xFE)
+    assert platform.reset_requested
+    assert platform.a20 and not platform.nmi_masked
+
+
+def busy_platform(generator, config):
+    """A platform with its timers, clock and UART at work."""
+    platform = PcPlatform(config)
+    initialize_pic(platform, generator.choice((0, 0, 0xFFEF, 0xFEFB, 0xFFFE)))
+    platform.write(0x43, 1, 0x30 | generator.choice((0, 2, 3, 4)) << 1)
+    platform.write(0x40, 1, generator.randrange(5, 200))
+    platform.write(0x40, 1, generator.randrange(2))
+    platform.write(0x70, 1, 0x0A)
+    platform.write(0x71, 1, 0x20 | generator.choice((0, 3, 4, 5)))
+    platform.write(0x70, 1, 0x0B)
+    platform.write(0x71, 1, generator.choice((0x02, 0x42, 0x12)))
+    platform.write(0x3FB, 1, 3)
+    platform.write(0x3FC, 1, 8)
+    platform.write(0x3FA, 1, generator.choice((0, 0xC1)))
+    platform.write(0x3F9, 1, generator.choice((0, 1, 2, 3)))
+    platform.read(0x3FA, 1)
+    for _ in range(generator.randrange(3)):
+        platform.write(0x3F8, 1, 0x41)
+    if generator.random() < 0.5:
+        platform.receive(0x42)
+    platform.advance(generator.randrange(3000))
+    while platform.intr:
+        platform.ack()
+        end_interrupt(platform)
+        platform.read(0x3FA, 1)
+        platform.read(0x3F8, 1)
+    return platform
+
+
+@pytest.mark.parametrize("config", [DeviceConfig(), DeviceConfig(pit_divider=3, uart_divider=5)])
+def test_no_interrupt_before_the_next_event(config):
+    generator = random.Random(10)
+    on_time = 0
+    for _ in range(60):
+        platform = busy_platform(generator, config)
+        wait = platform.next_event()
+        limit = 20_000 if wait is None else wait - 1
+        platform.advance(limit // 2)
+        platform.advance(limit - limit // 2)
+        assert not platform.intr
+        if wait is not None:
+            platform.advance(1)
+            on_time += platform.intr
+    assert on_time > 20
+
+
+def test_bursts_do_not_change_the_course():
+    """Ten thousand cycles in one piece, in small pieces and cycle by cycle end in the same state."""
+    generator = random.Random(11)
+    for seed in range(20):
+        config = DeviceConfig(uart_divider=generator.choice((1, 3)))
+        states = []
+        for piece in (10_000, 37, 1):
+            platform = busy_platform(random.Random(seed), config)
+            left = 10_000 if seed < 3 else 1_000
+            while left:
+                platform.advance(min(piece, left))
+                left -= min(piece, left)
+            states.append(platform.save())
+        assert states[0] == states[1] == states[2]
+
+
+def test_state_moves_to_another_platform():
+    generator = random.Random(12)
+    for _ in range(20):
+        first = busy_platform(generator, DeviceConfig())
+        second = PcPlatform()
+        second.load(first.save())
+        assert second.save() == first.save()
+        for platform in (first, second):
+            platform.write(0x61, 1, 3)
+            platform.advance(50_000)
+        assert second.save() == first.save()
+        assert second.intr == first.intr
+        assert second.next_event() == first.next_event()
+
+
+def test_missing_state_is_an_error():
+    state = PcPlatform().save()
+    del state["uart.ier"]
+    with pytest.raises(KeyError, match="ier"):
+        PcPlatform().load(state)
