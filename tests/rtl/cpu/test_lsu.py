@@ -1,0 +1,305 @@
+"""The load/store unit: cycles of each kind of access, and random traffic against a naive model."""
+
+import pytest
+
+from rtl.cache.config import CacheConfig
+from rtl.cpu.lsu import LsuEvents
+from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
+from rtl.mmu.config import MmuConfig
+from tests.rtl.cpu.lsu_bench import LOAD, RMW, STORE, LsuBench
+from tests.rtl.cpu.lsu_random import RandomTraffic
+
+PAGING, WP, PSE = 1, 2, 4
+DIRECTORY = 0x10000
+TABLE = 0x11000
+
+
+class Program:
+    """Accesses one after the other, each with the number of cycles it spent in M."""
+
+    def __init__(self, **options):
+        self.bench = LsuBench(**options)
+        self.events = dict.fromkeys(LsuEvents.as_shape().members, 0)
+        self.fault = None
+        self.code_lines = {}
+
+    def tick(self):
+        pulses = self.bench.peek("events")
+        for index, name in enumerate(self.events):
+            self.events[name] += pulses >> index & 1
+        self.bench.tick()
+
+    def settle(self):
+        for _ in range(2000):
+            if self.bench.peek("idle"):
+                return
+            self.tick()
+        raise AssertionError("never idle")
+
+    def access(self, kind, linear, *, size=2, data=0, user=0, phys=0, settle=True):
+        """(cycles in M, value); leaves `fault` behind. A store is committed as soon as it may."""
+        b = self.bench
+        self.fault = None
+        for name, value in (("a_go", 1), ("a_linear", linear), ("a_size", size), ("a_kind", kind), ("a_user", user),
+                            ("a_phys", phys), ("m_drained", 1)):
+            b.poke(name, value)
+        self.tick()
+        b.poke("a_go", 0)
+        cycles = 1
+        while not b.peek("m_done"):
+            self.tick()
+            cycles += 1
+            assert cycles < 500, "M is never done"
+        value = b.peek("m_data")
+        if b.peek("m_fault"):
+            self.fault = b.peek("m_fault_code"), b.peek("m_fault_linear")
+            b.poke("m_kill", 1)
+        else:
+            b.poke("m_go", 1)
+        self.tick()
+        b.poke("m_go", 0)
+        b.poke("m_kill", 0)
+        if kind == STORE and not self.fault:
+            while not b.peek("x_ready"):
+                self.tick()
+            b.poke("x_data", data)
+            b.poke("x_commit", 1)
+            self.tick()
+            b.poke("x_commit", 0)
+        if settle:
+            self.settle()
+        return cycles, value
+
+    def write_back(self):
+        self.bench.poke("wbinvd", 1)
+        self.tick()
+        self.bench.poke("wbinvd", 0)
+        self.settle()
+
+    def pulse(self, name):
+        self.bench.poke(name, 1)
+        self.tick()
+        self.bench.poke(name, 0)
+
+    def map(self, directory=None, table=None, control=PAGING | WP | PSE):
+        for base, entries in ((DIRECTORY, directory or {}), (TABLE, table or {})):
+            for index, value in entries.items():
+                self.bench.ram[base // 4 + index] = value
+        self.bench.poke("control", control | (DIRECTORY >> 12) << 5)
+
+
+@pytest.fixture
+def program():
+    return Program()
+
+
+def test_hits_take_one_cycle_and_a_crossing_one_more(program):
+    program.access(LOAD, 0x2000)
+    program.access(LOAD, 0x2020)
+    assert program.access(LOAD, 0x2004)[0] == 1
+    assert program.access(LOAD, 0x2001, size=1)[0] == 1
+    assert program.access(LOAD, 0x2003, size=1)[0] == 2
+    assert program.access(LOAD, 0x201E)[0] == 2
+    assert program.access(STORE, 0x2004)[0] == 1
+    assert program.access(STORE, 0x201D)[0] == 2
+
+
+def test_miss_costs_the_memory_latency_and_two_cycles(program):
+    assert program.access(LOAD, 0x2008)[0] == 1 + 8 + 2
+    assert program.access(STORE, 0x3000)[0] == 1 + 8 + 7 + 3, "a store waits for its whole line"
+
+
+def test_back_to_back_hits_flow_one_per_cycle(program):
+    b = program.bench
+    program.access(LOAD, 0x2000)
+    for name, value in (("a_go", 1), ("a_size", 2), ("a_kind", LOAD), ("a_linear", 0x2000)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("m_go", 1)
+    for cycle in range(16):
+        assert b.peek("m_done"), cycle
+        b.poke("a_linear", 0x2000 + 4 * (cycle & 7))
+        program.tick()
+
+
+def test_load_behind_a_store_to_its_word_waits_for_it(program):
+    b = program.bench
+    program.access(LOAD, 0x2000)
+    for name, value in (("a_go", 1), ("a_size", 2), ("a_kind", STORE), ("a_linear", 0x2000)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_kind", LOAD)
+    b.poke("m_go", 1)
+    program.tick()
+    b.poke("a_go", 0)
+    b.poke("m_go", 0)
+    for _ in range(3):
+        assert not b.peek("m_done")
+        program.tick()
+    b.poke("x_data", 0x5A5A1234)
+    b.poke("x_commit", 1)
+    program.tick()
+    b.poke("x_commit", 0)
+    assert b.peek("m_done") and b.peek("m_data") == 0x5A5A1234, "one cycle after the commit"
+
+
+@pytest.mark.parametrize("walk_cache", [0, 8])
+def test_references_per_tlb_miss(walk_cache):
+    program = Program(mmu=MmuConfig(walk_cache_entries=walk_cache))
+    low = PTE_P | PTE_RW | PTE_A | PTE_D
+    program.map({0: TABLE | low, 1: low | PTE_PS}, {1: 0x2000 | low, 2: 0x3000 | low})
+    program.access(LOAD, 0x1000)
+    assert program.events["walk_d"] == 2
+    program.access(LOAD, 0x2000)
+    assert program.events["walk_d"] == (3 if walk_cache else 4), "the directory entry comes from the walk cache"
+    before = program.events["walk_d"]
+    program.access(LOAD, 0x0040_2000)
+    assert program.events["walk_d"] == before + 1, "a 4 MiB page has one level"
+    program.access(LOAD, 0x0040_3000)
+    assert program.events["walk_d"] == before + 1 and program.events["walk_update"] == 0
+
+
+def test_walk_sets_accessed_and_dirty_only_when_allowed(program):
+    program.map({0: TABLE | PTE_P | PTE_RW}, {1: 0x2000 | PTE_P | PTE_RW, 2: 0x3000 | PTE_P | PTE_RW | PTE_US})
+    program.access(LOAD, 0x1000, user=1)
+    assert program.fault == (0b101, 0x1000)
+    program.access(LOAD, 0x1000)
+    assert not program.fault
+    program.access(STORE, 0x2000)
+    assert not program.fault
+    program.access(LOAD, 0x3000)
+    assert program.fault == (0b000, 0x3000)
+    program.write_back()
+    ram = program.bench.ram
+    assert ram[DIRECTORY // 4] == TABLE | PTE_P | PTE_RW | PTE_A
+    assert ram[TABLE // 4 + 1] == 0x2000 | PTE_P | PTE_RW | PTE_A
+    assert ram[TABLE // 4 + 2] == 0x3000 | PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D
+
+
+def test_faulting_walk_writes_nothing(program):
+    program.map({0: TABLE | PTE_P}, {1: 0x2000 | PTE_P})
+    program.access(STORE, 0x1000)
+    assert program.fault == (0b011, 0x1000)
+    program.write_back()
+    assert program.bench.ram[DIRECTORY // 4] == TABLE | PTE_P
+    assert program.bench.ram[TABLE // 4 + 1] == 0x2000 | PTE_P
+
+
+def test_reserved_bit_of_a_large_page_faults(program):
+    program.map({1: PTE_P | PTE_PS | PTE_RW | PTE_US | 1 << 13})
+    program.access(RMW, 0x0040_0123, user=1)
+    assert program.fault == (0b1111, 0x0040_0123)
+
+
+def test_self_mapped_directory_gets_accessed_and_dirty_in_one_entry(program):
+    program.map({0: DIRECTORY | PTE_P | PTE_RW})
+    program.access(STORE, 0x0000_0FF0, data=7)
+    assert not program.fault
+    program.write_back()
+    assert program.bench.ram[DIRECTORY // 4] == DIRECTORY | PTE_P | PTE_RW | PTE_A | PTE_D
+
+
+def test_permission_added_without_invalidation_is_found_by_a_new_walk(program):
+    """A failing TLB entry, and a directory entry of the walk cache that fails, are both looked up in memory again."""
+    program.map({0: TABLE | PTE_P}, {1: 0x2000 | PTE_P, 2: 0x3000 | PTE_P | PTE_RW})
+    program.access(LOAD, 0x1000)
+    program.access(STORE, DIRECTORY, phys=1, data=TABLE | PTE_P | PTE_RW)
+    program.access(STORE, TABLE + 4, phys=1, data=0x2000 | PTE_P | PTE_RW)
+    program.access(STORE, 0x1000, data=5)
+    assert not program.fault
+    program.access(STORE, 0x2000, data=6)
+    assert not program.fault
+
+
+def test_page_crossing_access_faults_on_its_second_page_and_reads_nothing(program):
+    reads = []
+    program.map({0: TABLE | PTE_P | PTE_RW}, {1: 0x0200_0000 | PTE_P | PTE_RW, 2: 0})
+    b = program.bench
+    b.poke("mmio_ready", 1)
+    tick = program.tick
+
+    def watch():
+        reads.append(b.peek("mmio_valid"))
+        tick()
+    program.tick = watch
+    program.access(LOAD, 0x1FFE)
+    assert program.fault == (0b000, 0x2000)
+    assert not any(reads)
+
+
+def test_uncached_access_begins_only_when_drained(program):
+    b = program.bench
+    for name, value in (("a_go", 1), ("a_linear", 0x000B_8000), ("a_size", 1), ("a_kind", LOAD), ("m_drained", 0)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_go", 0)
+    for _ in range(30):
+        assert not b.peek("m_done") and b.peek("idle") and not b.peek("m_walked")
+        program.tick()
+    b.poke("m_drained", 1)
+    program.tick()
+    assert b.peek("m_walked") and not b.peek("idle")
+
+
+def test_vga_window_is_ram_but_never_cached(program):
+    program.access(STORE, 0x000B_8002, size=1, data=0x0741)
+    assert program.bench.ram[0x000B_8000 // 4] == 0x0741_0000, "written through, with no write-back asked for"
+    program.bench.ram[0x000B_8000 // 4] = 0x1234_5678
+    assert program.access(LOAD, 0x000B_8000)[1] == 0x1234_5678
+
+
+def test_no_allocation_with_caches_disabled(program):
+    program.access(STORE, 0x2000, data=1)
+    program.bench.poke("control", 1 << 4)
+    program.access(STORE, 0x2000, data=2)
+    program.access(STORE, 0x4000, data=3)
+    assert program.bench.ram[0x2000 // 4] == 0, "a line already there still hits"
+    assert program.bench.ram[0x4000 // 4] == 3
+
+
+def test_wbinvd_writes_back_and_forgets(program):
+    program.access(STORE, 0x2000, data=0x11)
+    program.access(STORE, 0x3FFE, data=0x2233_4455)
+    assert program.bench.ram[0x2000 // 4] == 0
+    program.write_back()
+    assert [int(program.bench.ram[a // 4]) for a in (0x2000, 0x3FFC, 0x4000)] == [0x11, 0x4455_0000, 0x2233]
+    program.bench.ram[0x2000 // 4] = 0x99
+    assert program.access(LOAD, 0x2000)[1] == 0x99
+
+
+def test_killed_store_writes_nothing(program):
+    b = program.bench
+    program.access(LOAD, 0x2000)
+    for name, value in (("a_go", 1), ("a_size", 2), ("a_kind", STORE), ("a_linear", 0x2000)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_go", 0)
+    b.poke("m_go", 1)
+    program.tick()
+    b.poke("m_go", 0)
+    assert b.peek("x_store")
+    b.poke("x_kill", 1)
+    b.poke("x_data", 1)
+    program.tick()
+    b.poke("x_kill", 0)
+    assert not b.peek("x_store")
+    assert program.access(LOAD, 0x2000)[1] == 0
+
+
+CONFIGURATIONS = {
+    "default": {},
+    "small": {"cache": CacheConfig(dcache_bytes=512), "mmu": MmuConfig(dtlb_entries=4, large_entries=1), "latency": 3},
+    "no walk cache": {"cache": CacheConfig(dcache_bytes=1024), "mmu": MmuConfig(walk_cache_entries=0), "latency": 2},
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_random_traffic(name, seed):
+    rates = ({}, {"code": 0.03, "dma": 0.05, "kill": 0.02})[seed % 2]
+    traffic = RandomTraffic(LsuBench(**CONFIGURATIONS[name]), seed, **rates)
+    for _ in range(5):
+        for _ in range(300):
+            traffic.step()
+        traffic.drain()
+    assert traffic.checked["load"] > 20 and traffic.checked["store"] > 10, traffic.checked
