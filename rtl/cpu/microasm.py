@@ -166,11 +166,11 @@ class Library:
     routines: dict[str, Callable[[Program], None]] = field(default_factory=dict)
     fallback: Callable[[str], Callable[[Program], None] | None] = lambda name: None
 
-    def program(self, name: str, **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def program(self, name: str, /, **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Decorator: the function builds a program; keyword arguments are passed on to it."""
         return lambda build: self._add(self.programs, name, build, fields)
 
-    def routine(self, name: str, **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def routine(self, name: str, /, **fields: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Decorator: the function builds a routine."""
         return lambda build: self._add(self.routines, name, build, fields)
 
