@@ -13,7 +13,7 @@ extern uint32_t guard_stack; /* stack pointer to go back to; 0 when nothing is g
 
 /* guard_switch.S: zero when `code` returned. */
 int guard_enter(void (*code)(void));
-int guard_enter_ring3(void (*code)(void), uint32_t *stack, uint32_t eflags, uint32_t *esp0);
+int guard_enter_ring3(void (*code)(void), uint32_t *stack, uint32_t eflags);
 void guard_leave(void) __attribute__((noreturn));
 void ring3_done(void);
 
@@ -40,7 +40,7 @@ const struct trap_frame *run_ring3_flags(void (*code)(void), uint32_t eflags)
     uint32_t *top = ring3_stack + ARRAY_SIZE(ring3_stack) - 16;
 
     *--top = (uint32_t)ring3_done;
-    guard_enter_ring3(code, top, eflags, &tss.esp0);
+    guard_enter_ring3(code, top, eflags);
     return &caught;
 }
 

@@ -1,4 +1,5 @@
 /* Into guarded code and back out of its trap. guard_stack points at the registers the C caller expects back. */
+#include "gigogne.h"
 #include "selectors.h"
 
 #define DONE_VECTOR 0x81 /* VEC_RING3_DONE */
@@ -16,6 +17,7 @@ guard_stack:
     pushl %esi
     pushl %edi
     movl %esp, guard_stack
+    movl %esp, tss + X86_TSS32_ESP0 /* a trap from ring 3, however it got there, lands below */
     .endm
 
     .section .text.guard, "ax"
@@ -24,9 +26,18 @@ guard_enter: /* (code) */
     movl 4(%esp), %eax
     save_caller
     call *%eax
-    xorl %eax, %eax
-guard_exit:
+    xorl %ecx, %ecx
+guard_exit: /* ECX: whether it trapped; the code may have left any data segments behind */
+    movl $SEL_KDATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %fs
+    movl %eax, %gs
+    movl %eax, %ss
+    movl guard_stack, %esp
     movl $0, guard_stack
+    movl %ecx, %eax
+    cld
     popl %edi
     popl %esi
     popl %ebx
@@ -35,13 +46,11 @@ guard_exit:
     ret
 
     .globl guard_enter_ring3
-guard_enter_ring3: /* (code, stack, eflags, &esp0) */
+guard_enter_ring3: /* (code, stack, eflags) */
     movl 4(%esp), %eax
     movl 8(%esp), %ecx
     movl 12(%esp), %edx
     save_caller
-    movl 36(%esp), %ebx
-    movl %esp, (%ebx)
     pushl $SEL_UDATA
     pushl %ecx
     pushl %edx
@@ -56,15 +65,7 @@ guard_enter_ring3: /* (code, stack, eflags, &esp0) */
 
     .globl guard_leave
 guard_leave:
-    movl $SEL_KDATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    movl %eax, %fs
-    movl %eax, %gs
-    movl %eax, %ss
-    movl guard_stack, %esp
-    movl $1, %eax
-    cld
+    movl $1, %ecx
     jmp guard_exit
 
     .section .text.ring3, "ax"
