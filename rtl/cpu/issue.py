@@ -289,7 +289,7 @@ class Issue(wiring.Component):
                 m.d.comb += disp.eq(ops.disp)
             with m.Case(Amode.PUSH):
                 m.d.comb += disp.eq(-bytes_)
-            with m.Case(Amode.BASE, Amode.POP, Amode.FLAT):
+            with m.Case(Amode.BASE, Amode.POP, Amode.FLAT, Amode.STACK):
                 m.d.comb += disp.eq(constant.data)
         with m.Switch(row.step):
             with m.Case(Step.PUSH):
@@ -333,7 +333,9 @@ class Issue(wiring.Component):
                 a.has_base.eq(Mux(modrm, ops.has_base, row.amode != Amode.NONE)),
                 a.index.eq(ops.index), a.has_index.eq(modrm & ops.has_index), a.scale.eq(ops.scale),
                 a.disp.eq(disp),
-                a.wrap16.eq(Mux(stack, ~self.ss_32, ~event & ops.adsize16 & (row.amode != Amode.FLAT))),
+                a.wrap16.eq(Mux(stack, ~self.ss_32, ~event & ops.adsize16 & (row.amode != Amode.FLAT)
+                                & (row.amode != Amode.STACK))),
+                a.by_stack.eq(row.amode == Amode.STACK),
                 a.aseg.eq(resolve(row.aseg, True)), a.supervisor.eq(row.supervisor),
                 a.step.eq(row.step), a.step_reg.eq(step_reg), a.delta.eq(delta),
             ]

@@ -4,13 +4,14 @@ from amaranth.hdl import Signal
 
 from .decode_rom import Check
 from .events import AccessFault
-from .uop import Alu, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Src, Step, Sys
+from .uop import Alu, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Step, Sys
 
 __all__ = ["ADDRESS", "CARRIED", "MEMORY", "Latch"]
 
 #: Fields that a micro-operation keeps from A to X.
 CARRIED = {
-    "alu": Alu, "a": Src, "a_high": 1, "b": Src, "b_high": 1,
+    # a and b are `Src`, whose first 32 values are `Reg`
+    "alu": Alu, "a": 6, "a_high": 1, "b": 6, "b_high": 1,
     "dst": Reg, "dst_high": 1, "dst_size": Size, "size": Size, "flags": FlagSet,
     "sreg": Aseg, "sys": Sys, "const": 7, "imm": 32, "imm2": 16,
     "eip": 32, "length": 4, "first": 1, "event": 1,
@@ -29,6 +30,7 @@ CARRIED = {
 ADDRESS = {
     "base": Reg, "has_base": 1, "index": 3, "has_index": 1, "scale": 2, "disp": 32, "wrap16": 1,
     "aseg": Aseg, "step": Step, "step_reg": 3, "delta": 32, "supervisor": 1,
+    "by_stack": 1,      # the offset wraps by the B bit of the segment
 }
 
 #: Fields that A adds for M and X.
