@@ -18,6 +18,7 @@ from rtl.mmu.config import MmuConfig
 
 from .address import AddressUnit
 from .cpuid_rom import CPUID_ROM
+from .microcode import assembled
 from .debug import DebugUnit
 from .decode_rom import Check, build
 from .descriptor_check import DescriptorCheck
@@ -26,7 +27,6 @@ from .execute import Execute
 from .fetch import Fetch
 from .issue import Issue
 from .lsu import Lsu
-from .microcode import ROM
 from .perf import PerfCounters
 from .predictor import Predictor, PredictorConfig
 from .regfile import RegisterFile
@@ -83,10 +83,10 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
+        config, rom = self.config, assembled()
         m.submodules.fetch = fetch = Fetch(config.cache, config.mmu)
         m.submodules.predictor = predictor = Predictor(config.predictor)
-        m.submodules.issue = issue = Issue(build(ROM), ROM)
+        m.submodules.issue = issue = Issue(build(rom), rom)
         m.submodules.address = address = AddressUnit()
         m.submodules.regs = regs = RegisterFile()
         m.submodules.segments = segments = SegmentCaches()
@@ -97,7 +97,7 @@ class Core(wiring.Component):
         m.submodules.events = events = EventUnit()
         m.submodules.debug = debug = DebugUnit()
         m.submodules.perf = perf = PerfCounters()
-        m.submodules.constants = constants = Memory(shape=32, depth=128, init=ROM.constants)
+        m.submodules.constants = constants = Memory(shape=32, depth=128, init=rom.constants)
         m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
 
         a = issue.latch
@@ -173,7 +173,7 @@ class Core(wiring.Component):
         m.d.comb += [
             segments.a_seg.eq(a.aseg),
             address.base.eq(base), address.index.eq(index), address.scale.eq(a.scale), address.disp.eq(a.disp),
-            address.wrap16.eq(a.wrap16), address.step.eq(a.step), address.delta.eq(a.delta),
+            address.wrap16.eq(a.wrap16 | (a.by_stack & ~segments.a_attr.db)), address.step.eq(a.step), address.delta.eq(a.delta),
             address.df.eq(sysregs.eflags.df), address.align.eq(user & sysregs.cr0.am & sysregs.eflags.ac),
             address.mem.eq(a.mem), address.width.eq(a.width), address.aseg.eq(a.aseg),
             address.seg_base.eq(segments.a_base), address.seg_limit.eq(segments.a_limit),
@@ -421,14 +421,13 @@ class Core(wiring.Component):
         ]
 
         # ---- X: commit -------------------------------------------------------------------------------------------
-        writing_back, flushing = Signal(), Signal()
+        # WBINVD: wait until the data side is idle, say so, wait again.
+        flush_step, flushing = Signal(2), Signal()
+        m.d.comb += [lsu.wbinvd.eq(flush_step == 1), fetch.invalidate.eq(flush_step == 1)]
         with m.If(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.WBINVD)):
-            begin = lsu.idle & ~writing_back
-            m.d.comb += [
-                lsu.wbinvd.eq(begin), fetch.invalidate.eq(begin),
-                flushing.eq(~writing_back | ~lsu.idle | fetch.invalidating),
-            ]
-            m.d.sync += writing_back.eq((writing_back | begin) & flushing)
+            m.d.comb += flushing.eq((flush_step != 2) | ~lsu.idle | fetch.invalidating)
+            with m.If((flush_step == 1) | lsu.idle):
+                m.d.sync += flush_step.eq(Mux(flushing, flush_step + (flush_step != 2), 0))
         x_done = Signal()
         m.d.comb += [
             x_done.eq(execute.ready & ((x.mem != Mem.STORE) | lsu.x_ready) & (~is_io | self.io.ready)

@@ -272,7 +272,7 @@ class Issue(wiring.Component):
         operand_dst, dst_high = register(row.dst, byte, "operand_dst")
         base_reg, _ = register(row.base, 0, "base_reg")
         product = (row.alu == Alu.MUL) | (row.alu == Alu.IMUL) | (row.alu == Alu.DIV) | (row.alu == Alu.IDIV)
-        m.d.comb += constant.addr.eq(row.const)
+        m.d.comb += constant.addr.eq(row.number)
         bytes_ = Signal(3)
         with m.Switch(width):
             with m.Case(Size.B):
@@ -316,7 +316,7 @@ class Issue(wiring.Component):
                 a.b.eq(Mux(row.b >= Src.SYS, row.b, operand_b)), a.b_high.eq(b_high),
                 a.dst.eq(operand_dst), a.dst_high.eq(dst_high), a.dst_size.eq(dst_size),
                 a.size.eq(x_size), a.flags.eq(row.flags),
-                a.sreg.eq(resolve(row.sreg, True)), a.sys.eq(row.sys), a.const.eq(row.const),
+                a.sreg.eq(resolve(row.sreg, True)), a.sys.eq(row.sys), a.const.eq(row.number),
                 a.imm.eq(Mux(row.alu == Alu.JMPI, guess, ops.imm)), a.imm2.eq(ops.imm2),
                 a.eip.eq(eip), a.length.eq(total), a.first.eq(~micro), a.event.eq(event),
                 a.next.eq(Mux(refused, Next.END, row.next)), a.cond.eq(row.cond),

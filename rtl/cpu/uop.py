@@ -293,7 +293,7 @@ class Uop(data.Struct):
     flags: FlagSet
     sreg: Aseg
     sys: Sys
-    const: 7
+    number: 7        # of a row of the constant ROM, or for CHECK, FAULT and FLAG; in programs it is called const
     next: Next
     cond: Cond
     target: 11
