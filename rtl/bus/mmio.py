@@ -62,6 +62,15 @@ class Window:
             raise ValueError(f"base of window {self.name} must be a multiple of {self.size:#x}, not {self.base:#x}")
 
 
+def address_map(*windows: Window) -> tuple[Window, ...]:
+    """The windows given, checked to be disjoint."""
+    for index, one in enumerate(windows):
+        for other in windows[:index]:
+            if one.base < other.base + other.size and other.base < one.base + one.size:
+                raise ValueError(f"windows {other.name} and {one.name} overlap")
+    return windows
+
+
 class MmioDecoder(wiring.Component):
     """Give each access to the device that owns the address.
 
@@ -70,7 +79,7 @@ class MmioDecoder(wiring.Component):
     Parameters
     ----------
     windows : tuple of Window
-        Disjoint.
+        Disjoint: made by `address_map`.
 
     Members
     -------
@@ -81,10 +90,6 @@ class MmioDecoder(wiring.Component):
 
     def __init__(self, windows=()):
         self._windows = tuple(windows)
-        for index, one in enumerate(self._windows):
-            for other in self._windows[:index]:
-                if one.base < other.base + other.size and other.base < one.base + one.size:
-                    raise ValueError(f"windows {other.name} and {one.name} overlap")
         super().__init__({"bus": In(MmioSignature()),
                           **{window.name: Out(MmioSignature()) for window in self._windows}})
 

@@ -209,8 +209,8 @@ class RandomTraffic:
             if access.phys or not self.paging:
                 frames[page] = page
                 continue
-            answer = walk(memory or self.truth, DIRECTORY << 12, page << 12, write=access.kind != LOAD, user=bool(access.user),
-                          wp=bool(self.wp), pse=bool(self.pse))
+            answer = walk(memory or self.truth, DIRECTORY << 12, page << 12, write=access.kind != LOAD,
+                          user=bool(access.user), wp=bool(self.wp), pse=bool(self.pse))
             if isinstance(answer, GuestFault):
                 at = linear if page == access.linear >> 12 else page << 12
                 return answer.code, at
@@ -322,6 +322,8 @@ class RandomTraffic:
         # Only now is everything poked that `ready` depends on.
         if self.code and self.code["taken"] is None and b.peek("code_ready"):
             self.code["taken"] = b.cycle
+            assert not (b.peek("x_store") and b.peek("store_paddr") >> 5 == self.code["address"] >> 5), \
+                "a refill overtakes a store whose notice was given"
         dma = self.dma
         if dma and dma["taken"] is None and b.peek("dma_ready"):
             dma["taken"] = b.cycle
