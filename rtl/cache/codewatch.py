@@ -14,9 +14,10 @@ VICTIMS = 4
 class CodeWatch(wiring.Component):
     """Answers the data side's notices of stores: is or was the line lately in the instruction cache?
 
-    Besides the tags it knows the line being filled and the last four lines replaced, whose bytes may still be in the
-    queue or in the pipeline. Four are enough: the bytes behind a store in flight come from at most four lines fetched
-    after its own. An answer may be a false alarm, never a false all-clear.
+    Besides the tags it knows the last four lines replaced, whose bytes may still be in the queue or in the pipeline.
+    Four are enough: the bytes behind a store in flight come from at most four lines fetched after its own. An answer
+    may be a false alarm, never a false all-clear. A line being filled has its tag from the cycle of its request on, and
+    a fill requested after the notice brings the new bytes (`SnoopPort`, rule 3).
 
     1. The line of a notice is in ``w_line`` from the next cycle on; ``w_valid`` is 1 in that cycle only.
     2. In that cycle the cache compares the tags it has read for the line and gives the result as ``tag_hit``.
@@ -29,10 +30,6 @@ class CodeWatch(wiring.Component):
         The notice being answered.
     tag_hit : In(1)
         The line is in the tags.
-    fill_hit : Out(1)
-        The line is the one being filled.
-    fill_busy, fill_line : In
-        The line being filled.
     e_go, e_line : In
         A line is replaced in the cache, or its bytes go to the queue without being kept in the cache.
     """
@@ -41,9 +38,6 @@ class CodeWatch(wiring.Component):
     w_valid: Out(1)
     w_line: Out(27)
     tag_hit: In(1)
-    fill_hit: Out(1)
-    fill_busy: In(1)
-    fill_line: In(27)
     e_go: In(1)
     e_line: In(27)
 
@@ -56,8 +50,7 @@ class CodeWatch(wiring.Component):
 
         m.d.comb += [
             victim_hit.eq((Cat(victim == self.w_line for victim in victims) & victim_valid).any()),
-            self.fill_hit.eq(self.fill_busy & (self.fill_line == self.w_line)),
-            self.snoop.hit.eq(self.w_valid & (self.tag_hit | self.fill_hit | victim_hit)),
+            self.snoop.hit.eq(self.w_valid & (self.tag_hit | victim_hit)),
         ]
         m.d.sync += self.w_valid.eq(self.snoop.valid)
         with m.If(self.snoop.valid):

@@ -257,23 +257,19 @@ class ICache(wiring.Component):
         w_tags = tags.read_port()
         tag_port = tags.write_port(granularity=1)
         sweep_set = Signal(set_bits)
-        w_ways = Signal(WAYS)
-        w_match = Cat(w_tags.data[way].as_value() == Cat(1, watch.w_line[set_bits:]) for way in range(WAYS))
+        w_match = Signal(WAYS)
         m.d.comb += [
             w_tags.en.eq(self.snoop.valid),
             w_tags.addr.eq(line_set(self.snoop.line)),
+            w_match.eq(Cat(w_tags.data[way].as_value() == Cat(1, watch.w_line[set_bits:]) for way in range(WAYS))),
             watch.tag_hit.eq(w_match.any()),
-            watch.fill_busy.eq(fill.busy),
-            watch.fill_line.eq(fill.line),
-            # The tag of a fill that began in the cycle of the notice was not yet there to be read.
-            w_ways.eq(w_match | Cat(watch.fill_hit & ~fill.way, watch.fill_hit & fill.way)),
             self.invalidating.eq(sweeping),
             disturbed.eq(tag_port.en.any() | sweeping | self.invalidate | tlb.fill),
         ]
         for way in range(WAYS):
             m.d.comb += tag_port.data[way].tag.eq(r_line[set_bits:])
         with m.If(watch.w_valid):
-            m.d.comb += [tag_port.addr.eq(line_set(watch.w_line)), tag_port.en.eq(w_ways)]
+            m.d.comb += [tag_port.addr.eq(line_set(watch.w_line)), tag_port.en.eq(w_match)]
         with m.Elif(sweeping):
             m.d.comb += [tag_port.addr.eq(sweep_set), tag_port.en.eq(3)]
             m.d.sync += [sweep_set.eq(sweep_set + 1), sweeping.eq(~sweep_set.all())]
