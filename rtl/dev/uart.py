@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.bus.regport import RegisterPort
-from rtl.isa.devices import UART_FIFO_DEPTH, UART_LINES, UART_TRIGGERS, UartIir, UartReg
+from rtl.isa.devices import UART_FIFO_DEPTH, UART_FIRMWARE_MCR, UART_LINES, UART_TRIGGERS, UartIir, UartReg
 
 __all__ = ["Uart16550"]
 
@@ -20,9 +20,10 @@ class Uart16550(wiring.Component):
     2. A received byte is taken in a cycle with ``rx_valid`` and ``rx_ready`` high. ``rx_ready`` is low while the
        receiver is full and in loopback, so that only loopback can overrun.
     3. A character takes divisor x 16 x (start + data + parity + stop bits) baud ticks. Divisor 0 counts as 65536.
-    4. The interrupt line is gated by OUT2 (MCR bit 3), as on a PC.
-    5. Parity, framing and break errors do not happen. CTS, DSR and DCD of the host's side are on, RI is off.
-    6. Power-on state is what firmware leaves: divisor 1 and everything else as after master reset.
+    4. RBR keeps the last character; an empty FIFO reads as 0.
+    5. The interrupt line is gated by OUT2 (MCR bit 3), as on a PC.
+    6. Parity, framing and break errors do not happen. CTS, DSR and DCD of the host's side are on, RI is off.
+    7. Power-on state is what firmware leaves: divisor 1, OUT2 on, and everything else as after master reset.
 
     NS PC16550D datasheet, sections 6 to 8.
 
@@ -57,7 +58,7 @@ class Uart16550(wiring.Component):
         fifo_enable = Signal()
         trigger = Signal(2)
         lcr = Signal(8)
-        mcr = Signal(5)
+        mcr = Signal(5, init=UART_FIRMWARE_MCR)
         scr = Signal(8)
         divisor = Signal(16, init=1)
         overrun = Signal()
@@ -202,7 +203,7 @@ class Uart16550(wiring.Component):
 
         with m.Switch(bus.addr):
             with m.Case(UartReg.DATA):
-                m.d.comb += bus.r_data.eq(Mux(dlab, divisor[0:8], Mux(rx_count == 0, 0, rx_read.data)))
+                m.d.comb += bus.r_data.eq(Mux(dlab, divisor[0:8], Mux(fifo_enable & (rx_count == 0), 0, rx_read.data)))
             with m.Case(UartReg.IER):
                 m.d.comb += bus.r_data.eq(Mux(dlab, divisor[8:16], ier))
             with m.Case(UartReg.IIR):

@@ -102,6 +102,8 @@ class PitMode(IntEnum):
 
 UART_FIFO_DEPTH = 16
 UART_TRIGGERS = (1, 4, 8, 14)
+UART_FIRMWARE_MCR = 0x08
+"""OUT2 on: the interrupt line passes for a guest that forgets it, as under QEMU."""
 UART_LINES = 0xB
 """Modem inputs of the host's side, which is always there: CTS, DSR and DCD on, RI off (as MSR bits 7-4)."""
 

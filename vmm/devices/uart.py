@@ -2,6 +2,7 @@
 
 from rtl.isa.devices import (
     UART_FIFO_DEPTH,
+    UART_FIRMWARE_MCR,
     UART_LINES,
     UART_TRIGGERS,
     UartIer,
@@ -20,7 +21,8 @@ class Uart16550(Device):
              "prescaler", "rx_fifo")
 
     def __init__(self, on_tx: Output = nowhere, on_irq: Output = nowhere) -> None:
-        self.ier = self.fifo_enable = self.trigger = self.lcr = self.mcr = self.scr = 0
+        self.ier = self.fifo_enable = self.trigger = self.lcr = self.scr = 0
+        self.mcr = UART_FIRMWARE_MCR
         self.divisor = 1
         self.overrun = self.delta = self.thre_pending = 0
         self.tx_count = self.tx_busy = self.tx_timer = 0
@@ -137,7 +139,7 @@ class Uart16550(Device):
 
     def _pop(self) -> int:
         if not self.rx_count:
-            return 0
+            return 0 if self.fifo_enable else self.rx_fifo[self.rx_head]
         byte = self.rx_fifo[self.rx_head]
         if self.fifo_enable:
             self.rx_head = (self.rx_head + 1) % UART_FIFO_DEPTH

@@ -51,7 +51,7 @@ def run(kind, body):
 @TWINS
 def test_power_on_state_and_scratch(kind):
     async def body(uart):
-        assert [await uart.read(register) for register in (IER, IIR, LCR, MCR, LSR, MSR)] == [0, 1, 0, 0, 0x60, 0xB0]
+        assert [await uart.read(register) for register in (IER, IIR, LCR, MCR, LSR, MSR)] == [0, 1, 0, 8, 0x60, 0xB0]
         await uart.write(SCR, 0x5A)
         assert await uart.read(SCR) == 0x5A
         await uart.write(LCR, 0x83)
@@ -160,7 +160,7 @@ def test_receive_without_fifo(kind):
         assert await uart.read(DATA) == 0x61
         assert uart.pin("irq") == 0
         assert await uart.read(LSR) == 0x60
-        assert await uart.read(DATA) == 0
+        assert await uart.read(DATA) == 0x61
     run(kind, body)
 
 
