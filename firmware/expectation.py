@@ -9,6 +9,7 @@ The comment holds lines ` * key: value`; these are understood, others are for pe
     console: serial          where it prints, when not to the debug console
     qemu-deviation: CHECK: REASON
                              a check `CHECK` of which QEMU's own interpreter is known to depart from the manual
+    qemu-skip: REASON        QEMU departs from the manual in a way the program does not survive
 """
 
 import re
@@ -43,6 +44,8 @@ class Expectation:
         Whether it prints to the serial port rather than the debug console.
     deviations : dict[str, str]
         Checks that fail under QEMU's interpreter, and why. They print `FAIL CHECK` there, with any detail after.
+    qemu_skip : str or None
+        Why not to run it under QEMU at all.
     """
 
     output: str
@@ -51,6 +54,7 @@ class Expectation:
     memory: int = 16
     serial: bool = False
     deviations: dict[str, str] = field(default_factory=dict)
+    qemu_skip: str | None = None
 
 
 def parse(text: str, where: str) -> Expectation:
@@ -99,7 +103,7 @@ def parse(text: str, where: str) -> Expectation:
         raise ExpectationError(f"{where}: {error}") from None
     serial = values.get("console") == "serial"
     output = "".join(f"{line}\n" for line in lines)
-    return Expectation(output, status, values.get("append", ""), memory, serial, deviations)
+    return Expectation(output, status, values.get("append", ""), memory, serial, deviations, values.get("qemu-skip"))
 
 
 def header_source(name: str) -> Path:

@@ -4,6 +4,7 @@
 #include "console.h"
 #include "seg.h"
 #include "string.h"
+#include "timer.h"
 
 uint32_t ring3_stack[1024] PAGE_ALIGNED;
 
@@ -27,6 +28,7 @@ void guard_trap(struct trap_frame *frame)
 
 void guard_init(void)
 {
+    pic_init(); /* the loader may have left lines open on vectors that now mean exceptions */
     for (unsigned vector = 0; vector < 32; vector++)
         set_handler(vector, guard_trap);
     set_handler(VEC_RING3_DONE, guard_trap);

@@ -123,7 +123,7 @@ static void interrupted(void)
     pic_init();
     pit_periodic(200);
     pic_unmask(0);
-    for (n = 0; n < 50 && ticks == 0; n++) {
+    for (n = 0; n < 100000 && ticks == 0; n++) {
         uint32_t *d = area, count = 16 * 1024;
 
         sti();
