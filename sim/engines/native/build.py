@@ -16,11 +16,11 @@ from ..cache import Cache, digest, source_digest
 from ..design import SimDesign
 from ..elaborate import RAM_FIELDS, RDATA, STOP, Elaborated, elaborate, ram_port, tap_port
 from . import compile as machine_code
-from .emit import Sinks, TapSigs, observer_text, program_text
+from .emit import observer_text, program_text
 from .layout import Layout, lay_out
 from .netlist import SOURCES, Chunk, Memory, Netlist, Sig, read_json
-from .program import Call, Do, Program
-from .schedule import crossing, split, straight, topological
+from .schedule import observation, plan
+from .sinks import Sinks, TapSigs
 
 # Processes left by "proc" are empty: case statements nothing is assigned in.
 _SCRIPT = ("proc; delete p:*; flatten; opt -full -nosdff; opt_clean; memory_collect; opt -nosdff; "
@@ -83,7 +83,7 @@ class Builder:
         net = read_json(self._netlist())
         self._restore_memories(net)
         sinks = self._sinks(net)
-        program = straight(net, sinks)
+        program = plan(net, sinks)
         layout = lay_out(net, len(self._design.taps), program.crossing)
         code = machine_code.compile_text(program_text(net, sinks, layout, program))
         image = Image(
@@ -102,20 +102,17 @@ class Builder:
             return _unpack_observer(stored)
         net = read_json(self._netlist())
         self._restore_memories(net)
-        sinks = Sinks((), None, None)
+        self._sinks(net)
         wanted = {chunk.node for sig in net.names.values() for chunk in sig if chunk.node >= 0}
         layout = lay_out(net, len(self._design.taps), ())
-        functions = split([Do("node", node) for node in topological(net, wanted)])
-        named = [node for node in wanted if node not in layout.nodes]
-        crossed = crossing(net, sinks, functions) - layout.nodes.keys()
-        full = lay_out(net, len(self._design.taps), sorted({*named, *crossed}))
-        calls = Program([[Call(number) for number in range(len(functions))]], [])
-        calls.functions[:] = functions
+        program = observation(net, wanted)
+        computed = {*(node for node in wanted if node not in layout.nodes), *program.crossing}
+        full = lay_out(net, len(self._design.taps), sorted(computed))
         size = full.memories[0] if full.memories else full.size
         # Rows are read where the cycle function keeps them, in the state.
         rows = self.image().memories
         full.memories = [rows[memory.name][0] for memory in net.memories]
-        code = machine_code.compile_text(observer_text(net, full, calls), level=1)
+        code = machine_code.compile_text(observer_text(net, full, program), level=1)
         observer = Observer(code, size, _places(net, full))
         self._cache.put(self.key, "observer", _pack_observer(observer))
         return observer
@@ -144,7 +141,7 @@ class Builder:
 
     def _sinks(self, net: Netlist) -> Sinks:
         design, out = self._design, net.outputs
-        taps = tuple(TapSigs(out[tap_port(tap.name, None)],
+        taps = tuple(TapSigs(net.tap_enable(tap.name), out[tap_port(tap.name, None)],
                              tuple(out[tap_port(tap.name, name)] for name, _signal in tap.fields))
                      for tap in design.taps)
         stop = out[STOP] if design.stop is not None else None

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from .divide import exports
 from .layout import RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL, Layout
 from .netlist import Chunk, Netlist, Sig, const_value, sig_width
 from .program import Block, Call, Do, If, Program
+from .sinks import Sinks
 from .words import Words, bit, ones, store_bits, type_bits, word_type
-
-
-@dataclass(frozen=True)
-class TapSigs:
-    """A tap in the netlist: its valid bit and the signals of its fields."""
-
-    valid: Sig
-    fields: tuple[Sig, ...]
-
-
-@dataclass(frozen=True)
-class Sinks:
-    """The netlist's other effects: taps, stop signal, and the RAM port (en, addr, we, wdata) with its rdata input."""
-
-    taps: tuple[TapSigs, ...]
-    stop: Sig | None
-    ram: tuple[Sig, Sig, Sig, Sig] | None
-    rdata: int = -1
 
 
 class Body(Words):
     """Writes one function from its steps."""
 
-    def __init__(self, net: Netlist, sinks: Sinks, layout: Layout, escaping: frozenset[int] = frozenset()) -> None:
+    def __init__(self, net: Netlist, sinks: Sinks, layout: Layout, block: Block) -> None:
         super().__init__()
         self.net = net
         self.sinks = sinks
@@ -39,6 +21,7 @@ class Body(Words):
         self.scopes: list[dict[int, str]] = [{}]
         self.label = "entry"
         self.labels = 0
+        self.exports = exports(net, sinks, block)
 
     # -- words in memory
 
@@ -103,12 +86,21 @@ class Body(Words):
         self.effect(f"br label %{after}")
         self.start(after)
 
+    def call(self, function: int) -> None:
+        self.effect(f"call void @f{function}(ptr %s)")
+
+    def text(self, block: Block) -> str:
+        """The whole body."""
+        self.block(block)
+        self.effect("ret void")
+        return "\n".join(self.lines)
+
     def block(self, block: Block) -> None:
         for step in block:
             if isinstance(step, Do):
                 getattr(self, f"do_{step.what}")(step.index)
             elif isinstance(step, Call):
-                self.effect(f"call void @f{step.function}(ptr %s)")
+                self.call(step.function)
             else:
                 self.do_if(step)
 
@@ -121,20 +113,11 @@ class Body(Words):
         self.block(step.body)
         inner, last = self.scopes[-1], self.label
         self.end(after)
-        for node in self.defined(step.body):
-            if node in inner:
+        depth = len(self.scopes) - 1
+        for node, value in inner.items():
+            if self.exports.get(node, depth + 1) <= depth:
                 kind = word_type(self.net.nodes[node].width)
-                self.scopes[-1][node] = self.emit(f"phi {kind} [ {inner[node]}, %{last} ], [ undef, %{before} ]")
-
-    def defined(self, block: Block) -> list[int]:
-        """Nodes a block computes, nested ones included."""
-        nodes = []
-        for step in block:
-            if isinstance(step, Do) and step.what == "node":
-                nodes.append(step.index)
-            elif isinstance(step, If):
-                nodes += self.defined(step.body)
-        return nodes
+                self.scopes[-1][node] = self.emit(f"phi {kind} [ {value}, %{last} ], [ 0, %{before} ]")
 
     # -- steps
 
@@ -209,9 +192,8 @@ class Body(Words):
         if const_value(tap.valid) == 0:
             return
         base = self.layout.tap(index)
-        after = self.guarded(self.sig(tap.valid))
-        enabled = self.emit(f"load i64, ptr {self.pointer(base + 24)}, align 8")
-        nested = self.guarded(self.emit(f"icmp ne i64 {enabled}, 0"))
+        after = self.guarded(self.sig(tap.enabled))
+        nested = self.guarded(self.sig(tap.valid))
         count = self.emit(f"load i64, ptr {self.pointer(base + 8)}, align 8")
         buffer = self.emit(f"load ptr, ptr {self.pointer(base)}, align 8")
         size = sum(store_bits(sig_width(field)) // 8 for field in tap.fields)
@@ -294,18 +276,12 @@ def declarations() -> str:
     return "\n".join(f"declare i{bits} @llvm.ctpop.i{bits}(i{bits})" for bits in widths) + "\n"
 
 
-def function_text(name: str, body: Body, block: Block, linkage: str = "") -> str:
-    body.block(block)
-    body.effect("ret void")
-    lines = "\n".join(body.lines)
-    return f"define {linkage}void @{name}(ptr noalias %s) {{\nentry:\n{lines}\n}}\n"
-
-
 def program_text(net: Netlist, sinks: Sinks, layout: Layout, program: Program) -> str:
     """The module with the function ``run(state, cycles) -> cycles done``; ``cycles`` must not be 0."""
     texts = [declarations()]
     for number, block in enumerate(program.functions):
-        texts.append(function_text(f"f{number}", Body(net, sinks, layout), block, "internal "))
+        lines = Body(net, sinks, layout, block).text(block)
+        texts.append(f"define internal void @f{number}(ptr noalias %s) {{\nentry:\n{lines}\n}}\n")
     texts.append(_LOOP.format(stop=STOP_VALUE, full=TAP_FULL))
     return "\n".join(texts)
 
@@ -316,19 +292,17 @@ class ObserverBody(Body):
     def pointer(self, offset: int) -> str:
         return self.emit(f"getelementptr inbounds i8, ptr %o, i64 {offset}")
 
+    def call(self, function: int) -> None:
+        self.effect(f"call void @f{function}(ptr %s, ptr %o)")
+
 
 def observer_text(net: Netlist, layout: Layout, program: Program) -> str:
     """The module with ``observe(state, out)``: computes every node of ``layout`` into ``out``."""
     texts = [declarations(), "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"]
-    calls = []
     for number, block in enumerate(program.functions):
-        body = ObserverBody(net, Sinks((), None, None), layout)
-        body.block(block)
-        body.effect("ret void")
-        lines = "\n".join(body.lines)
+        lines = ObserverBody(net, Sinks((), None, None), layout, block).text(block)
         texts.append(f"define internal void @f{number}(ptr noalias %s, ptr noalias %o) {{\nentry:\n{lines}\n}}\n")
-        calls.append(f"  call void @f{number}(ptr %s, ptr %o)\n")
     texts.append("define void @observe(ptr noalias %s, ptr noalias %o) {\nentry:\n"
                  f"  call void @llvm.memcpy.p0.p0.i64(ptr %o, ptr %s, i64 {layout.sources}, i1 false)\n"
-                 f"{''.join(calls)}  ret void\n}}\n")
+                 "  call void @f0(ptr %s, ptr %o)\n  ret void\n}\n")
     return "\n".join(texts)

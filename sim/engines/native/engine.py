@@ -66,7 +66,7 @@ class Native:
 
     def _tap(self, index: int) -> np.ndarray:
         start = (HEADER + TAP_SIZE * index) // 8
-        return self._header[start:start + 4]
+        return self._header[start:start + 3]
 
     @property
     def ram(self) -> np.ndarray:
@@ -211,7 +211,8 @@ class Native:
         return self._taps[name]
 
     def set_tap(self, name: str, enabled: bool) -> None:
-        self._tap(self._tap_index(name))[3] = int(enabled)
+        self._tap_index(name)
+        self._insert(self._source(self._image.inputs[f"listen:{name}"]), int(enabled))
 
     def drain_tap(self, name: str) -> np.ndarray:
         index = self._tap_index(name)

@@ -11,8 +11,8 @@ from .words import store_bits
 #: Header fields, as byte offsets of 64-bit words.
 RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL = 0, 8, 16, 24
 HEADER = 64
-#: A tap's record in the header: buffer, records in it, capacity in records, enabled.
-TAP_SIZE = 32
+#: A tap's record in the header: buffer, records in it, capacity in records.
+TAP_SIZE = 24
 
 
 @dataclass

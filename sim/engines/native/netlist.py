@@ -120,6 +120,12 @@ class Netlist:
         self.nodes.append(Node(op, width, ins, signed, ref))
         return (Chunk(len(self.nodes) - 1, 0, width),)
 
+    def tap_enable(self, tap: str) -> Sig:
+        """A new input by which the host says whether it listens to a tap."""
+        sig = self.add("input", 1, ref=len(self.inputs))
+        self.inputs[f"listen:{tap}"] = sig[0].node
+        return sig
+
 
 BINARY = frozenset("and or xor xnor add sub mul div mod divfloor modfloor eq ne lt le gt ge "
                    "shl shr sshl sshr shift logic_and logic_or".split())
