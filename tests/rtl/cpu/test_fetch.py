@@ -333,3 +333,34 @@ def test_leaving_the_supervisor_its_pages_are_walked_again_and_fault():
         assert bench.walker.walks == [0x1000, 0x1000, 0x2000] and bench.faults == 1
 
     simulate(bench.dut, body)
+
+
+def test_a_chunk_that_arrived_while_the_queue_was_full_is_read_again():
+    bench, visit, _ = quiet(latency=(0, 0))
+
+    async def body(ctx):
+        bench.start(ctx)
+        bench.need = 99
+        await visit(ctx, 0x1000, 60)
+        bench.need = 1
+        for _ in range(120):
+            bench.cycle(ctx)
+            await ctx.tick()
+        assert bench.eip > 0x1040 and bench.redirects == 1
+
+    simulate(bench.dut, body)
+
+
+def test_reading_an_uncached_chunk_leaves_the_lines_of_its_set_alone():
+    bench, visit, _ = quiet(pages={1: Page(1, uncached=1), 2: Page(2)}, latency=(0, 0))
+
+    async def body(ctx):
+        bench.start(ctx)
+        bench.need = 99
+        for address in (0x2000, 0x2080, 0x1000):  # fill both ways of the set, then read past the older one
+            await visit(ctx, address, 150)
+        bench.need = 2
+        await visit(ctx, 0x2008, 100)
+        assert bench.eip > 0x2020
+
+    simulate(bench.dut, body)
