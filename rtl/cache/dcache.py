@@ -43,7 +43,8 @@ class DCache(wiring.Component):
     3. At an edge with `write` 1 and `write_ready` 1, the word is written under `write_mask` into `write_way`, which
        the caller knows to hold the line; `write_clean` tells that the line was not dirty.
     4. While `pending` is 1 a store to the set of `pending_word` (to any set with `pending_any`) is still to be
-       written: the engine begins nothing in that set.
+       written: the engine begins nothing in that set. While `holding` is 1 a store not yet pending relies on a look-up:
+       the walker, whose reads may replace lines, waits.
 
     Misses
 
@@ -53,7 +54,7 @@ class DCache(wiring.Component):
 
     Requesters
 
-    7. Only fills and the walker allocate lines, and only where `is_cacheable` and without `cache_disable`. A hit is
+    7. Only fills and the walker (without lock) allocate lines, and only where `is_cacheable` and without `cache_disable`. A hit is
        served from the cache always. A requester's write that hits updates the cache, one that misses goes to memory.
     8. `clean` (kept at 1 until `clean_done`) writes back all dirty lines and invalidates all.
 
@@ -100,6 +101,7 @@ class DCache(wiring.Component):
             "pending": In(1),
             "pending_any": In(1),
             "pending_word": In(arrays.word_bits),
+            "holding": In(1),
             "fill": In(1),
             "read": In(1),
             "miss_addr": In(32),
@@ -234,7 +236,8 @@ class DCache(wiring.Component):
         hit = arrays.hit.any()
         victim_is_dirty = (arrays.valid == 0b11) & arrays.dirty.bit_select(arrays.victim, 1)
         allocates = ((owner == Owner.FILL)
-                     | (owner == Owner.WALKER) & is_cacheable(addr[12:], self.ram_pages) & ~self.cache_disable)
+                     | ((owner == Owner.WALKER) & ~locked & ~self.cache_disable
+                        & is_cacheable(addr[12:], self.ram_pages)))
 
         def ask(name):
             """Put a request on the memory bus; state `name` follows."""
@@ -251,10 +254,10 @@ class DCache(wiring.Component):
                 if following == "COMPARE":
                     m.d.comb += [read.eq(1), read_word.eq(chosen_addr[2:])]
 
-        def serve_port(who, port):
+        def serve_port(who, port, may_begin):
             serve(who, port.addr, "COMPARE")
             m.d.comb += [
-                begin.eq(free & ~(port.write & self.snoop_busy)),
+                begin.eq(may_begin & ~(port.write & self.snoop_busy)),
                 port.ready.eq(begin),
             ]
             with m.If(begin):
@@ -268,8 +271,9 @@ class DCache(wiring.Component):
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(locked):
+                    # Replaces no line, so it need not wait for stores, which may be waiting for the engine.
                     with m.If(self.walker.valid):
-                        serve_port(Owner.WALKER, self.walker)
+                        serve_port(Owner.WALKER, self.walker, 1)
                 with m.Elif(self.store):
                     serve(Owner.STORE, self.store_addr, "WORD REQUEST")
                     m.d.comb += begin.eq(1)
@@ -282,15 +286,15 @@ class DCache(wiring.Component):
                     m.d.comb += [begin.eq(free), self.taken.eq(begin)]
                     m.d.sync += mask.eq(self.miss_mask)
                 with m.Elif(self.walker.valid):
-                    serve_port(Owner.WALKER, self.walker)
+                    serve_port(Owner.WALKER, self.walker, free & ~self.holding)
                 with m.Elif(self.clean):
                     serve(Owner.CLEAN, Const(0, 32), "CLEAN READ")
                     m.d.comb += begin.eq(~self.pending)
                     m.d.sync += clean_way.eq(0)
                 with m.Elif(self.code.valid):
-                    serve_port(Owner.CODE, self.code)
+                    serve_port(Owner.CODE, self.code, free)
                 with m.Elif(self.dma.valid):
-                    serve_port(Owner.DMA, self.dma)
+                    serve_port(Owner.DMA, self.dma, free)
                 with m.If(begin):
                     m.d.sync += [
                         addr.eq(chosen_addr),

@@ -79,13 +79,14 @@ class Access:
 class RandomTraffic:
     """Pipeline, instruction refills, instruction walks, DMA, and an MMIO device, all at random from one seed."""
 
-    def __init__(self, bench: LsuBench, seed: int, *, kill=0.005, paging=0.8, code=0.004, dma=0.01):
+    def __init__(self, bench: LsuBench, seed: int, *, kill=0.005, paging=0.8, code=0.004, dma=0.01, walk=0.02):
         self.bench = bench
         self.random = random.Random(seed)
         self.kill = kill
         self.paging_share = paging
         self.code_rate = code
         self.dma_rate = dma
+        self.walk_rate = walk
         self.truth = Truth(bench.ram)
         self.m: Access | None = None
         self.x: Access | None = None
@@ -243,7 +244,7 @@ class RandomTraffic:
                 self.x = None
         b.poke("m_drained", int(self.x is None and not killed and r.random() < .9))
         m_leaves = self._m_stage(killed, x_leaves)
-        go = int((self.m is None or m_leaves) and not quiet and self.walk is None and r.random() < .8)
+        go = int((self.m is None or m_leaves) and not quiet and r.random() < .8)
         incoming = None
         if go:
             incoming = self._access()
@@ -402,7 +403,7 @@ class RandomTraffic:
     def _walk_i(self, quiet: bool) -> None:
         b, r = self.bench, self.random
         if self.walk is None:
-            if quiet or not self.paging or self.m is not None or self.x is not None or r.random() > .1:
+            if quiet or not self.paging or r.random() > self.walk_rate:
                 return
             self.walk = {"page": self._page(), "user": r.getrandbits(1)}
             b.poke("walk_i_valid", 1)
