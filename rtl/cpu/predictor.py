@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -111,15 +111,15 @@ class Predictor(wiring.Component):
 
         d_counter_port = counters.read_port(domain="comb")
         x_counter_port = counters.write_port()
-        # 0: strongly by the static rule, 3: strongly against it. Two successors each, second for an outcome against.
-        trained = Cat(*(Const(value, 2) for value in (0, 1, 0, 2, 1, 3, 2, 3)))
+        # 0: strongly by the static rule, 3: strongly against it.
         x_against = self.x_taken ^ self.x_backward
         m.d.comb += [
             d_counter_port.addr.eq(index(self.d_eip, config.counters)),
             self.d_counter.eq(d_counter_port.data),
             self.d_taken.eq(d_counter_port.data[1] ^ self.d_backward),
             x_counter_port.addr.eq(index(self.x_eip, config.counters)),
-            x_counter_port.data.eq(trained.word_select(Cat(x_against, self.x_counter), 2)),
+            x_counter_port.data.eq(Mux(x_against, self.x_counter + ~self.x_counter.all(),
+                                       self.x_counter - self.x_counter.any())),
             x_counter_port.en.eq(self.x_update),
         ]
 
