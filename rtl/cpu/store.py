@@ -27,8 +27,8 @@ class StoreStage(wiring.Component):
 
     1. At the edge where `take` is 1 the store described by `low`, `high`, `paddr`, `high_frame`, `size`, `cross`
        enters X. X is empty, or commits or is killed at the same edge.
-    2. At the edge where `commit` is 1 the word at `paddr` is written; the second word of a store that crosses one
-       follows by itself, from the next cycle on.
+    2. At the edge where `commit` is 1 the word at `paddr` is written. The second word of a store that crosses one, and
+       a word for which the arrays are busy, follows by itself from the next cycle on; the next store waits for it.
     3. `blocks`: a load of the word with index `load_word` must wait and look up again in this cycle.
 
     Parameters
@@ -101,11 +101,13 @@ class StoreStage(wiring.Component):
         ]
 
         do_commit = Signal()
+        late = Signal()     # the arrays are busy with a fill
         m.d.comb += [
             do_commit.eq(self.commit & x_store),
-            self.ready.eq(~tail & Mux(x_low.uncached, ~self.store, self.write_ready)),
-            self.blocks.eq(tail | (x_store & ((self.load_word == x_word)
-                                              | (x_cross & (self.load_word == x_next))))),
+            late.eq(do_commit & ~x_low.uncached & ~self.write_ready),
+            self.ready.eq(~tail & Mux(x_low.uncached, ~self.store, self.write_ready | ~x_cross)),
+            self.blocks.eq((tail & (self.load_word == tail_addr[2:2 + word_bits]))
+                           | (x_store & ((self.load_word == x_word) | (x_cross & (self.load_word == x_next))))),
             self.idle.eq(~x_store & ~tail & ~self.store),
             self.pending.eq(x_store | tail),
             self.pending_any.eq(x_cross | tail),
@@ -122,7 +124,7 @@ class StoreStage(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                self.write.eq(do_commit & ~x_low.uncached),
+                self.write.eq(do_commit & ~x_low.uncached & ~late),
                 self.write_way.eq(x_low.way),
                 self.write_clean.eq(x_low.clean),
                 self.write_word.eq(x_word),
@@ -155,7 +157,15 @@ class StoreStage(wiring.Component):
             ]
         with m.If(self.write | tail_stored):
             m.d.sync += tail.eq(0)
-        with m.If(do_commit & x_cross):
+        with m.If(late):
+            m.d.sync += [
+                tail.eq(1),
+                tail_part.eq(x_low),
+                tail_addr.eq(self.x_paddr),
+                tail_mask.eq(mask[:4]),
+                tail_data.eq(turned),
+            ]
+        with m.Elif(do_commit & x_cross):
             m.d.sync += [
                 tail.eq(1),
                 tail_part.eq(x_high),
