@@ -29,25 +29,25 @@ enum {
 
 _Static_assert(SEL_FREE == 0x30, "the selectors below are those of the free slots");
 
-/* Into 16-bit code and back. The data segments stay flat; FS covers `room`. */
+/* Into 16-bit code and back. The data segments stay flat; FS covers `room`; ECX, EDX, ESI, EDI go into `result`. */
 #define CODE16(name, text)                                                                                             \
     CODE(name, "movl $0x38, %eax; movl %eax, %fs; xorl %ebx, %ebx; movl %esp, %ebp",                                   \
-         "ljmp $0x30, $" #name "_16-0x100000; " #name "_32: movl %ebp, %esp");                                        \
+         "ljmp $0x30, $" #name "_16-0x100000; " #name "_32: movl %ebp, %esp;"                                         \
+         "movl %ecx, result; movl %edx, result+4; movl %esi, result+8; movl %edi, result+12");                         \
     asm(".pushsection .text.checks, \"ax\"\n.code16\n" #name "_16: " text "\nljmpl $8, $" #name "_32\n.code32\n"        \
         ".popsection")
 
-CODE16(words, "movl $0x11112222, %eax; movw $0x3333, %ax; movl %eax, %ecx; incw %cx; addr32 movl %ecx, result");
-CODE16(prefix, "movl $0x12345678, %eax; addr32 movl %eax, result");
-CODE16(wrap_address, "movw $0xFFFE, %bx; movw $4, %si; movw %fs:(%bx,%si), %ax; movw %ax, %cx; addr32 movw %cx, result");
-CODE16(wide_address, "movl $room+2, %ebx; addr32 movw (%ebx), %ax; addr32 movw %ax, result");
-CODE16(forms, "movw $0x100, %bx; movw $0x10, %di; movw $0x20, %si; movw %fs:8(%bx,%di), %ax; addw %fs:0x200(%si), %ax;"
-              "addw %fs:0x300, %ax; addr32 movw %ax, result");
+CODE16(words, "movl $0x11112222, %eax; movw $0x3333, %ax; movl %eax, %ecx; incw %cx");
+CODE16(prefix, "movl $0x12345678, %ecx");
+CODE16(wrap_address, "movw $0xFFFE, %bx; movw $4, %si; movw %fs:(%bx,%si), %cx");
+CODE16(wide_address, "movl $room+2, %ebx; movw (%ebx), %cx");
+CODE16(forms, "movw $0x100, %bx; movw $0x10, %di; movw $0x20, %si; movw %fs:8(%bx,%di), %cx; addw %fs:0x200(%si), %cx;"
+              "addw %fs:0x300, %cx");
 CODE16(push_size, "movl %esp, %ecx; pushw %ax; subl %esp, %ecx; pushl %eax; pushw %fs; movl %esp, %edx;"
-                  "addr32 movl %ecx, result; subl %ebp, %edx; negl %edx; addr32 movl %edx, result+4");
-CODE16(loops, "movl $0x10004, %ecx; 1: incw %bx; loop 1b; addr32 movl %ecx, result; addr32 movw %bx, result+4");
+                  "subl %ebp, %edx; negl %edx");
+CODE16(loops, "movl $0x10004, %ecx; 1: incw %bx; loop 1b; movl %ebx, %edx");
 CODE16(strings, "movl $0x10008, %esi; movl $0x20100, %edi; movl $0x30002, %ecx; cld; pushw %ds; pushw %es;"
-                "pushw %fs; popw %ds; pushw %fs; popw %es; rep movsw; popw %es; popw %ds;"
-                "addr32 movl %esi, result; addr32 movl %edi, result+4; addr32 movl %ecx, result+8");
+                "pushw %fs; popw %ds; pushw %fs; popw %es; rep movsw; popw %es; popw %ds");
 CODE16(undefined, "undefined_here: ud2");
 CODE(undefined_in_16, "", "ljmp $0x30, $undefined_16-0x100000");
 
@@ -126,7 +126,7 @@ int main(void)
     set(8, 0x1111);
     set(10, 0x2222);
     run_guarded(strings);
-    check("string_uses_si_di", result[0] == 0x1000C && result[1] == 0x20104 && result[2] == 0x30000 &&
+    check("string_uses_si_di", result[2] == 0x1000C && result[3] == 0x20104 && result[0] == 0x30000 &&
                                    room[0x102] == 0x22);
     frame = run_guarded(undefined_in_16);
     check("fault_pushes_32_bits", frame->vector == X86_VEC_UD && frame->cs == CODE_16 &&

@@ -86,7 +86,8 @@ CODE(limit_last_byte, LOAD(0x48) "; movl %eax, %fs", "movb %fs:15, %al; movl %fs
 CODE(limit_exceeded, LOAD(0x48) "; movl %eax, %ds", "movb 16, %al");
 CODE(limit_straddled, LOAD(0x48) "; movl %eax, %es", "movl %es:13, %eax");
 CODE(limit_through_fs_is_gp, LOAD(0x48) "; movl %eax, %fs", "movl %eax, %fs:0xFFFFFFFE");
-CODE(stack_limit, LOAD(0x5B) "; movl %eax, %ss; movl $0x20, %ebp", "movl 4(%ebp), %eax");
+CODE(stack_limit, LOAD(0x5B) "; movl %eax, %ss; movl $0x20, %ebp",
+     "movl 4(%ebp), %eax; movl $0x23, %eax; movl %eax, %ss");
 CODE(expand_down_above, LOAD(0x50) "; movl %eax, %fs", "movl %fs:16, %eax");
 CODE(expand_down_below, LOAD(0x50) "; movl %eax, %fs", "movl %fs:12, %eax");
 CODE(write_read_only, LOAD(0x40) "; movl %eax, %fs", "movl %eax, %fs:area");
