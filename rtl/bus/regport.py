@@ -10,8 +10,8 @@ class RegisterPort(wiring.Signature):
     """One byte-wide access per cycle to the registers of one device, seen from the initiator.
 
     1. An access takes the one cycle in which ``r_stb`` or ``w_stb`` is high; the two are never high together.
-    2. ``r_data`` is a combinational function of ``addr`` and of the device's state. It may be sampled in any cycle
-       and is the result of a read in the cycle of ``r_stb``.
+    2. ``r_data`` is the result of a read in the cycle of ``r_stb``: a combinational function of ``addr`` and of the
+       device's state. In other cycles it means nothing.
     3. The side effects of an access (a FIFO popped, a flag cleared, a register loaded) take place at the clock edge
        that ends its cycle, so that the next access sees them.
     4. ``addr`` is an offset. A device does not know at which port it sits.

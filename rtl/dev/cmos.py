@@ -155,15 +155,11 @@ class CmosRtc(wiring.Component):
             write.addr.eq(Mux(write_data, index, clock_read.addr)),
             write.data.eq(Mux(write_data, bus.w_data, new)),
             write.en.eq(Mux(write_data, (index < RtcReg.A) | (index > RtcReg.D), counting & step)),
-            updating.eq(1),
         ]
+        with m.If(start_update):
+            m.d.sync += [updating.eq(1), alarm.eq(1)]
 
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += updating.eq(0)
-                m.d.sync += alarm.eq(1)
-                with m.If(start_update):
-                    m.next = "SECOND"
+        with m.If(updating), m.FSM():
 
             def field(name, limit, start, carry_to):
                 with m.State(name):
@@ -227,8 +223,8 @@ class CmosRtc(wiring.Component):
                         m.d.sync += alarm.eq(0)
                     m.next = "DONE" if position == 2 else f"ALARM{2 * position + 2}"
             with m.State("DONE"):
-                m.d.sync += [uf.eq(1), af.eq(af | alarm)]
-                m.next = "IDLE"
+                m.d.sync += [uf.eq(1), af.eq(af | alarm), updating.eq(0)]
+                m.next = "SECOND"
 
         # Bus writes.
         with m.If(bus.w_stb & ~bus.addr):

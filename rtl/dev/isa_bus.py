@@ -118,15 +118,16 @@ class IsaBus(wiring.Component):
             # A device sees the low bits of the port: its ranges are aligned to the span of its registers.
             m.d.comb += [port.addr.eq(self.bus.addr), port.w_data.eq(self.bus.w_data)]
         m.d.comb += self.bus.r_data.eq(UNCLAIMED)
-        with m.Switch(self.bus.addr):
-            for name, port in ports.items():
-                free_bits = PORT[name].size.bit_length() - 1
-                with m.Case(f"{PORT[name].base >> free_bits:0{16 - free_bits}b}" + "-" * free_bits):
-                    m.d.comb += [
-                        port.r_stb.eq(self.bus.r_stb),
-                        port.w_stb.eq(self.bus.w_stb),
-                        self.bus.r_data.eq(port.r_data),
-                    ]
+        with m.If(self.bus.r_stb | self.bus.w_stb):
+            with m.Switch(self.bus.addr):
+                for name, port in ports.items():
+                    free_bits = PORT[name].size.bit_length() - 1
+                    with m.Case(f"{PORT[name].base >> free_bits:0{16 - free_bits}b}" + "-" * free_bits):
+                        m.d.comb += [
+                            port.r_stb.eq(self.bus.r_stb),
+                            port.w_stb.eq(self.bus.w_stb),
+                            self.bus.r_data.eq(port.r_data),
+                        ]
 
         self._divide_clocks(m, pit, rtc, uart)
         m.d.comb += [

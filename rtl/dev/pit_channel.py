@@ -120,70 +120,75 @@ class PitChannel(wiring.Component):
         with m.Else():
             m.d.comb += expire.eq(is_mode[PitMode.RATE] & (ce == 1))
 
-        with m.If(self.tick & (load | (trigger & armed))):
-            m.d.sync += [
-                ce.eq(start_value), odd.eq(cr[0]), null_count.eq(0), load.eq(0), trigger.eq(0), running.eq(1),
-                done.eq(0), self.out.eq(~(is_mode[PitMode.TERMINAL_COUNT] | is_mode[PitMode.ONE_SHOT])),
-            ]
-        with m.Elif(self.tick & running):
-            with m.If(is_strobe):
-                m.d.sync += self.out.eq(1)
-            with m.If(self.gate | is_triggered):
-                m.d.sync += ce.eq(less)
-                with m.If(expire):
-                    m.d.sync += [
-                        ce.eq(start_value), odd.eq(cr[0]), null_count.eq(0),
-                        self.out.eq(is_mode[PitMode.RATE] | ~self.out),
-                    ]
-                with m.Elif(is_mode[PitMode.RATE]):
-                    m.d.sync += self.out.eq(less != 1)
-                with m.Elif((less == 0) & ~done & ~is_periodic):
-                    m.d.sync += [done.eq(1), self.out.eq(~is_strobe)]
-        m.d.sync += last_gate.eq(self.gate)
-        with m.If(self.gate & ~last_gate & armed & (is_periodic | is_triggered)):
-            m.d.sync += trigger.eq(1)
-        with m.If(~self.gate & last_gate & is_periodic):
-            m.d.sync += self.out.eq(1)
-
         # Reads.
         with m.If(status_latched):
             m.d.comb += self.value.eq(status)
         with m.Else():
             read_high = Mux(both_bytes, read_high_next, control[5])
             m.d.comb += self.value.eq(Mux(count_latched, ol, ce).word_select(read_high, 8))
-        with m.If(self.read):
-            with m.If(status_latched):
-                m.d.sync += status_latched.eq(0)
-            with m.Else():
-                m.d.sync += read_high_next.eq(both_bytes & ~read_high_next)
-                with m.If(~both_bytes | read_high_next):
-                    m.d.sync += count_latched.eq(0)
-        with m.If(self.latch_count & ~count_latched):
-            m.d.sync += [count_latched.eq(1), ol.eq(ce)]
-        with m.If(self.latch_status & ~status_latched):
-            m.d.sync += [status_latched.eq(1), status.eq(Cat(control, null_count, self.out))]
-
-        # Writes.
-        with m.If(self.write_count):
-            with m.If(both_bytes & ~write_high_next):
-                m.d.sync += [write_low.eq(self.data), write_high_next.eq(1)]
-                with m.If(is_mode[PitMode.TERMINAL_COUNT]):
-                    m.d.sync += [running.eq(0), load.eq(0), self.out.eq(0)]
-            with m.Else():
+        busy = Signal()
+        # Nothing changes in other cycles; saying so spares a simulator the whole channel.
+        m.d.comb += busy.eq(self.tick | self.write_control | self.write_count | self.read | self.latch_count
+                            | self.latch_status | (self.gate ^ last_gate))
+        with m.If(busy):
+            with m.If(self.tick & (load | (trigger & armed))):
                 m.d.sync += [
-                    write_high_next.eq(0),
-                    cr.eq(Cat(Mux(both_bytes, write_low, Mux(control[4], self.data, 0)),
-                              Mux(control[5], self.data, 0))),
-                    null_count.eq(1), armed.eq(1),
+                    ce.eq(start_value), odd.eq(cr[0]), null_count.eq(0), load.eq(0), trigger.eq(0), running.eq(1),
+                    done.eq(0), self.out.eq(~(is_mode[PitMode.TERMINAL_COUNT] | is_mode[PitMode.ONE_SHOT])),
                 ]
-                with m.If(~is_triggered & ~(is_periodic & running)):
-                    m.d.sync += load.eq(1)
-                with m.If(is_mode[PitMode.TERMINAL_COUNT]):
-                    m.d.sync += [self.out.eq(0), running.eq(0)]
-        with m.If(self.write_control):
-            m.d.sync += [
-                control.eq(self.data), cr.eq(0), null_count.eq(1), write_high_next.eq(0), read_high_next.eq(0),
-                count_latched.eq(0), status_latched.eq(0), armed.eq(0), running.eq(0), load.eq(0), trigger.eq(0),
-                done.eq(0), self.out.eq(self.data[1:4] != PitMode.TERMINAL_COUNT),
-            ]
+            with m.Elif(self.tick & running):
+                with m.If(is_strobe):
+                    m.d.sync += self.out.eq(1)
+                with m.If(self.gate | is_triggered):
+                    m.d.sync += ce.eq(less)
+                    with m.If(expire):
+                        m.d.sync += [
+                            ce.eq(start_value), odd.eq(cr[0]), null_count.eq(0),
+                            self.out.eq(is_mode[PitMode.RATE] | ~self.out),
+                        ]
+                    with m.Elif(is_mode[PitMode.RATE]):
+                        m.d.sync += self.out.eq(less != 1)
+                    with m.Elif((less == 0) & ~done & ~is_periodic):
+                        m.d.sync += [done.eq(1), self.out.eq(~is_strobe)]
+            m.d.sync += last_gate.eq(self.gate)
+            with m.If(self.gate & ~last_gate & armed & (is_periodic | is_triggered)):
+                m.d.sync += trigger.eq(1)
+            with m.If(~self.gate & last_gate & is_periodic):
+                m.d.sync += self.out.eq(1)
+
+            with m.If(self.read):
+                with m.If(status_latched):
+                    m.d.sync += status_latched.eq(0)
+                with m.Else():
+                    m.d.sync += read_high_next.eq(both_bytes & ~read_high_next)
+                    with m.If(~both_bytes | read_high_next):
+                        m.d.sync += count_latched.eq(0)
+            with m.If(self.latch_count & ~count_latched):
+                m.d.sync += [count_latched.eq(1), ol.eq(ce)]
+            with m.If(self.latch_status & ~status_latched):
+                m.d.sync += [status_latched.eq(1), status.eq(Cat(control, null_count, self.out))]
+
+            # Writes.
+            with m.If(self.write_count):
+                with m.If(both_bytes & ~write_high_next):
+                    m.d.sync += [write_low.eq(self.data), write_high_next.eq(1)]
+                    with m.If(is_mode[PitMode.TERMINAL_COUNT]):
+                        m.d.sync += [running.eq(0), load.eq(0), self.out.eq(0)]
+                with m.Else():
+                    m.d.sync += [
+                        write_high_next.eq(0),
+                        cr.eq(Cat(Mux(both_bytes, write_low, Mux(control[4], self.data, 0)),
+                                  Mux(control[5], self.data, 0))),
+                        null_count.eq(1), armed.eq(1),
+                    ]
+                    with m.If(~is_triggered & ~(is_periodic & running)):
+                        m.d.sync += load.eq(1)
+                    with m.If(is_mode[PitMode.TERMINAL_COUNT]):
+                        m.d.sync += [self.out.eq(0), running.eq(0)]
+            with m.If(self.write_control):
+                m.d.sync += [
+                    control.eq(self.data), cr.eq(0), null_count.eq(1), write_high_next.eq(0), read_high_next.eq(0),
+                    count_latched.eq(0), status_latched.eq(0), armed.eq(0), running.eq(0), load.eq(0), trigger.eq(0),
+                    done.eq(0), self.out.eq(self.data[1:4] != PitMode.TERMINAL_COUNT),
+                ]
         return m

@@ -106,41 +106,41 @@ class Pic8259(wiring.Component):
         ]
 
         # Priorities are resolved with the registers rotated so that bit 0 is the highest.
+        pending = Signal(8)
         top = Signal(3)
         requests = Signal(8)
         service = Signal(8)
         first_service = Signal(8)
         slaves = Signal(8)
         allowed = Signal(8)
-        distance = Signal(3)
         has_request = Signal()
 
         def rotated(value):
             return Cat(value, value).bit_select(top, 8)
 
         m.d.comb += [
+            pending.eq(irr & ~imr),
             top.eq(lowest + 1),
-            requests.eq(rotated(irr & ~imr)),
             service.eq(rotated(isr & ~(imr & special_mask.replicate(8)))),
-            first_service.eq(service & -service),
-            # In the special fully nested mode a slave may interrupt its own service routine.
-            slaves.eq(Mux(nested, rotated(icw3), 0)),
-            allowed.eq(requests & ((first_service - 1) | (first_service & slaves))),
-            has_request.eq(allowed.any()),
-            self.intr.eq(has_request & ~acknowledged),
-        ]
-        with m.If(allowed == 0):
-            m.d.comb += self.level.eq(7)
-        with m.Else():
-            m.d.comb += self.level.eq(distance + top)
-        for bit in reversed(range(8)):
-            with m.If(allowed[bit]):
-                m.d.comb += distance.eq(bit)
-        m.d.comb += [
-            self.cascade.eq(has_request & ~single & icw3.bit_select(self.level, 1)),
+            self.level.eq(7),
             self.slave_id.eq(icw3[0:3]),
             self.vector.eq(Cat(self.level, icw2)),
         ]
+        # Nearly always there is nothing to resolve; saying so spares a simulator the work.
+        with m.If(pending.any()):
+            m.d.comb += [
+                requests.eq(rotated(pending)),
+                first_service.eq(service & -service),
+                # In the special fully nested mode a slave may interrupt its own service routine.
+                slaves.eq(Mux(nested, rotated(icw3), 0)),
+                allowed.eq(requests & ((first_service - 1) | (first_service & slaves))),
+                has_request.eq(allowed.any()),
+                self.intr.eq(has_request & ~acknowledged),
+                self.cascade.eq(has_request & ~single & icw3.bit_select(self.level, 1)),
+            ]
+            for bit in reversed(range(8)):
+                with m.If(allowed[bit]):
+                    m.d.comb += self.level.eq(bit + top)
 
         # Lines and acknowledge.
         poll_ack = Signal()
