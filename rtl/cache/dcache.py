@@ -37,26 +37,29 @@ class DCache(wiring.Component):
        The engine reads first, except when it streams a line to a requester.
     2. `hit`, `hit_way`, `hit_data`, `hit_dirty` compare the last look-up with `look_tag`. They stand until `stale`
        was 1 in the cycle of the look-up or since: then look up again.
+    3. `arriving`: the line looked up (`look_tag`, `look_set`) is being filled. With `arrived`, `hit_data` is the word
+       looked up although `hit` is 0; without, look up again.
 
     Writes
 
-    3. At an edge with `write` 1 and `write_ready` 1, the word is written under `write_mask` into `write_way`, which
+    4. At an edge with `write` 1 and `write_ready` 1, the word is written under `write_mask` into `write_way`, which
        the caller knows to hold the line; `write_clean` tells that the line was not dirty.
-    4. While `pending` is 1 a store to the set of `pending_word` (to any set with `pending_any`) is still to be
+    5. While `pending` is 1 a store to the set of `pending_word` (to any set with `pending_any`) is still to be
        written: the engine begins nothing in that set. While `holding` is 1 a store not yet pending relies on a look-up:
        the walker, whose reads may replace lines, waits.
 
     Misses
 
-    5. `fill` asks for the line of `miss_addr`, `read` for the single uncached word. The request is taken in a cycle
+    6. `fill` asks for the line of `miss_addr`, `read` for the single uncached word. The request is taken in a cycle
        where `taken` is 1. `word_valid` then gives the word asked for, once, on `word`; the line hits when `done` was 1.
-    6. `store` asks to write one word to memory past the cache; finished in the cycle where `store_done` is 1.
+    7. `store` asks to write one word to memory past the cache; finished in the cycle where `store_done` is 1.
 
     Requesters
 
-    7. Only fills and the walker (without lock) allocate lines, and only where `is_cacheable` and without `cache_disable`. A hit is
-       served from the cache always. A requester's write that hits updates the cache, one that misses goes to memory.
-    8. `clean` (kept at 1 until `clean_done`) writes back all dirty lines and invalidates all.
+    8. Only fills and the walker (without lock) allocate lines, and only where `is_cacheable` and without
+       `cache_disable`. A hit is served from the cache always. A requester's write that hits updates the cache, one
+       that misses goes to memory.
+    9. `clean` (kept at 1 until `clean_done`) writes back all dirty lines and invalidates all.
 
     Parameters
     ----------
@@ -85,6 +88,9 @@ class DCache(wiring.Component):
             "look_tag": In(arrays.tag_bits),
             "looked": Out(1),
             "stale": Out(1),
+            "look_set": In(arrays.set_bits),
+            "arriving": Out(1),
+            "arrived": Out(1),
             "hit": Out(1),
             "hit_way": Out(1),
             "hit_dirty": Out(1),
@@ -178,7 +184,7 @@ class DCache(wiring.Component):
             self.looked.eq(self.look & ~read),
             self.hit.eq(arrays.hit.any()),
             self.hit_way.eq(arrays.hit[1]),
-            self.hit_data.eq(arrays.hit_data),
+            self.hit_data.eq(Mux(self.arriving, Mux(way, arrays.word1, arrays.word0), arrays.hit_data)),
             self.hit_dirty.eq(Mux(arrays.hit[1], arrays.dirty[1], arrays.dirty[0])),
             self.stale.eq(read | arrays.tag_we),
             self.write_ready.eq(engine_write == 0),
@@ -484,6 +490,20 @@ class DCache(wiring.Component):
                 copied.eq(1),
                 copying.eq(copy_left != 0),
             ]
+        # A load need not wait for the whole line.
+        look_arrived = Signal()
+        sought = (self.look_word[:3] - addr[2:5])[:3]
+        arrivals = (7 - left)[:3]
+        with m.If(fsm.ongoing("FILL")):
+            m.d.comb += [
+                self.arriving.eq((self.look_set == index) & (self.look_tag == tag)),
+                self.arrived.eq(self.arriving & look_arrived),
+            ]
+            with m.If(self.looked):
+                m.d.sync += look_arrived.eq((sought < arrivals) | (mem.rvalid & (sought == arrivals)))
+        with m.Elif(self.looked):
+            m.d.sync += look_arrived.eq(0)
+
         m.d.comb += [
             self.snoop_line.eq(addr[5:]),
             self.busy.eq(~fsm.ongoing("IDLE") | locked),

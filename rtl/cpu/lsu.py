@@ -218,6 +218,7 @@ class Lsu(wiring.Component):
             cache.look_tag.eq(Cat(m_dword[:page_bits], entry.frame)[cache.word_bits:]),
             conflict.eq(~is_store & store.blocks),
             store.load_word.eq(m_dword[:cache.word_bits]),
+            cache.look_set.eq(m_dword[3:cache.word_bits]),
             hit.eq(cache.hit),
             cacheable.eq(is_cacheable(entry.frame, cache.ram_pages) & ~entry.uncached & ~control.cache_disable),
         ]
@@ -230,7 +231,7 @@ class Lsu(wiring.Component):
             with m.Elif(m_translating):
                 m.d.comb += [advance.eq(~m_high), rewind.eq(m_high)]
             with m.Elif(~conflict):
-                with m.If(hit | (is_store & ~cacheable)):
+                with m.If(hit | (cache.arrived & ~is_store) | (is_store & ~cacheable)):
                     m.d.comb += ready.eq(1)
                 with m.Elif(cacheable):
                     m.d.comb += cache.fill.eq(~m_filling)
@@ -242,12 +243,13 @@ class Lsu(wiring.Component):
         m.d.comb += self.m_done.eq(m_faulted | (ready & ~advance))
 
         # Look-ups: the next access, or the word M wants (again).
+        come_back = cache.arriving & ~cache.arrived & ~is_store & ~m_filling
         again = Signal()
         next_dword = Signal(30)
         m.d.comb += [
             next_dword.eq(m_dword),
             again.eq(advance | rewind
-                     | (m_valid & ~m_have & ~m_faulted & (~m_looked | (conflict & ~m_translating)))),
+                     | (m_valid & ~m_have & ~m_faulted & (~m_looked | ((conflict | come_back) & ~m_translating)))),
         ]
         with m.If(advance):
             m.d.comb += next_dword.eq(m_linear[2:] + 1)

@@ -109,6 +109,19 @@ def test_miss_costs_the_memory_latency_and_two_cycles(program):
     assert program.access(STORE, 0x3000)[0] == 1 + 8 + 7 + 3, "a store waits for its whole line"
 
 
+def test_nothing_but_its_own_word_waits_for_a_fill(program):
+    program.access(LOAD, 0x2000)
+    assert program.access(LOAD, 0x3048, settle=False)[0] == 11
+    assert program.access(LOAD, 0x304C, settle=False)[0] == 1, "arrived behind the word asked for"
+    assert program.access(LOAD, 0x3044, settle=False)[0] == 5, "the last word, with the line"
+    program.settle()
+    program.access(LOAD, 0x4080, settle=False)
+    assert program.access(LOAD, 0x2000, settle=False)[0] == 1
+    before = program.bench.cycle
+    program.access(STORE, 0x2000, data=1, settle=False)
+    assert program.bench.cycle - before == 3
+
+
 def test_back_to_back_hits_flow_one_per_cycle(program):
     b = program.bench
     program.access(LOAD, 0x2000)
