@@ -38,16 +38,25 @@ class Compiled:
     length: int
     is_system: bool
     repeats: bool
+    bulk: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One instruction bound to a machine: call `run` with EIP to get the next EIP."""
+    """One instruction bound to a machine: call `run` with EIP to get the next EIP.
+
+    Members
+    -------
+    is_system : see `PyOps.is_system`.
+    repeats : has a REP prefix that counts; it is not done while `run` returns the EIP it was given.
+    bulk : repeats, and touches nothing but memory: iterations need not be looked at one by one.
+    """
 
     run: Step
     length: int
     is_system: bool
     repeats: bool
+    bulk: bool
 
 
 _compiled: dict[tuple[bytes, Mode], Compiled] = {}
@@ -87,14 +96,15 @@ def compile_bytes(code: bytes, mode: Mode) -> Compiled:
     if found is None:
         source, is_system = source_of(insn, mode)
         repeats = insn.form.rep is not Rep.NONE and insn.rep is not None
-        found = _compiled[key] = Compiled(_function_code(source), insn.length, is_system, repeats)
+        found = _compiled[key] = Compiled(
+            _function_code(source), insn.length, is_system, repeats, repeats and not insn.form.io)
     return found
 
 
 def _raising(vector: Vector, error: int | None, length: int) -> Compiled:
     ops = PyOps(Mode(), length)
     ops.fault(vector, error)
-    return Compiled(_function_code(ops.source()), length, False, False)
+    return Compiled(_function_code(ops.source()), length, False, False, False)
 
 
 class CodeCache:
@@ -112,6 +122,7 @@ class CodeCache:
         self._contexts: dict[tuple[Mode, bool, int, int], tuple[dict[int, Step], dict[int, Code]]] = {}
         self._pages: dict[int, dict[tuple[int, Mode], Code]] = {}
         self._covered: dict[int, bytearray] = {}
+        self._linear_pages: set[int] = set()
         self.fast: dict[int, Step] = {}
         self._all: dict[int, Code] = {}
         access.memory.on_write = self.written
@@ -124,7 +135,11 @@ class CodeCache:
         self._mode = mode
         self.fast, self._all = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), ({}, {}))
 
-    def forget_linear(self) -> None:
+    def forget_linear(self, page: int | None = None) -> None:
+        """Drop what was found by linear address; nothing if no code was found in the one page given."""
+        if page is not None and page not in self._linear_pages:
+            return
+        self._linear_pages.clear()
         for fast, everything in self._contexts.values():
             fast.clear()
             everything.clear()
@@ -139,6 +154,10 @@ class CodeCache:
                     del self._pages[page], self._covered[page]
                     self._access.memory.watched.discard(page)
                     self.forget_linear()
+
+    def known(self, eip: int) -> Code | None:
+        """The instruction at EIP if it has been looked up in the present context."""
+        return self._all.get(eip)
 
     def lookup(self, eip: int) -> Code:
         """The instruction at EIP.
@@ -165,6 +184,7 @@ class CodeCache:
         linear = cs.base + eip & 0xFFFF_FFFF
         user = state.cpl == 3
         physical = access.mmu.translate(linear, False, user)
+        self._linear_pages.add(linear >> 12)
         page, offset = physical >> 12, physical & 0xFFF
         known = self._pages.get(page, {}).get((offset, self._mode))
         if known is not None and known.length <= room:
@@ -177,6 +197,7 @@ class CodeCache:
             if first == room:
                 raise Fault(Vector.GP, 0) from None
             second = access.mmu.translate(linear + first & 0xFFFF_FFFF, False, user)
+            self._linear_pages.add((linear >> 12) + 1 & 0xFFFFF)
             code += self._bytes(second, room - first)
             try:
                 compiled = compile_bytes(code, self._mode)
@@ -184,7 +205,7 @@ class CodeCache:
                 raise Fault(Vector.GP, 0) from None
             self._cover(second, compiled.length - first)
         found = Code(FunctionType(compiled.code, self._namespace), compiled.length, compiled.is_system,
-                     compiled.repeats)
+                     compiled.repeats, compiled.bulk)
         self._cover(physical, min(compiled.length, first))
         if compiled.length <= first and page in self._pages:
             self._pages[page][offset, self._mode] = found

@@ -26,6 +26,7 @@ from rtl.isa.registers import (
 from vmm.engine.taskswitch import Tasks
 from vmm.faults import Fault
 
+_DE, _GD = int(Cr4.DE), int(Dr7.GD)
 _EXECUTE, _WRITE, _IO, _ACCESS = (
     kind.value
     for kind in (BreakpointType.EXECUTE, BreakpointType.WRITE, BreakpointType.IO, BreakpointType.ACCESS))
@@ -37,10 +38,10 @@ class DebugUnit(Tasks):
     def _debug_register(self, number: int) -> int:
         state = self.state
         if number in (4, 5):
-            if state.cr4 & Cr4.DE:
+            if state.cr4 & _DE:
                 raise Fault(Vector.UD)
             number += 2
-        if state.dr[7] & Dr7.GD:
+        if state.dr[7] & _GD:
             state.dr[6] |= int(Dr6.BD)
             raise Fault(Vector.DB)
         return number
@@ -91,5 +92,5 @@ class DebugUnit(Tasks):
         self.state.pending_debug |= self._matches(linear, size, (_WRITE, _ACCESS) if write else (_ACCESS,))
 
     def watch_port(self, port: int, size: int) -> None:
-        if self.state.cr4 & Cr4.DE:
+        if self.state.cr4 & _DE:
             self.state.pending_debug |= self._matches(port, size, (_IO,))

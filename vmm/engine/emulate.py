@@ -1,8 +1,8 @@
 """A whole emulated computer: the interpreter, RAM, and the software twins of the devices.
 
 Virtual time: one instruction, or one iteration of a REP instruction, or one delivery, is `cycles_per_step` clocks.
-Devices see time in `advance`; the processor runs in bursts that end before a device could next raise an interrupt and
-after every access to a port, so that results do not depend on the size of bursts.
+Devices are brought to the present before every access to a port; between accesses the processor runs up to the time a
+device could next raise an interrupt. Results therefore do not depend on how a run is cut into pieces.
 """
 
 from __future__ import annotations
@@ -60,16 +60,27 @@ class EmulatedMachine:
         self.cpu.clock = self._clock
         self._cycles_per_step = cycles_per_step
         self._port_used = False
+        self._steps_passed = 0
 
     def _clock(self) -> int:
+        self._catch_up()
         return self.platform.cycles
+
+    def _catch_up(self) -> None:
+        """Let the devices live through the steps the processor has done."""
+        steps = self.cpu.steps
+        if steps != self._steps_passed:
+            self.platform.advance((steps - self._steps_passed) * self._cycles_per_step)
+            self._steps_passed = steps
 
     def read(self, port: int, size: int) -> int:
         """A port access of the processor."""
+        self._catch_up()
         self._port_used = True
         return self.platform.read(port, size)
 
     def write(self, port: int, size: int, value: int) -> None:
+        self._catch_up()
         self._port_used = True
         self.platform.write(port, size, value)
 
@@ -78,30 +89,30 @@ class EmulatedMachine:
         state, platform = self.cpu.state, self.platform
         end = state.instructions + max_instructions
         while state.instructions < end:
+            self._catch_up()
             stop = self._requested_stop()
             if stop is not None:
                 return stop
             if platform.intr and self.cpu.can_interrupt:
                 self.cpu.deliver_interrupt(platform.ack())
-                self._pass_time(1)
             elif state.halted and not state.pending_debug:
                 wait = platform.next_event()
                 if wait is None or not self.cpu.can_interrupt:
                     return StopInfo(StopReason.HALT_FOREVER)
-                platform.advance(max(wait, 1))
+                platform.advance(wait)
             else:
-                self._burst(end - state.instructions)
+                self._run_to_event(end)
+        self._catch_up()
         return self._requested_stop() or StopInfo(StopReason.LIMIT)
 
     def step(self) -> Retired:
-        """One step, interrupts included; waiting in HLT, time goes by until the next event."""
+        """One step, interrupts included; in HLT, time goes by until the next event."""
+        self._catch_up()
         if self.platform.intr and self.cpu.can_interrupt:
-            retired = self.cpu.deliver_interrupt(self.platform.ack())
-        else:
-            retired = self.cpu.step()
-            if retired.cause is RetireCause.HALT and retired.length == 0:
-                self.platform.advance(max((self.platform.next_event() or 1) - self._cycles_per_step, 0))
-        self._pass_time(1)
+            return self.cpu.deliver_interrupt(self.platform.ack())
+        retired = self.cpu.step()
+        if retired.cause is RetireCause.HALT and retired.length == 0:
+            self.platform.advance(self.platform.next_event() or 1)
         return retired
 
     def _requested_stop(self) -> StopInfo | None:
@@ -116,19 +127,14 @@ class EmulatedMachine:
             return StopInfo(StopReason.RESET)
         return None
 
-    def _burst(self, limit: int) -> None:
+    def _run_to_event(self, end: int) -> None:
         """Run to the next event of a device, to a port access, or to a change that lets an interrupt in."""
+        cpu, state = self.cpu, self.cpu.state
         wait = self.platform.next_event()
-        budget = min(limit, _SLICE if wait is None else max(wait // self._cycles_per_step, 1))
-        could = self.cpu.can_interrupt
+        last = cpu.steps + (_SLICE if wait is None else -(-wait // self._cycles_per_step))
+        could = cpu.can_interrupt
         self._port_used = False
-        while budget > 0:
-            done = self.cpu.burst(budget)
-            self._pass_time(done)
-            budget -= done
-            state = self.cpu.state
-            if self._port_used or state.halted or state.shutdown or self.cpu.can_interrupt and not could:
+        while cpu.steps < last and state.instructions < end:
+            cpu.burst(min(last - cpu.steps, end - state.instructions))
+            if self._port_used or state.halted or state.shutdown or cpu.can_interrupt and not could:
                 return
-
-    def _pass_time(self, steps: int) -> None:
-        self.platform.advance(steps * self._cycles_per_step)

@@ -31,7 +31,6 @@ from vmm.semantics.arithmetic import quotient, remainder
 from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE
 
 _TF, _RF, _IF, _BS = int(Eflags.TF), int(Eflags.RF), int(Eflags.IF), int(Dr6.BS)
-_REP_CHUNK = 1 << 12
 
 
 @dataclass(slots=True)
@@ -67,6 +66,7 @@ class Interpreter(Interrupts, SystemRegisters):
     -------
     record : while set, steps list their memory writes in `Retired.writes`.
     clock, counter : replaceable sources of RDTSC and of the performance counters.
+    steps : instructions, iterations of REP instructions and deliveries done, exact whenever a port is accessed.
     """
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY):
@@ -82,6 +82,7 @@ class Interpreter(Interrupts, SystemRegisters):
         }
         self._cache = CodeCache(self, self._namespace)
         self._stale = True
+        self.steps = 0
 
     def segments_changed(self) -> None:
         self._stale = True
@@ -121,14 +122,15 @@ class Interpreter(Interrupts, SystemRegisters):
         state.shadow = SHADOW_NONE
         self.diverted = False
         try:
-            if not flags & _RF and self.has_code_breakpoints:
+            if state.dr[7] & 0xFF and not flags & _RF:
                 self._check_code_breakpoints()
             code = self._cache.lookup(start)
             state.system_flags &= ~_RF
             eip = code.run(start)
         except Fault as fault:
             state.pending_debug = held
-            return self._deliver(fault, fault.vector != Vector.DB or not state.dr[6] & 0xF)
+            return self._deliver(fault, True)
+        self.steps += 1
         state.eip = eip
         cause = RetireCause.INSTRUCTION
         state.repeating = code.repeats and eip == start
@@ -163,6 +165,7 @@ class Interpreter(Interrupts, SystemRegisters):
     def _deliver(self, fault: Fault, resume: bool, source: Source = Source.EXCEPTION) -> Retired:
         state = self.state
         start = state.eip
+        self.steps += 1
         if isinstance(fault, CodeBreakpoint):
             resume = False
         state.halted = False
@@ -175,15 +178,15 @@ class Interpreter(Interrupts, SystemRegisters):
         return Retired(RetireCause.INTERRUPT if external else RetireCause.EXCEPTION, start, 0,
                        delivered.vector, delivered.error, self.writes)
 
-    def burst(self, limit: int) -> int:
-        """Run up to `limit` instructions; how many steps were done (REP iterations count, deliveries do too)."""
+    def burst(self, limit: int) -> None:
+        """Run up to `limit` steps: one context, up to and including the first system instruction or delivery."""
         state = self.state
         if self._stale:
             self._select()
         if state.system_flags & (_TF | _RF) or state.shadow or state.pending_debug or state.halted or state.shutdown \
                 or self._record or state.dr[7] & 0xFF:
             self.step()
-            return 1
+            return
         fast = self._cache.fast
         eip, done = state.eip, 0
         try:
@@ -195,22 +198,35 @@ class Interpreter(Interrupts, SystemRegisters):
         except Fault as fault:
             state.eip = eip
             state.instructions += done
+            self.steps += done
             self._deliver(fault, True)
-            return done + 1
+            return
         state.eip = eip
         state.instructions += done
+        self.steps += done
         if done < limit:
-            done += self._one_slow(limit - done)
-        return done
+            self._one_slow(limit - done)
 
-    def _one_slow(self, limit: int) -> int:
-        """One instruction that the fast path does not have; all iterations of a REP instruction, within reason."""
-        cause = self.step().cause
-        done = 1
-        while cause is RetireCause.ITERATION and done < limit and done < _REP_CHUNK and not self.state.pending_debug:
-            cause = self.step().cause
-            done += 1
-        return done
+    def _one_slow(self, limit: int) -> None:
+        """One instruction that the fast path does not have; up to `limit` iterations of a REP instruction."""
+        code = self._cache.known(self.state.eip)
+        if code is None or not code.bulk:
+            self.step()
+            return
+        state, run = self.state, code.run
+        eip = target = state.eip
+        done = 0
+        try:
+            while done < limit and target == eip:
+                target = run(eip)
+                done += 1
+        except Fault as fault:
+            self.steps += done
+            self._deliver(fault, True)
+            return
+        self.steps += done
+        state.eip, state.repeating = target, target == eip
+        state.instructions += target != eip
 
     def run(self, max_instructions: int) -> Stop:
         """Run without external interrupts until something stops the processor, or the count is reached."""

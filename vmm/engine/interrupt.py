@@ -21,6 +21,7 @@ from vmm.engine.taskswitch import Tasks
 from vmm.faults import Fault
 
 _IF, _RF = int(Eflags.IF), int(Eflags.RF)
+_GD = int(Dr7.GD)
 _CLEARED = int(Eflags.TF | Eflags.NT | Eflags.RF)
 _INTERRUPT_GATES = (SystemType.INTERRUPT_GATE16, SystemType.INTERRUPT_GATE32)
 _TRAP_GATES = (SystemType.TRAP_GATE16, SystemType.TRAP_GATE32)
@@ -116,7 +117,7 @@ class Interrupts(Tasks):
             self._enter_same(code, gate.gate_offset, values, width, ext)
         state.system_flags &= ~(_CLEARED | (_IF if gate.type in _INTERRUPT_GATES else 0))
         if vector == Vector.DB:
-            state.dr[7] &= ~int(Dr7.GD)
+            state.dr[7] &= ~_GD
         self.segments_changed()
         return gate.gate_offset
 

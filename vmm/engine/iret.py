@@ -11,6 +11,7 @@ from vmm.faults import Fault
 from vmm.state import ARITHMETIC, IMPLEMENTED
 
 _ALWAYS = ARITHMETIC | int(Eflags.TF | Eflags.DF | Eflags.NT)
+_NT, _IOPL, _IF, _RF = int(Eflags.NT), int(Eflags.IOPL), int(Eflags.IF), int(Eflags.RF)
 _WIDE = int(Eflags.RF | Eflags.AC | Eflags.ID)
 _TSS_BUSY = (SystemType.TSS16_BUSY, SystemType.TSS32_BUSY)
 
@@ -25,20 +26,20 @@ class Returns(FarTransfers):
         """Change the flags in `mask`, subject to CPL and IOPL."""
         state = self.state
         if state.cpl == 0:
-            mask |= int(Eflags.IOPL)
+            mask |= _IOPL
         if state.cpl <= state.iopl:
-            mask |= int(Eflags.IF)
+            mask |= _IF
         mask &= IMPLEMENTED
         state.eflags = state.eflags & ~mask | image & mask
 
     def popf(self, image: int, size: int) -> None:
         """RF is cleared, whatever the image says."""
-        mask = _ALWAYS | (_WIDE if size == 32 else 0) | int(Eflags.RF)
-        self.write_flags(image & ~int(Eflags.RF), mask)
+        mask = _ALWAYS | (_WIDE if size == 32 else 0) | _RF
+        self.write_flags(image & ~_RF, mask)
 
     def interrupt_return(self, size: int, next_eip: int) -> int:
         state = self.state
-        if state.system_flags & Eflags.NT:
+        if state.system_flags & _NT:
             return self._task_return(next_eip)
         width = size // 8
         eip, selector, image = self.peek_stack(0, 3, width)

@@ -1,7 +1,7 @@
 """`Ops` that writes down what is emitted: a listing of an instruction's effects, for tests and documentation.
 
-A value is a name; every operation is one line `name:bits = operation arguments`. The listing has no executor's detail in
-it, so it is what two executors of the same instruction have in common.
+A value is a name; every operation is one line `name:bits = operation arguments`. The listing has no executor's detail,
+so it is what two executors of the same instruction have in common.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SHIFTS = frozenset("shl shr sar".split())
 _COMPARISONS = frozenset("eq ult slt".split())
 _RESIZED = frozenset("zext sext trunc".split())
 _EFFECTS = frozenset(
-    "set set_reg store check_write check_read set_carry set_result set_zero set_overflow set_adjust set_arithmetic_flags "
-    "set_direction check_target jump jump_if repeat_if fault jump_call".split())
+    "set set_reg store check_write check_read set_carry set_result set_zero set_overflow set_adjust "
+    "set_arithmetic_flags set_direction check_target jump jump_if repeat_if fault jump_call".split())
 _FIXED_WIDTH = {"carry": 1, "flag": 1, "flags_image": 32, "next_eip": 32, "selector": 16}
 
 

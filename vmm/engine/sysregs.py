@@ -20,6 +20,8 @@ from vmm.state import FLAT_CODE, FLAT_DATA, SHADOW_MOV_SS, SHADOW_STI
 
 _TRANSLATION_CR0 = int(Cr0.PG | Cr0.WP)
 _TRANSLATION_CR4 = int(Cr4.PSE | Cr4.PGE)
+_IF, _RF = int(Eflags.IF), int(Eflags.RF)
+_TSD, _PCE = int(Cr4.TSD), int(Cr4.PCE)
 _M64 = (1 << 64) - 1
 _PERF_EVENTS = {int(Msr.PERF_BASE) + event: event for event in PerfEvent}
 
@@ -64,7 +66,7 @@ class SystemRegisters(DebugUnit):
             state.cr3 = value
             self.mmu.flush_non_global()
         else:
-            if value & ~CR4_WRITABLE:
+            if value & ~int(CR4_WRITABLE):
                 raise Fault(Vector.GP, 0)
             changed, state.cr4 = state.cr4 ^ value, value
             if changed & _TRANSLATION_CR4:
@@ -120,12 +122,12 @@ class SystemRegisters(DebugUnit):
 
     def clear_interrupt_flag(self) -> None:
         self._require_iopl()
-        self.state.system_flags &= ~int(Eflags.IF)
+        self.state.system_flags &= ~_IF
 
     def set_interrupt_flag(self) -> None:
         self._require_iopl()
-        if not self.state.system_flags & Eflags.IF:
-            self.state.system_flags |= int(Eflags.IF)
+        if not self.state.system_flags & _IF:
+            self.state.system_flags |= _IF
             self.state.shadow = SHADOW_STI
 
     def shadow_after_stack_load(self) -> None:
@@ -142,12 +144,12 @@ class SystemRegisters(DebugUnit):
         gpr[0], gpr[3], gpr[1], gpr[2] = leaf.eax, leaf.ebx, leaf.ecx, leaf.edx
 
     def read_time(self) -> int:
-        if self.state.cr4 & Cr4.TSD and self.state.cpl:
+        if self.state.cr4 & _TSD and self.state.cpl:
             raise Fault(Vector.GP, 0)
         return self.clock() + self.state.tsc_offset & _M64
 
     def read_counter(self, number: int) -> int:
-        if self.state.cpl and not self.state.cr4 & Cr4.PCE or number >= len(PerfEvent):
+        if self.state.cpl and not self.state.cr4 & _PCE or number >= len(PerfEvent):
             raise Fault(Vector.GP, 0)
         return self.counter(PerfEvent(number))
 
@@ -234,7 +236,7 @@ class SystemRegisters(DebugUnit):
         state = self.state
         selector = self._system_call_selector()
         self._flat(selector, selector + 8 & 0xFFFF, 0)
-        state.system_flags &= ~int(Eflags.IF | Eflags.RF)
+        state.system_flags &= ~(_IF | _RF)
         state.gpr[4] = state.msrs.get(Msr.SYSENTER_ESP, 0)
         return state.msrs.get(Msr.SYSENTER_EIP, 0)
 

@@ -40,7 +40,8 @@ class SoftMmu:
     -------
     fast : while False, `reads` and `writes` are never filled, so that every access takes the executor's slow path.
     fast_writes : the same for `writes` alone.
-    on_flush : called whenever translations are dropped; owners of caches by linear address hook it.
+    on_flush : called whenever translations are dropped, with the linear page, or None for many; owners of caches by
+        linear address hook it.
     walks : number of table walks done.
     """
 
@@ -55,7 +56,7 @@ class SoftMmu:
         self.writes: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self.fast = True
         self.fast_writes = True
-        self.on_flush: Callable[[], None] = lambda: None
+        self.on_flush: Callable[[int | None], None] = lambda page: None
         self.walks = 0
 
     def translate(self, linear: int, write: bool, user: bool) -> int:
@@ -130,7 +131,7 @@ class SoftMmu:
         self.entries.clear()
         for table in self.reads + self.writes:
             table.clear()
-        self.on_flush()
+        self.on_flush(None)
 
     def flush_non_global(self) -> None:
         """The effect of a CR3 write."""
@@ -151,4 +152,4 @@ class SoftMmu:
             self._drop(number)
         for table in self.reads + self.writes:
             table.pop(page, None)
-        self.on_flush()
+        self.on_flush(page if len(doomed) < 2 else None)

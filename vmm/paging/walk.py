@@ -76,9 +76,6 @@ def walk(memory: TableMemory, cr3: int, linear: int, *, write: bool, user: bool,
         memory.write32(pde_address, pde | isa.PTE_A)
     wanted = leaf | isa.PTE_A | (isa.PTE_D if write else 0)
     if wanted != leaf:
-        if leaf_address == pde_address and not large:
-            # a self-mapped directory: the leaf is the entry whose A bit was just set
-            wanted |= isa.PTE_A
         memory.write32(leaf_address, wanted)
     return Translated(
         frame, allowed_user, writable, bool(wanted & isa.PTE_D), bool(leaf & isa.PTE_G), large)
