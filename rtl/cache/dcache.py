@@ -499,10 +499,9 @@ class DCache(wiring.Component):
                 self.arriving.eq((self.look_set == index) & (self.look_tag == tag)),
                 self.arrived.eq(self.arriving & look_arrived),
             ]
-            with m.If(self.looked):
-                m.d.sync += look_arrived.eq((sought < arrivals) | (mem.rvalid & (sought == arrivals)))
-        with m.Elif(self.looked):
-            m.d.sync += look_arrived.eq(0)
+        with m.If(self.looked):
+            m.d.sync += look_arrived.eq(fsm.ongoing("FILL") & ((sought < arrivals)
+                                                               | (mem.rvalid & (sought == arrivals))))
 
         m.d.comb += [
             self.snoop_line.eq(addr[5:]),

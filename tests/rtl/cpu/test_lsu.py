@@ -1,9 +1,10 @@
 """The load/store unit: cycles of each kind of access, and random traffic against a naive model."""
 
 import pytest
+from amaranth.back import rtlil
 
 from rtl.cache.config import CacheConfig
-from rtl.cpu.lsu import LsuEvents
+from rtl.cpu.lsu import Lsu, LsuEvents
 from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
 from rtl.mmu.config import MmuConfig
 from tests.rtl.cpu.lsu_bench import LOAD, RMW, STORE, LsuBench
@@ -316,3 +317,8 @@ def test_random_traffic(name, seed):
             traffic.step()
         traffic.drain()
     assert traffic.checked["load"] > 20 and traffic.checked["store"] > 10, traffic.checked
+
+
+def test_has_no_combinational_loop():
+    """The back end checks for loops bit by bit over shared conditions, which the simulator does not."""
+    assert rtlil.convert(Lsu())
