@@ -1,0 +1,218 @@
+"""The cycle-accurate computer as a `Machine`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rtl.board import BoardConfig
+from rtl.isa.devices import cmos_image
+from rtl.isa.stop import StopReason
+
+from .bootinfo import Module
+from .design import DEBUG, IO, RETIRE, SERIAL, STORE, board_design
+from .disassembly import MAX_LENGTH
+from .engines import Engine, Why, build
+from .image import Image
+from .interrupts import deferred_interrupt
+from .machine import ConsoleSink, check_ram_size
+from .paging import read_linear
+from .rtlmemory import CachedMemory
+from .rtlstate import read_counters, read_state, write_state
+from .stop import ArchState, Reason, Stop, describe_place
+from .symbols import SymbolTable
+
+_REASONS = {
+    StopReason.EXIT: Reason.GUEST_EXIT,
+    StopReason.STUCK: Reason.HALT_FOREVER,
+    StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
+    StopReason.RESET: Reason.RESET,
+}
+#: Cycles between two looks at the console.
+_CHUNK = 200_000
+_SETTLE = 100_000
+_CONSOLES = (SERIAL, DEBUG)
+
+
+class RtlMachine:
+    """The board on a simulation engine.
+
+    1. Breakpoints are linear addresses; the machine stops before the instruction there completes nothing more: the
+       stop is the cycle in which the instruction before it retires.
+    2. `state` and `memory_image` look at a copy of the machine that was let finish what is in flight; the run itself
+       is not disturbed.
+
+    Parameters
+    ----------
+    engine : name of the engine, see `sim.engines`.
+    ram_bytes : size of RAM. ram : the buffer itself, to share it.
+    console : where console bytes go.
+    """
+
+    def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, config: BoardConfig | None = None,
+                 cache_dir: Path | str | None = None, console: ConsoleSink | None = None,
+                 ram: np.ndarray | None = None) -> None:
+        if ram is None:
+            check_ram_size(ram_bytes)
+            ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
+        self.config = config or BoardConfig()
+        self.engine_name = engine
+        self.engine: Engine = build(board_design(self.config), engine, cache_dir, ram)
+        self.engine.poke("ram_size_words", len(ram))
+        for row, byte in enumerate(self._cmos(len(ram) * 4)):
+            self.engine.poke(f"isa.rtc.ram[{row}]", byte)
+        self.console = console or (lambda _data: None)
+        self.symbols = SymbolTable()
+        self.breakpoints: set[int] = set()
+        for name in _CONSOLES:
+            self.engine.set_tap(name, True)
+
+    def _cmos(self, ram_bytes: int) -> Sequence[int]:
+        return cmos_image(replace(self.config.devices, ram_bytes=ram_bytes))
+
+    # -- loading
+
+    def load(self, image: Image, command_line: str = "", modules: Sequence[Module] = ()) -> None:
+        """Place the image and set the registers it starts with.
+
+        Raises
+        ------
+        ImageError
+            The image does not fit.
+        """
+        boot = image.place(self.engine.ram, command_line, modules)
+        self.symbols = image.symbols
+        self.engine.poke("core.regs.eax", boot.eax)
+        self.engine.poke("core.regs.ebx", boot.ebx)
+        self.engine.poke("core.eip", boot.eip)
+
+    # -- looking
+
+    @property
+    def cycle(self) -> int:
+        return self.engine.cycle
+
+    @property
+    def instructions(self) -> int:
+        return self.engine.peek("core.perf.instructions")
+
+    def counters(self) -> dict[str, int]:
+        return read_counters(self.engine)
+
+    def state(self) -> ArchState:
+        with self._settled():
+            return read_state(self.engine)
+
+    def memory_image(self) -> np.ndarray:
+        with self._settled():
+            return CachedMemory(self.engine).image()
+
+    def set_state(self, state: ArchState) -> None:
+        """Start from a processor state; only before the first cycle."""
+        write_state(self.engine, state)
+
+    def stop_here(self, reason: Reason, value: int | None = None) -> Stop:
+        """The typed stop for where the machine stands, as the registers show it."""
+        state = read_state(self.engine)
+        code = state["segments"]["cs"]
+        linear = code["base"] + state["eip"] & 0xFFFF_FFFF
+        data = read_linear(CachedMemory(self.engine).read, state, linear, MAX_LENGTH)
+        symbol, text = describe_place(self.symbols, state["eip"], data, bool(code["attributes"] & 0x400))
+        return Stop(reason, self.cycle, self.instructions, state, value, symbol, text)
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """The machine with its pipeline empty, between two instructions; afterwards it stands where it stood."""
+        engine = self.engine
+        saved = engine.save()
+        try:
+            # Shutdown keeps the decoder from starting another instruction; what is in flight completes.
+            engine.poke("core.shutdown", 1)
+            for _ in range(_SETTLE):
+                if engine.peek("core.issue.drained") and engine.peek("core.lsu.idle"):
+                    break
+                engine.run(1)
+            engine.poke("core.shutdown", saved["signals"]["core.shutdown"])
+            yield
+        finally:
+            engine.load(saved)
+            for name in (*_CONSOLES, RETIRE, STORE, IO):
+                engine.drain_tap(name)
+
+    # -- running
+
+    def run(self, max_cycles: int | None = None) -> Stop:
+        """Run until the guest or the user ends it, a breakpoint is met, or `max_cycles` more have passed."""
+        with deferred_interrupt() as interrupted:
+            return self._run(max_cycles, interrupted)
+
+    def _run(self, max_cycles: int | None, interrupted: Callable[[], bool]) -> Stop:
+        end = None if max_cycles is None else self.cycle + max_cycles
+        while end is None or self.cycle < end:
+            chunk = _CHUNK if end is None else min(_CHUNK, end - self.cycle)
+            if self.breakpoints:
+                found = self._run_to_breakpoint(chunk)
+                if found is not None:
+                    return found
+            else:
+                found = self._advance(chunk)
+                if found is not None:
+                    return found
+            if interrupted():
+                return self.stop_here(Reason.USER_INTERRUPT)
+        return self.stop_here(Reason.CYCLE_LIMIT)
+
+    def _advance(self, cycles: int) -> Stop | None:
+        """Run some cycles; a stop if there is a reason."""
+        end = self.cycle + cycles
+        while self.cycle < end:
+            result = self.engine.run(end - self.cycle)
+            self._flush_console()
+            if result.why is Why.STOP:
+                return self._guest_stop(result.stop)
+            if result.why is Why.INTERRUPTED:
+                return self.stop_here(Reason.USER_INTERRUPT)
+        return None
+
+    def _guest_stop(self, value: int) -> Stop:
+        reason = _REASONS[StopReason(value)]
+        return self.stop_here(reason, self.engine.peek("exit_value") if reason is Reason.GUEST_EXIT else None)
+
+    def _flush_console(self) -> None:
+        records = [self.engine.drain_tap(name) for name in _CONSOLES]
+        if any(len(part) for part in records):
+            both = np.concatenate([part[["cycle", "data"]] for part in records])
+            self.console(both[np.argsort(both["cycle"], kind="stable")]["data"].astype(np.uint8).tobytes())
+
+    def _run_to_breakpoint(self, cycles: int) -> Stop | None:
+        """As `_advance`, in two passes when a breakpoint lies in the chunk: find the cycle, then go there."""
+        engine = self.engine
+        saved = engine.save()
+        engine.set_tap(RETIRE, True)
+        start = self.cycle
+        try:
+            result = engine.run(cycles)
+            base = engine.peek("core.segments.cs_base")
+            records = engine.drain_tap(RETIRE)
+        finally:
+            engine.set_tap(RETIRE, False)
+        hits = np.isin((records["next_eip"].astype(np.uint64) + np.uint64(base)) & np.uint64(0xFFFF_FFFF),
+                       np.array(sorted(self.breakpoints), dtype=np.uint64))
+        hits &= records["cycle"] > start
+        if hits.any():
+            engine.load(saved)
+            for name in _CONSOLES:
+                engine.drain_tap(name)
+            engine.run(int(records["cycle"][int(np.argmax(hits))]) - start)
+            self._flush_console()
+            return self.stop_here(Reason.BREAKPOINT)
+        self._flush_console()
+        if result.why is Why.STOP:
+            return self._guest_stop(result.stop)
+        if result.why is Why.INTERRUPTED:
+            return self.stop_here(Reason.USER_INTERRUPT)
+        return None

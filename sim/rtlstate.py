@@ -1,0 +1,97 @@
+"""Architectural state of the RTL processor: which register of the netlist holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtl.isa.msrs import PerfEvent
+from rtl.isa.registers import EFLAGS_FIXED, Eflags
+
+from .engines import Engine
+from .stop import ArchState
+
+GPRS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
+_CS, _SS = 1, 2
+_DB = 0x400
+_FLAGS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "sf": Eflags.SF, "of": Eflags.OF,
+          "tf": Eflags.TF, "if": Eflags.IF, "df": Eflags.DF, "iopl": Eflags.IOPL, "nt": Eflags.NT, "rf": Eflags.RF,
+          "ac": Eflags.AC, "id": Eflags.ID}
+_SYSTEM = {"cpl": "cpl", "cr0": "cr0", "cr2": "cr2", "cr3": "cr3", "cr4": "cr4", "gdtr_base": "gdt_base",
+           "gdtr_limit": "gdt_limit", "idtr_base": "idt_base", "idtr_limit": "idt_limit"}
+_MSRS = {"0x174": "sysenter_cs", "0x175": "sysenter_esp", "0x176": "sysenter_eip"}
+_DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
+_SHADOW_STI, _SHADOW_MOV_SS = 1, 2
+M64 = (1 << 64) - 1
+Peek = Callable[[str], int]
+
+
+def read_state(engine: Engine) -> ArchState:
+    """The state after the last completed instruction, as the registers of the netlist hold it now.
+
+    Precise when no micro-operation of an instruction that has not completed has committed.
+    """
+    peek = engine.peek
+    eflags = EFLAGS_FIXED
+    for name, mask in _FLAGS.items():
+        bit = int(mask) & -int(mask)
+        eflags |= peek(f"core.sysregs.eflags_{name}") * bit
+    state: ArchState = {name: peek(f"core.sysregs.{register}") for name, register in _SYSTEM.items()}
+    shadow = _SHADOW_MOV_SS if peek("core.shadow_stack") else _SHADOW_STI if peek("core.shadow") else 0
+    state |= {
+        "eip": peek("core.eip"),
+        "eflags": eflags,
+        "gpr": [peek(f"core.regs.{name}") for name in GPRS],
+        "segments": {name: {field: peek(f"core.segments.{memory}[{row}]") for field, memory in (
+            ("selector", "selector"), ("base", "base"), ("limit", "limit"), ("attributes", "attributes"))}
+            for row, name in enumerate(SEGMENTS)},
+        "dr": [peek(f"core.sysregs.{_DR[index]}") if index in _DR else 0 for index in range(8)],
+        "msrs": {number: value for number, register in _MSRS.items() if (value := peek(f"core.sysregs.{register}"))},
+        "instructions": peek("core.perf.instructions"),
+        "tsc_offset": (peek("core.sysregs.tsc") - engine.cycle) & M64,
+        "shadow": shadow,
+        "pending_debug": peek("core.trap_bits") if peek("core.trap_pending") else 0,
+        "repeating": bool(peek("core.partial")),
+        "halted": bool(peek("core.halted")),
+        "shutdown": bool(peek("core.shutdown")),
+    }
+    return state
+
+
+def write_state(engine: Engine, state: ArchState) -> None:
+    """Give a processor that has not yet run a cycle the state, so that it goes on from there."""
+    poke = engine.poke
+    for name, register in _SYSTEM.items():
+        poke(f"core.sysregs.{register}", state[name])
+    poke("core.eip", state["eip"])
+    for name, mask in _FLAGS.items():
+        bit = int(mask) & -int(mask)
+        poke(f"core.sysregs.eflags_{name}", (state["eflags"] & int(mask)) // bit)
+    for name, value in zip(GPRS, state["gpr"], strict=True):
+        poke(f"core.regs.{name}", value)
+    for row, name in enumerate(SEGMENTS):
+        for field, value in state["segments"][name].items():
+            poke(f"core.segments.{field}[{row}]", value)
+    code, stack = state["segments"]["cs"], state["segments"]["ss"]
+    poke("core.segments.cs_base", code["base"])
+    poke("core.segments.cs_limit", code["limit"])
+    poke("core.segments.cs_32", int(bool(code["attributes"] & _DB)))
+    poke("core.segments.ss_32", int(bool(stack["attributes"] & _DB)))
+    for index, register in _DR.items():
+        poke(f"core.sysregs.{register}", state["dr"][index])
+    for number, register in _MSRS.items():
+        poke(f"core.sysregs.{register}", state["msrs"].get(number, 0))
+    poke("core.perf.instructions", state["instructions"])
+    poke("core.sysregs.tsc", (state["tsc_offset"] + engine.cycle) & M64)
+    poke("core.shadow", int(state["shadow"] != 0))
+    poke("core.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
+    poke("core.trap_bits", state["pending_debug"])
+    poke("core.trap_pending", int(state["pending_debug"] != 0))
+    poke("core.partial", int(state["repeating"]))
+    poke("core.halted", int(state["halted"]))
+    poke("core.shutdown", int(state["shutdown"]))
+
+
+def read_counters(engine: Engine) -> dict[str, int]:
+    """Performance counters by the name of their event."""
+    return {event.name.lower(): engine.peek(f"core.perf.{event.name.lower()}") for event in PerfEvent}

@@ -1,0 +1,112 @@
+"""The emulated computer behind the face all machines share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rtl.isa.devices import DeviceConfig
+from sim.bootinfo import Module
+from sim.disassembly import MAX_LENGTH
+from sim.image import Image
+from sim.interrupts import deferred_interrupt
+from sim.machine import ConsoleSink, check_ram_size
+from sim.paging import read_linear
+from sim.stop import ArchState, Reason, Stop, describe_place
+from sim.symbols import SymbolTable
+from vmm.devices.platform import PcPlatform
+from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
+from vmm.faults import Unsupported
+
+_REASONS = {
+    StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
+    StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
+    StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
+    StopReason.RESET: Reason.RESET,
+}
+_SLICE = 100_000
+
+
+class Emulated:
+    """`sim.machine.Machine` on the interpreter. One instruction is one cycle of its virtual time.
+
+    Parameters
+    ----------
+    ram_bytes : size of RAM. console : where console bytes go.
+    """
+
+    def __init__(self, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
+                 ram: np.ndarray | None = None) -> None:
+        if ram is None:
+            check_ram_size(ram_bytes)
+            ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
+        self.ram = ram
+        self.machine = EmulatedMachine(
+            ram, platform=PcPlatform(replace(DeviceConfig(), ram_bytes=ram.nbytes)))
+        self.console = console or (lambda _data: None)
+        self.symbols = SymbolTable()
+
+    def load(self, image: Image, command_line: str = "", modules: Sequence[Module] = ()) -> None:
+        """Place the image and set the registers it starts with. Raises ImageError if it does not fit."""
+        boot = image.place(self.ram, command_line, modules)
+        self.symbols = image.symbols
+        state = self.machine.cpu.state
+        state.gpr[0], state.gpr[3], state.eip = boot.eax, boot.ebx, boot.eip
+        self.machine.cpu.state_changed()
+
+    @property
+    def cycle(self) -> int:
+        return self.machine.platform.cycles
+
+    @property
+    def instructions(self) -> int:
+        return self.machine.cpu.state.instructions
+
+    def counters(self) -> dict[str, int]:
+        return {"cycles": self.cycle, "instructions": self.instructions}
+
+    def state(self) -> ArchState:
+        return self.machine.cpu.state.to_dict()
+
+    def set_state(self, state: ArchState) -> None:
+        self.machine.cpu.state.load_dict(state)
+        self.machine.cpu.state_changed()
+
+    def memory_image(self) -> np.ndarray:
+        return self.ram.copy()
+
+    def run(self, max_cycles: int | None = None) -> Stop:
+        end = None if max_cycles is None else self.cycle + max_cycles
+        with deferred_interrupt() as interrupted:
+            while end is None or self.cycle < end:
+                slice_ = _SLICE if end is None else min(_SLICE, end - self.cycle)
+                try:
+                    info = self.machine.run(slice_)
+                except Unsupported as error:
+                    self._flush_console()
+                    return self._stop(Reason.UNSUPPORTED, detail=str(error))
+                self._flush_console()
+                if info.reason is not StopReason.LIMIT:
+                    return self._typed(info)
+                if interrupted():
+                    return self._stop(Reason.USER_INTERRUPT)
+        return self._stop(Reason.CYCLE_LIMIT)
+
+    def _typed(self, info: StopInfo) -> Stop:
+        return self._stop(_REASONS[info.reason], info.value)
+
+    def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
+        state = self.state()
+        code = state["segments"]["cs"]
+        data = read_linear(self.machine.memory.blob, state, code["base"] + state["eip"] & 0xFFFF_FFFF, MAX_LENGTH)
+        symbol, text = describe_place(self.symbols, state["eip"], data, bool(code["attributes"] & 0x400))
+        return Stop(reason, self.cycle, self.instructions, state, value, symbol, text, detail)
+
+    def _flush_console(self) -> None:
+        platform = self.machine.platform
+        for buffer in (platform.serial_out, platform.debug_out):
+            if buffer:
+                self.console(bytes(buffer))
+                buffer.clear()

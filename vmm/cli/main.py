@@ -1,0 +1,19 @@
+"""The `gigogne` command."""
+
+from __future__ import annotations
+
+import click
+
+from vmm.cli.run import run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gigogne", message="gigogne %(version)s")
+def main() -> None:
+    """Gigogne: a virtualization laboratory on a cycle-accurate IA-32 computer."""
+
+
+main.add_command(run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""`gigogne run`: boot an image."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from sim.engines import EngineError
+from sim.image import ImageError
+from sim.machine import Machine
+from sim.rtlmachine import RtlMachine
+from sim.stop import Reason, Stop
+from vmm.cli.emulated import Emulated
+from vmm.cli.options import (
+    BadInput,
+    append_option,
+    cycles_option,
+    engine_option,
+    image_argument,
+    initrd_option,
+    load_image,
+    load_modules,
+    memory_option,
+    note,
+    write_console,
+)
+from vmm.cli.status import status_of
+
+TECHNIQUES = ("native", "emulate")
+
+
+@click.command()
+@image_argument
+@memory_option
+@append_option
+@initrd_option
+@engine_option
+@cycles_option
+@click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
+              help="Who executes the guest: the RTL processor, or the interpreter.")
+@click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
+def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
+        stats: bool) -> None:
+    """Boot IMAGE, a Multiboot or PVH ELF file.
+
+    The serial port and the debug console go to standard output, everything else to standard error. The exit status
+    is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
+    """
+    loaded, modules = load_image(image), load_modules(initrd)
+    try:
+        machine: RtlMachine | Emulated
+        if technique == "native":
+            machine = RtlMachine(engine=engine, ram_bytes=memory, console=write_console)
+        else:
+            machine = Emulated(ram_bytes=memory, console=write_console)
+        machine.load(loaded, append, modules)
+    except (ImageError, EngineError) as error:
+        raise BadInput(str(error)) from None
+    begin = time.perf_counter()
+    stop = machine.run(max_cycles)
+    seconds = time.perf_counter() - begin
+    report(machine, stop, seconds)
+    if stats:
+        for name, value in machine.counters().items():
+            if value:
+                note(f"{name:<20} {value:>15,}")
+    raise SystemExit(status_of(stop))
+
+
+def report(machine: Machine, stop: Stop, seconds: float) -> None:
+    """What a person wants to know about a run that ended."""
+    if stop.reason is not Reason.GUEST_EXIT:
+        for line in stop.describe().splitlines():
+            note(line)
+    note(summary(machine.instructions, machine.cycle, seconds))
+
+
+def summary(instructions: int, cycles: int, seconds: float) -> str:
+    """One line about a run."""
+    cpi = f"{cycles / instructions:.2f}" if instructions else "none"
+    speed = cycles / seconds if seconds else 0.0
+    rate = f"{speed / 1e6:.2f} M" if speed >= 1e5 else f"{speed / 1e3:.1f} k"
+    return (f"{instructions:,} instructions, {cycles:,} cycles, CPI {cpi}, {seconds:.2f} s, {rate}cycles/s, "
+            f"{instructions / seconds / 1e6 if seconds else 0:.2f} M instructions/s")
