@@ -9,14 +9,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 HOW_TO_GET_ONE = (
     "install one of i686-elf-gcc, gcc-i686-linux-gnu, gcc with gcc-multilib, clang with lld or GNU ld, "
     "or run `pip install ziglang`"
 )
+
+
+_ELF_32 = b"\x7fELF\x01"
 
 
 class Family(Enum):
@@ -99,13 +104,16 @@ def _candidates() -> Iterator[tuple[str, tuple[str, ...], Family]]:
 
 def _works(command: tuple[str, ...], family: Family) -> bool:
     """Compile and link one function: a gcc without multilib, or a clang without a linker, says no here."""
-    arguments = [*command, *compile_flags(family), *LINK_FLAGS, "-Wl,-e,probe", "-x", "c", "-", "-o", os.devnull]
     source = "void probe(void); void probe(void) { for (;;); }\n"
-    try:
-        done = subprocess.run(arguments, input=source, text=True, capture_output=True, timeout=300)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+    with tempfile.TemporaryDirectory() as scratch:
+        product = Path(scratch) / "probe"
+        flags = [*compile_flags(family), *LINK_FLAGS, "-Wl,-e,probe"]
+        arguments = [*command, *flags, "-x", "c", "-", "-o", str(product)]
+        try:
+            done = subprocess.run(arguments, input=source, text=True, capture_output=True, timeout=300)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0 and product.exists() and product.read_bytes()[:5] == _ELF_32
 
 
 def _version(command: tuple[str, ...]) -> str | None:

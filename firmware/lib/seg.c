@@ -8,22 +8,6 @@ struct tss tss __attribute__((aligned(128)));
 
 extern char boot_stack_top[];
 
-uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access, unsigned flags)
-{
-    uint32_t low = (limit & 0xFFFF) | base << 16;
-    uint32_t high = (base >> 16 & 0xFF) | access << 8 | (limit & 0xF0000) | flags << 20 | (base & 0xFF000000);
-
-    return (uint64_t)high << 32 | low;
-}
-
-uint64_t gate(unsigned selector, uint32_t offset, unsigned access, unsigned parameters)
-{
-    uint32_t low = (offset & 0xFFFF) | selector << 16;
-    uint32_t high = (offset & 0xFFFF0000) | access << 8 | parameters;
-
-    return (uint64_t)high << 32 | low;
-}
-
 void set_descriptor(unsigned selector, uint64_t value) { gdt[selector / 8] = value; }
 
 void seg_init(void)

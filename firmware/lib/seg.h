@@ -47,8 +47,22 @@ _Static_assert(offsetof(struct tss, cr3) == X86_TSS32_CR3 && offsetof(struct tss
 extern uint64_t gdt[GDT_ENTRIES];
 extern struct tss tss;
 
-uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access, unsigned flags);
-uint64_t gate(unsigned selector, uint32_t offset, unsigned access, unsigned parameters);
+static inline uint64_t descriptor(uint32_t base, uint32_t limit, unsigned access, unsigned flags)
+{
+    uint32_t low = (limit & 0xFFFF) | base << 16;
+    uint32_t high = (base >> 16 & 0xFF) | access << 8 | (limit & 0xF0000) | flags << 20 | (base & 0xFF000000);
+
+    return (uint64_t)high << 32 | low;
+}
+
+static inline uint64_t gate(unsigned selector, uint32_t offset, unsigned access, unsigned parameters)
+{
+    uint32_t low = (offset & 0xFFFF) | selector << 16;
+    uint32_t high = (offset & 0xFFFF0000) | access << 8 | parameters;
+
+    return (uint64_t)high << 32 | low;
+}
+
 void set_descriptor(unsigned selector, uint64_t value);
 
 /* Load the GDT, reload every segment register and the task register. */
