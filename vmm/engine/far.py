@@ -32,22 +32,22 @@ class FarTransfers(Frames):
         """Overridden by the task unit."""
         raise Fault(Vector.GP, selector_error(loaded.selector))
 
-    def check_code(self, selector: int, ext: int = 0) -> Loaded:
+    def check_code(self, selector: int) -> Loaded:
         """A code segment that can be transferred to: in its table and code; null is #GP(0)."""
         if is_null(selector):
-            raise Fault(Vector.GP, ext)
-        loaded = self.fetch_descriptor(selector, Vector.GP, ext)
+            raise Fault(Vector.GP, 0)
+        loaded = self.fetch_descriptor(selector)
         if not loaded.is_code:
-            raise Fault(Vector.GP, selector_error(selector, ext))
+            raise Fault(Vector.GP, selector_error(selector))
         return loaded
 
-    def check_present(self, loaded: Loaded, ext: int = 0) -> None:
+    def check_present(self, loaded: Loaded) -> None:
         if not loaded.present:
-            raise Fault(Vector.NP, selector_error(loaded.selector, ext))
+            raise Fault(Vector.NP, selector_error(loaded.selector))
 
-    def check_eip(self, loaded: Loaded, eip: int, error: int = 0) -> None:
+    def check_eip(self, loaded: Loaded, eip: int) -> None:
         if eip > loaded.limit:
-            raise Fault(Vector.GP, error)
+            raise Fault(Vector.GP, 0)
 
     def set_code(self, loaded: Loaded, cpl: int) -> None:
         """Load CS with RPL = the new CPL."""
@@ -81,13 +81,13 @@ class FarTransfers(Frames):
         self.check_present(loaded)
         return loaded
 
-    def check_task_gate(self, selector: int, ext: int = 0) -> Loaded:
+    def check_task_gate(self, selector: int) -> Loaded:
         """The TSS a task gate points to: in the GDT and available."""
         if selector & SELECTOR_TI or is_null(selector):
-            raise Fault(Vector.GP, selector_error(selector, ext))
-        loaded = self.fetch_descriptor(selector, Vector.GP, ext)
+            raise Fault(Vector.GP, selector_error(selector))
+        loaded = self.fetch_descriptor(selector, Vector.GP)
         if not loaded.is_system or loaded.type not in _TSS_AVAILABLE:
-            raise Fault(Vector.GP, selector_error(selector, ext))
+            raise Fault(Vector.GP, selector_error(selector))
         return loaded
 
     def _fetch_target(self, selector: int) -> Loaded:
@@ -140,9 +140,8 @@ class FarTransfers(Frames):
     def _call_same_level(self, loaded: Loaded, offset: int, width: int, next_eip: int) -> int:
         state = self.state
         stack, user = state.segments[SS], state.cpl == 3
-        self.check_room(stack, state.gpr[4], 2 * width, 0)
         self.check_eip(loaded, offset)
-        self.probe_frame(stack, state.gpr[4], 2 * width, user)
+        self.probe_frame(stack, state.gpr[4], 2 * width, width, user)
         self.mark_accessed(loaded)
         top = self.write_frame(stack, state.gpr[4], (state.segments[CS].selector, next_eip), width, user)
         self.set_code(loaded, state.cpl)
@@ -157,22 +156,29 @@ class FarTransfers(Frames):
         stack, top = self.inner_stack(level)
         new, count = stack.cache(), gate.high & _COUNT_MASK
         size = (4 + count) * width
-        self.check_room(new, top, size, selector_error(stack.selector))
         self.check_eip(loaded, gate.gate_offset)
         old_stack = state.segments[SS].copy()
         # a 16-bit gate and a 16-bit stack both keep only what they can hold of ESP
         old_top = cut(old_stack, state.gpr[4])
-        parameters = list(reversed(self.peek_stack(0, count, width))) if count else []
-        self.probe_frame(new, top, size, level == 3)
+        parameters = self._parameters(count, width)
+        self.probe_frame(new, top, size, width, False, selector_error(stack.selector))
         values = [old_stack.selector, old_top, *parameters, state.segments[CS].selector, next_eip]
         self.mark_accessed(stack)
         self.mark_accessed(loaded)
-        top = self.write_frame(new, top, values, width, level == 3)
+        top = self.write_frame(new, top, values, width, False)
         self.set_segment(SS, stack)
         self.set_code(loaded, level)
         self.set_stack_pointer(top)
         self.segments_changed()
         return gate.gate_offset
+
+    def _parameters(self, count: int, width: int) -> list[int]:
+        """The parameters of a call gate, highest address first. The two ends are read first, to meet every fault."""
+        if not count:
+            return []
+        self.peek_stack(0, 1, width)
+        self.peek_stack((count - 1) * width, 1, width)
+        return self.peek_stack(0, count, width)[::-1]
 
     def check_return_code(self, selector: int) -> Loaded:
         """The checks of RETF and IRET on the CS they pop."""

@@ -1,7 +1,7 @@
 """Stacks that the processor itself reads and writes: frames of gates and returns, and the stacks of inner levels.
 
-A frame is checked whole, against the segment and then against paging with the privilege of its owner, before anything
-is written. Then its values go out highest address first, as pushes would.
+A frame is checked before anything is written: its lowest value, then its highest one, each against the segment and then
+against paging with the privilege of its owner. Then its values go out highest address first, as pushes would.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ def cut(cache: SegmentCache, offset: int) -> int:
 class Frames(Segmentation):
     """Frames on the current stack and on stacks about to be current."""
 
-    def check_room(self, cache: SegmentCache, top: int, size: int, error: int) -> None:
-        """#SS(error) unless `size` bytes fit below `top`."""
-        if not span_allowed(cache, cut(cache, top - size), size, True):
-            raise Fault(Vector.SS, error)
-
-    def probe_frame(self, cache: SegmentCache, top: int, size: int, user: bool) -> None:
-        """Translate the frame for writing, the lower page first."""
-        self.pieces(cache.base + cut(cache, top - size) & M32, size, True, user)
+    def probe_frame(self, cache: SegmentCache, top: int, size: int, width: int, user: bool, error: int = 0) -> None:
+        """Check that values of `width` bytes can be written in the `size` bytes below `top`, else #SS(error) or #PF."""
+        for place in dict.fromkeys((top - size, top - width)):
+            offset = cut(cache, place)
+            if not span_allowed(cache, offset, width, True):
+                raise Fault(Vector.SS, error)
+            self.pieces(cache.base + offset & M32, width, True, user)
 
     def write_frame(self, cache: SegmentCache, top: int, values: Sequence[int], size: int, user: bool) -> int:
         """Push values of `size` bytes on a probed stack; the new top."""
@@ -51,16 +50,17 @@ class Frames(Segmentation):
         return cut(self.state.segments[SS], self.state.gpr[ESP])
 
     def peek_stack(self, offset: int, count: int, size: int) -> list[int]:
-        """`count` values of `size` bytes, `offset` bytes above the top of the current stack."""
+        """`count` values of `size` bytes, `offset` bytes above the top of the current stack, read one by one."""
         cache = self.state.segments[SS]
-        start = cut(cache, self.state.gpr[ESP] + offset)
-        if not span_allowed(cache, start, count * size, False):
-            raise Fault(Vector.SS, 0)
-        user = self.state.cpl == 3
-        self.pieces(cache.base + start & M32, count * size, False, user)
-        return [self.read(cache.base + start + k * size & M32, size, user) for k in range(count)]
+        values = []
+        for place in range(offset, offset + count * size, size):
+            start = cut(cache, self.state.gpr[ESP] + place)
+            if not span_allowed(cache, start, size, False):
+                raise Fault(Vector.SS, 0)
+            values.append(self.load(cache.base + start & M32, size, SS))
+        return values
 
-    def inner_stack(self, level: int, ext: int = 0) -> tuple[Loaded, int]:
+    def inner_stack(self, level: int) -> tuple[Loaded, int]:
         """The stack of an inner level, from the TSS: its checked descriptor and its top."""
         task = self.state.segments[TR]
         if task.type & 8:
@@ -68,7 +68,7 @@ class Frames(Segmentation):
         else:
             start, size = Tss16.SP0 + level * TSS16_STACK_STRIDE, 2
         if start + size + 1 > task.limit:
-            raise Fault(Vector.TS, selector_error(task.selector, ext))
+            raise Fault(Vector.TS, selector_error(task.selector))
         top = self.read_system(task.base + start, size)
         selector = self.read_system(task.base + start + size, 2)
-        return self.check_stack_segment(selector, level, Vector.TS, ext), top
+        return self.check_stack_segment(selector, level, Vector.TS), top

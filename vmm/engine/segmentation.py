@@ -129,11 +129,11 @@ class Segmentation(Access):
         both = self.read_system(address, 8)
         return Loaded(selector, address, both & 0xFFFF_FFFF, both >> 32)
 
-    def fetch_descriptor(self, selector: int, vector: int = Vector.GP, ext: int = 0) -> Loaded:
+    def fetch_descriptor(self, selector: int, vector: int = Vector.GP) -> Loaded:
         """Read a descriptor; a selector beyond its table raises `vector`."""
         loaded = self.peek_descriptor(selector)
         if loaded is None:
-            raise Fault(vector, selector_error(selector, ext))
+            raise Fault(vector, selector_error(selector))
         return loaded
 
     def mark_accessed(self, loaded: Loaded) -> None:
@@ -150,15 +150,15 @@ class Segmentation(Access):
         self.mark_accessed(loaded)
         self.state.segments[number].copy_from(loaded.cache(selector))
 
-    def check_stack_segment(self, selector: int, cpl: int, vector: int, ext: int = 0) -> Loaded:
+    def check_stack_segment(self, selector: int, cpl: int, vector: int) -> Loaded:
         """The checks on a new SS. `vector` is #GP for MOV and returns, #TS for inner stacks and task switches."""
         if is_null(selector):
-            raise Fault(vector, ext)
-        loaded = self.fetch_descriptor(selector, vector, ext)
+            raise Fault(vector, 0)
+        loaded = self.fetch_descriptor(selector, vector)
         if selector & 3 != cpl or not loaded.is_writable_data or loaded.dpl != cpl:
-            raise Fault(vector, selector_error(selector, ext))
+            raise Fault(vector, selector_error(selector))
         if not loaded.present:
-            raise Fault(Vector.SS, selector_error(selector, ext))
+            raise Fault(Vector.SS, selector_error(selector))
         return loaded
 
     def check_data_segment(self, selector: int, vector: int = Vector.GP) -> Loaded:

@@ -42,10 +42,9 @@ class Tasks(Returns):
         `saved_rf` is ORed into the EFLAGS saved for the old task.
         """
         state = self.state
-        ext = 1 if reason is Reason.EVENT else 0
         wide = bool(loaded.type & 8)
         if loaded.limit < (TSS32_MIN_LIMIT if wide else TSS16_MIN_LIMIT):
-            raise Fault(Vector.TS, selector_error(loaded.selector, ext))
+            raise Fault(Vector.TS, selector_error(loaded.selector))
         old = state.segments[TR].copy()
         self._probe(old, loaded, wide, reason)
         image = self._read(loaded.base, wide)
@@ -78,7 +77,7 @@ class Tasks(Returns):
         for number, selector in enumerate(selectors):
             state.segments[number].copy_from(SegmentCache(selector))
         state.segments[LDTR].copy_from(SegmentCache(image["ldt"]))
-        self._load_segments(selectors, image["ldt"], ext)
+        self._load_segments(selectors, image["ldt"])
         if trap:
             state.pending_debug |= int(Dr6.BT)
         return state.eip
@@ -132,7 +131,7 @@ class Tasks(Returns):
         loaded = self.fetch_descriptor(old.selector, Vector.TS)
         self.set_busy(loaded, False)
 
-    def _load_segments(self, selectors: list[int], ldt: int, ext: int) -> None:
+    def _load_segments(self, selectors: list[int], ldt: int) -> None:
         state = self.state
         if not is_null(ldt):
             state.segments[LDTR].copy_from(self.check_ldt(ldt, Vector.TS, Vector.TS).cache())
@@ -140,13 +139,13 @@ class Tasks(Returns):
         state.cpl = selector & 3
         self.segments_changed()
         if is_null(selector):
-            raise Fault(Vector.TS, ext)
-        code = self.fetch_descriptor(selector, Vector.TS, ext)
+            raise Fault(Vector.TS, 0)
+        code = self.fetch_descriptor(selector, Vector.TS)
         if not code.is_code or (code.dpl > state.cpl if code.is_conforming else code.dpl != state.cpl):
-            raise Fault(Vector.TS, selector_error(selector, ext))
-        self.check_present(code, ext)
+            raise Fault(Vector.TS, selector_error(selector))
+        self.check_present(code)
         self.set_segment(CS, code)
-        self.set_segment(SS, self.check_stack_segment(selectors[SS], state.cpl, Vector.TS, ext))
+        self.set_segment(SS, self.check_stack_segment(selectors[SS], state.cpl, Vector.TS))
         for number in (Seg.DS, Seg.ES, Seg.FS, Seg.GS):
             if not is_null(selectors[number]):
                 self.set_segment(number, self.check_data_segment(selectors[number], Vector.TS))

@@ -149,7 +149,6 @@ def cmpxchg(o: Ops, x: Operands) -> None:
 
 
 def cmpxchg8b(o: Ops, x: Operands) -> None:
-    o.check_write(x.segment, x.address(), 8)
     low = o.load_for_write(x.segment, x.address(), 32)
     high = o.load_for_write(x.segment, x.displaced(4), 32)
     equal = o.and_(o.eq(low, o.reg(0, 32)), o.eq(high, o.reg(2, 32)))

@@ -91,7 +91,6 @@ def _far_pointer(o: Ops, x: Operands) -> tuple[Value, Value]:
     if x.kinds[0] is Operand.Ap:
         assert x.insn.imm is not None and x.insn.imm2 is not None
         return o.const(x.insn.imm2, 16), o.const(x.insn.imm, 32)
-    o.check_read(x.segment, x.address(), x.size // 8 + 2)
     offset = o.zext(o.load(x.segment, x.address(), x.size), 32)
     return o.load(x.segment, x.displaced(x.size // 8), 16), offset
 
@@ -134,7 +133,6 @@ def icebp(o: Ops, x: Operands) -> None:
 
 def bound(o: Ops, x: Operands) -> None:
     index = x.read(0)
-    o.check_read(x.segment, x.address(), x.size // 4)
     lower = o.load(x.segment, x.address(), x.size)
     upper = o.load(x.segment, x.displaced(x.size // 8), x.size)
     with o.if_(o.or_(o.slt(index, lower), o.slt(upper, index))):

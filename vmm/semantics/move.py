@@ -63,7 +63,6 @@ def xlat(o: Ops, x: Operands) -> None:
 
 def _load_far(segment: int):  # type: ignore[no-untyped-def]
     def operation(o: Ops, x: Operands) -> None:
-        o.check_read(x.segment, x.address(), x.size // 8 + 2)
         offset = o.load(x.segment, x.address(), x.size)
         selector = o.load(x.segment, x.displaced(x.size // 8), 16)
         load_segment(o, segment, selector)

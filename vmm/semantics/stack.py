@@ -1,7 +1,7 @@
 """PUSH, POP and their families.
 
-Order: everything that may fault comes first. Instructions with several stores check the whole span of the stack they
-will write, as one access, before the first store.
+Order: everything that may fault comes first. Instructions with several stores check the lowest and then the highest
+value of what they will write before the first store.
 """
 
 from __future__ import annotations
@@ -74,17 +74,18 @@ def pusha(o: Ops, x: Operands) -> None:
     old = top(o)
     values = [o.reg(number, x.size) for number in range(8)]
     bottom = moved(o, old, -8 * size)
-    o.check_write(SS, bottom, 8 * size)
+    o.check_write(SS, bottom, size)
+    o.check_write(SS, moved(o, old, -size), size)
     for number, value in enumerate(values):
         o.store(SS, moved(o, old, -(number + 1) * size), value)
     set_top(o, bottom)
 
 
 def popa(o: Ops, x: Operands) -> None:
-    """EDI first; the stored ESP is skipped."""
+    """The lowest and the highest value first: they bound what may fault. The stored ESP is skipped."""
     size = x.size // 8
     old = top(o)
-    loaded = [(7 - k, o.load(SS, moved(o, old, k * size), x.size)) for k in range(8) if k != 3]
+    loaded = [(7 - k, o.load(SS, moved(o, old, k * size), x.size)) for k in (0, 7, 1, 2, 4, 5, 6)]
     set_top(o, moved(o, old, 8 * size))
     for number, value in loaded:
         o.set_reg(number, value)
@@ -108,11 +109,13 @@ def enter(o: Ops, x: Operands) -> None:
     assert x.insn.imm is not None and x.insn.imm2 is not None
     level = x.insn.imm2 & 31
     offset = top(o)
-    stores = level + 1 if level else 1
-    o.check_write(SS, moved(o, offset, -stores * size), stores * size)
     link = stack_offset(o, o.reg(EBP, 32))
+    if level:
+        o.check_write(SS, moved(o, offset, -(level + 1) * size), size)
+        o.check_write(SS, moved(o, offset, -size), size)
     if level > 1:
-        o.check_read(SS, moved(o, link, -(level - 1) * size), (level - 1) * size)
+        o.check_read(SS, moved(o, link, -(level - 1) * size), size)
+        o.check_read(SS, moved(o, link, -size), size)
     offset = moved(o, offset, -size)
     o.store(SS, offset, o.reg(EBP, x.size))
     frame = offset

@@ -82,7 +82,8 @@ def arpl(o: Ops, x: Operands) -> None:
 
 def _store_table(o: Ops, x: Operands, which: str) -> None:
     """Six bytes, the base in full whatever the operand size."""
-    o.check_write(x.segment, x.address(), 6)
+    o.check_write(x.segment, x.address(), 2)
+    o.check_write(x.segment, x.displaced(2), 4)
     o.store(x.segment, x.address(), o.call(f"{which}_limit", returns=16))
     o.store(x.segment, x.displaced(2), o.call(f"{which}_base", returns=32))
 
@@ -97,7 +98,6 @@ def sidt(o: Ops, x: Operands) -> None:
 
 def _load_table(o: Ops, x: Operands, which: str) -> None:
     """A 16-bit operand size takes 24 bits of base."""
-    o.check_read(x.segment, x.address(), 6)
     limit = o.load(x.segment, x.address(), 16)
     base = o.load(x.segment, x.displaced(2), 32)
     if x.size == 16:
