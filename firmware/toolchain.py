@@ -20,7 +20,6 @@ HOW_TO_GET_ONE = (
     "or run `pip install ziglang`"
 )
 
-
 _ELF_32 = b"\x7fELF\x01"
 
 
