@@ -45,7 +45,9 @@ DEFAULTS: Row = dict(a=Src.ZERO, b=Src.ZERO, dst=Reg.NONE, size=Size.D, width=Si
 NUMBERED = frozenset({Alu.CHECK, Alu.FAULT, Alu.FLAG})
 
 _LAYOUT = data.Layout.cast(Uop)
-_FIELDS = {name: (entry.offset, Shape.cast(entry.shape).width) for name, entry in _LAYOUT}
+#: Programs call the field `number` const: they give the value that the constant ROM row has.
+_FIELDS = {"const" if name == "number" else name: (entry.offset, Shape.cast(entry.shape).width)
+           for name, entry in _LAYOUT}
 
 
 class MicrocodeError(Exception):

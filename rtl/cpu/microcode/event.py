@@ -54,8 +54,8 @@ _TASK_GATE = 0x500
 def _same(p: Program, width: int, error: bool) -> None:
     values = [Y(Sys.EFLAGS), Y(Sys.SEL, Aseg.CS), Y(Sys.EEIP)] + [Y(Sys.EERROR)] * error
     size = width * len(values)
-    probe_frame(p, Aseg.SS, Reg.ESP, size, width)
     limit_check(p, LOW, HIGH, TARGET)
+    probe_frame(p, Aseg.SS, Reg.ESP, size, width)
     mark_accessed(p, HIGH, ADDRESS)
     write_frame(p, Aseg.SS, Reg.ESP, values, width)
     op(p, Alu.SUB, Reg.ESP, Reg.ESP, K(size), size=Size.S)
@@ -67,8 +67,8 @@ def _inner(p: Program, width: int, error: bool) -> None:
     values = [Y(Sys.SEL, Aseg.SS), Reg.ESP, Y(Sys.EFLAGS), Y(Sys.SEL, Aseg.CS), Y(Sys.EEIP)]
     values += [Y(Sys.EERROR)] * error
     size = width * len(values)
-    probe_frame(p, Aseg.TMP0, NEW_ESP, size, width, inner=True)
     limit_check(p, LOW, HIGH, TARGET)
+    probe_frame(p, Aseg.TMP0, NEW_ESP, size, width, inner=True)
     mark_accessed(p, SS_HIGH, SS_ADDRESS)
     mark_accessed(p, HIGH, ADDRESS)
     write_frame(p, Aseg.TMP0, NEW_ESP, values, width, inner=True)

@@ -163,9 +163,12 @@ def jmpf(p: Program) -> None:
     jump(p, "go")
 
 
-def _same_level(p: Program, push_return) -> None:
-    """`push_return` checks and writes the return address around the limit check it is given."""
-    push_return(lambda: (limit_check(p, LOW, HIGH, TARGET), mark_accessed(p, HIGH, ADDRESS)))
+def _call_same_level(p: Program, width: int) -> None:
+    limit_check(p, LOW, HIGH, TARGET)
+    probe_frame(p, Aseg.SS, Reg.ESP, 2 * width, width)
+    mark_accessed(p, HIGH, ADDRESS)
+    write_frame(p, Aseg.SS, Reg.ESP, (Y(Sys.SEL, Aseg.CS), Src.NEXT), width)
+    op(p, Alu.SUB, Reg.ESP, Reg.ESP, K(2 * width), size=Size.S)
     load_code(p, Y(Sys.CPL))
     flush(p, TARGET)
 
@@ -173,22 +176,14 @@ def _same_level(p: Program, push_return) -> None:
 @LIBRARY.routine("callf")
 def callf(p: Program) -> None:
     """Far call to T0:T1."""
-    def frame(width: int):
-        def rows(between) -> None:
-            probe_frame(p, Aseg.SS, Reg.ESP, 2 * width, width)
-            between()
-            write_frame(p, Aseg.SS, Reg.ESP, (Y(Sys.SEL, Aseg.CS), Src.NEXT), width)
-            op(p, Alu.SUB, Reg.ESP, Reg.ESP, K(2 * width), size=Size.S)
-        return rows
-
     fetch_code(p)
     branch(p, Cond.Z, "system", Alu.AND, HIGH, K(HIGH_SEGMENT))
     check(p, Check.CODE, HIGH, CODE)
     branch_status(p, "same16", Status.OPSIZE16)
     p.label("same32")
-    _same_level(p, frame(4))
+    _call_same_level(p, 4)
     p.label("same16")
-    _same_level(p, frame(2))
+    _call_same_level(p, 2)
 
     p.label("system")
     _system_target(p, CALL, "gate")
@@ -212,16 +207,16 @@ def _call_inner(p: Program, width: int) -> None:
     """SS, ESP, T3 parameters, CS and EIP go to the new stack."""
     size, shift, count = width_of(width), width.bit_length() - 1, Reg.T3
     loop, last, none, small, cut = (p.unique(name) for name in ("copy", "copied", "none", "sp", "cut"))
-    op(p, Alu.SHL, Reg.T7, count, K(shift))
-    op(p, Alu.SUB, Reg.T14, NEW_ESP, Reg.T7)
-    p(**stack(Mem.RMW, Aseg.TMP0, Reg.T14, -4 * width, size, inner=True))
-    p(**stack(Mem.RMW, Aseg.TMP0, NEW_ESP, -width, size, inner=True))
     limit_check(p, LOW, HIGH, TARGET)
+    op(p, Alu.SHL, Reg.T7, count, K(shift))
     op(p, Alu.ADD, Reg.T14, Reg.ESP, Reg.T7)
     branch(p, Cond.Z, none, Alu.MOV, Src.ZERO, count)
     p(**stack(Mem.LOAD, Aseg.SS, Reg.ESP, 0, size))
     p(**stack(Mem.LOAD, Aseg.SS, Reg.T14, -width, size))
     p.label(none)
+    op(p, Alu.SUB, Reg.T15, NEW_ESP, Reg.T7)
+    p(**stack(Mem.RMW, Aseg.TMP0, Reg.T15, -4 * width, size, inner=True))
+    p(**stack(Mem.RMW, Aseg.TMP0, NEW_ESP, -width, size, inner=True))
     mark_accessed(p, SS_HIGH, SS_ADDRESS)
     mark_accessed(p, HIGH, ADDRESS)
     mov(p, Reg.T7, Reg.ESP)

@@ -86,7 +86,7 @@ def popa(p: Program) -> None:
 
 @LIBRARY.program("pushf")
 def pushf(p: Program) -> None:
-    op(p, Alu.AND, Reg.NONE, Y(Sys.EFLAGS), K(~(Eflags.RF | Eflags.VM)), size=Size.V, **push())
+    op(p, Alu.AND, Reg.NONE, Y(Sys.EFLAGS), K(~int(Eflags.RF | Eflags.VM)), size=Size.V, **push())
 
 
 @LIBRARY.program("popf")

@@ -31,7 +31,6 @@ from .segments import selector_operand
 
 _GP0 = fault(Vector.GP)
 _ALL = 0xFFFF_FFFF
-_CR3_WRITABLE = 0xFFFF_F018
 
 
 # Control registers
@@ -53,8 +52,7 @@ def mov_cr2(p: Program) -> None:
 
 @LIBRARY.program("mov_cr3")
 def mov_cr3(p: Program) -> None:
-    op(p, Alu.AND, Reg.T0, Reg.RM, K(_CR3_WRITABLE))
-    write(p, Sys.CR3, Reg.T0)
+    write(p, Sys.CR3, Reg.RM)
     flush(p)
 
 

@@ -45,7 +45,6 @@ JUMP, CALL, RETURN, EVENT = LEAVES, NESTS, LEAVES | RETURNS, NESTS | DELIVERS
 _GENERAL = (Reg.EAX, Reg.ECX, Reg.EDX, Reg.EBX, Reg.ESP, Reg.EBP, Reg.ESI, Reg.EDI)
 _SEGMENTS = (Aseg.ES, Aseg.CS, Aseg.SS, Aseg.DS, Aseg.FS, Aseg.GS)
 _LOAD_ORDER = (Aseg.DS, Aseg.ES, Aseg.FS, Aseg.GS)
-_CR3 = 0xFFFF_F018
 
 TASK, EIP, FLAGS, REASON, LOW, HIGH, ADDRESS = (
     Reg.T0, Reg.T1, Reg.T2, Reg.T3, Reg.T4, Reg.T5, Reg.T6)
@@ -155,7 +154,6 @@ def task_switch(p: Program) -> None:
         load_system(p, register, BASE, Tss32.ES.value + 4 * number, Size.W)
     load_system(p, LDT, BASE, Tss32.LDT.value, Size.W)
     branch_status(p, "loaded", Status.PG, cond=Cond.Z)
-    op(p, Alu.AND, CR3, CR3, K(_CR3))
     write(p, Sys.CR3, CR3)
     p.label("loaded")
     _reason(p, "not_nested", NESTS, Cond.Z)
