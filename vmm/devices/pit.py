@@ -39,6 +39,7 @@ class PitChannel:
         self.mode = PitMode.of(control)
         self.out = int(self.mode != PitMode.TERMINAL_COUNT)
         self.on_out = on_out
+        self._rise: int | None = 0  # known ticks to the next rising edge; 0 if it has to be found
 
     # Pins.
 
@@ -53,6 +54,7 @@ class PitChannel:
         if not level and self.last_gate and self.mode in PERIODIC:
             self._drive(1)
         self.last_gate = level
+        self._rise = 0
 
     # Counting.
 
@@ -74,6 +76,9 @@ class PitChannel:
 
     def tick(self) -> None:
         """One clock."""
+        self.advance(1)
+
+    def _tick(self) -> None:
         if self.load or self.trigger and self.armed:
             self._start()
             self.load = self.trigger = self.done = 0
@@ -118,6 +123,8 @@ class PitChannel:
 
     def advance(self, ticks: int) -> None:
         """Many clocks at once, with every edge of the output in its order."""
+        if self._rise is not None:
+            self._rise = max(self._rise - ticks, 0)
         while ticks:
             event = self._ticks_to_event()
             if event is None or event > ticks:
@@ -126,11 +133,16 @@ class PitChannel:
                 return
             if event > 1:
                 self.ce = self._less(event - 1)
-            self.tick()
+            self._tick()
             ticks -= event
 
     def ticks_to_rise(self) -> int | None:
         """Ticks to the next rising edge of the output as things stand, None if there is none."""
+        if self._rise == 0:
+            self._rise = self._find_rise()
+        return self._rise
+
+    def _find_rise(self) -> int | None:
         twin, total = copy.copy(self), 0
         twin.on_out = nowhere
         for _ in range(EVENTS_TO_RISE):
@@ -144,6 +156,11 @@ class PitChannel:
         return None
 
     # Registers.
+
+    def restore_mode(self) -> None:
+        """The registers have been loaded from elsewhere."""
+        self.mode = PitMode.of(self.control)
+        self._rise = 0
 
     def read(self) -> int:
         if self.status_latched:
@@ -166,8 +183,10 @@ class PitChannel:
         self.write_high_next = self.read_high_next = self.count_latched = self.status_latched = 0
         self.armed = self.running = self.load = self.trigger = self.done = 0
         self._drive(int(self.mode != PitMode.TERMINAL_COUNT))
+        self._rise = 0
 
     def write_count(self, value: int) -> None:
+        self._rise = 0
         access = self.control >> 4
         if access == 3 and not self.write_high_next:
             self.write_low, self.write_high_next = value, 1
@@ -233,4 +252,4 @@ class Pit8254(Device):
         for number, channel in enumerate(self.channels):
             for name in channel.STATE:
                 setattr(channel, name, state[f"channel{number}.{name}"])
-            channel.mode = PitMode.of(channel.control)
+            channel.restore_mode()

@@ -12,6 +12,10 @@ from rtl.isa.devices import (
 )
 from vmm.devices.device import Device, Output, nowhere
 
+LSR_DR, LSR_OE, LSR_THRE, LSR_TEMT = map(int, (UartLsr.DR, UartLsr.OE, UartLsr.THRE, UartLsr.TEMT))
+IER_RX, IER_THRE, IER_LINE, IER_MODEM = map(int, (UartIer.RX, UartIer.THRE, UartIer.LINE, UartIer.MODEM))
+REGISTERS = tuple(UartReg)
+
 
 class Uart16550(Device):
     """`on_tx` takes each byte sent, `on_irq` each new level of the interrupt line."""
@@ -74,6 +78,8 @@ class Uart16550(Device):
 
     def advance(self, ticks: int) -> None:
         """Many clocks of the baud rate generator."""
+        if not (self.tx_busy or self.tx_count or self.rx_timing):
+            return
         divisor = self.divisor or 0x10000
         while ticks and (self.tx_busy or self.tx_count or self.rx_timing):
             if ticks <= self.prescaler:
@@ -117,10 +123,10 @@ class Uart16550(Device):
     def ticks_to_irq(self) -> int | None:
         """Baud ticks after which the interrupt line could rise, None if only an access can raise it."""
         waits = []
-        if self.ier & UartIer.THRE and self.tx_count:
+        if self.ier & IER_THRE and self.tx_count:
             first = self.tx_timer + 1 if self.tx_busy else 1
             waits.append(first + (self.tx_count - 1) * self._char_time)
-        if self.ier & UartIer.RX and self.rx_timing:
+        if self.ier & IER_RX and self.rx_timing:
             waits.append(self.rx_timer + 1)
         if not waits:
             return None
@@ -152,16 +158,16 @@ class Uart16550(Device):
 
     def _identify(self) -> UartIir:
         enabled = self.ier
-        if enabled & UartIer.LINE and self.overrun:
+        if enabled & IER_LINE and self.overrun:
             return UartIir.LINE
-        if enabled & UartIer.RX:
+        if enabled & IER_RX:
             if self.rx_count >= (UART_TRIGGERS[self.trigger] if self.fifo_enable else 1):
                 return UartIir.RX
             if self.rx_timeout:
                 return UartIir.TIMEOUT
-        if enabled & UartIer.THRE and self.thre_pending:
+        if enabled & IER_THRE and self.thre_pending:
             return UartIir.THRE
-        if enabled & UartIer.MODEM and self.delta:
+        if enabled & IER_MODEM and self.delta:
             return UartIir.MODEM
         return UartIir.NONE
 
@@ -172,7 +178,7 @@ class Uart16550(Device):
         return self.mcr >> 1 & 1 | (self.mcr & 1) << 1 | self.mcr & 0xC
 
     def read(self, offset: int) -> int:
-        value = self._read(UartReg(offset))
+        value = self._read(REGISTERS[offset])
         self._update()
         return value
 
@@ -193,15 +199,13 @@ class Uart16550(Device):
             case UartReg.MCR:
                 return self.mcr
             case UartReg.LSR:
-                status = UartLsr(0)
-                if self.rx_count:
-                    status |= UartLsr.DR
+                status = LSR_DR if self.rx_count else 0
                 if self.overrun:
-                    status |= UartLsr.OE
+                    status |= LSR_OE
+                    self.overrun = 0
                 if not self.tx_count:
-                    status |= UartLsr.THRE if self.tx_busy else UartLsr.THRE | UartLsr.TEMT
-                self.overrun = 0
-                return int(status)
+                    status |= LSR_THRE if self.tx_busy else LSR_THRE | LSR_TEMT
+                return status
             case UartReg.MSR:
                 value = self._lines() << 4 | self.delta
                 self.delta = 0
@@ -210,7 +214,7 @@ class Uart16550(Device):
                 return self.scr
 
     def write(self, offset: int, value: int) -> None:
-        self._write(UartReg(offset), value)
+        self._write(REGISTERS[offset], value)
         self._update()
 
     def _write(self, register: UartReg, value: int) -> None:
@@ -223,7 +227,7 @@ class Uart16550(Device):
             case UartReg.DATA:
                 self._send(value)
             case UartReg.IER:
-                if value & ~self.ier & UartIer.THRE and not self.tx_count:
+                if value & ~self.ier & IER_THRE and not self.tx_count:
                     self.thre_pending = 1
                 self.ier = value & 0xF
             case UartReg.IIR:
