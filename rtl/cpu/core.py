@@ -107,14 +107,19 @@ class Core(wiring.Component):
         x_page_code = Signal(5)
         x_new = Signal()
         x_abandoned = Signal()
-        a_go, m_go, x_go = Signal(), Signal(), Signal()
-        m_free, x_free = Signal(), Signal()
-        flush, refetch = Signal(), Signal()
+        a_go = Signal()
+        m_go = Signal()
+        x_go = Signal()
+        m_free = Signal()
+        x_free = Signal()
+        flush = Signal()
+        refetch = Signal()
         # Architectural EIP. A host that sets registers before the first cycle sets this one too: fetch starts there.
         eip = Signal(32, name="eip")
         start = Signal(init=1)
         m.d.sync += start.eq(0)
-        commit, take = Signal(), Signal()
+        commit = Signal()
+        take = Signal()
         result = Signal(32, name="x_result")
 
         # ---- connections that need no decision -------------------------------------------------------------------
@@ -200,17 +205,24 @@ class Core(wiring.Component):
             ]
 
         # ---- events that may be taken before an instruction ------------------------------------------------------
-        trap_pending, nmi_pending, nmi_blocked = Signal(), Signal(), Signal()
+        trap_pending = Signal()
+        nmi_pending = Signal()
+        nmi_blocked = Signal()
         trap_bits = Signal(32)
-        shadow, shadow_stack, shadow_next, shadow_stack_next = Signal(), Signal(), Signal(), Signal()
-        interruptible, any_event = Signal(), Signal()
+        shadow = Signal()
+        shadow_stack = Signal()
+        shadow_next = Signal()
+        shadow_stack_next = Signal()
+        interruptible = Signal()
+        any_event = Signal()
         m.d.comb += [
             interruptible.eq(self.intr & sysregs.eflags.if_ & ~shadow),
             any_event.eq(((trap_pending | (nmi_pending & ~nmi_blocked)) & ~shadow_stack) | interruptible),
         ]
 
         # ---- M: memory -------------------------------------------------------------------------------------------
-        m_access, m_skip = Signal(), Signal()
+        m_access = Signal()
+        m_skip = Signal()
         m.d.comb += [
             m_access.eq(mm.valid & (mm.mem != Mem.NONE) & (mm.fault == AccessFault.NONE)),
             # An access that must not start because an event goes first leaves as it is; X then takes the event.
@@ -238,7 +250,8 @@ class Core(wiring.Component):
         # ---- X: operands -----------------------------------------------------------------------------------------
         constant = constants.read_port(domain="comb")
         next_eip = Signal(32, name="x_next_eip")
-        status, sys_value = Signal(32), Signal(32)
+        status = Signal(32)
+        sys_value = Signal(32)
         m.d.comb += [
             constant.addr.eq(x.const), next_eip.eq(x.eip + x.length),
             regs.x_a.eq(x.a), regs.x_a_high.eq(x.a_high), regs.x_b.eq(x.b), regs.x_b_high.eq(x.b_high),
@@ -329,7 +342,8 @@ class Core(wiring.Component):
         go_on = Signal()
         holds = Signal()
         iterating = Signal()
-        refetch_pending, instruction_tf = Signal(), Signal()
+        refetch_pending = Signal()
+        instruction_tf = Signal()
         tf = Mux(x.first, sysregs.eflags.tf, instruction_tf)
         more = Signal()
         m.d.comb += [
@@ -351,7 +365,9 @@ class Core(wiring.Component):
 
         # ---- X: faults and events --------------------------------------------------------------------------------
         fault = Signal()
-        kind, vector, error = Signal(Kind), Signal(8), Signal(32)
+        kind = Signal(Kind)
+        vector = Signal(8)
+        error = Signal(32)
         m.d.comb += vector.eq(Vector.GP)
         event_now = Signal()
         # Between instructions X is empty: in HLT, or while decode waits for bytes.
@@ -422,7 +438,8 @@ class Core(wiring.Component):
 
         # ---- X: commit -------------------------------------------------------------------------------------------
         # WBINVD: wait until the data side is idle, say so, wait again.
-        flush_step, flushing = Signal(2), Signal()
+        flush_step = Signal(2)
+        flushing = Signal()
         m.d.comb += [lsu.wbinvd.eq(flush_step == 1), fetch.invalidate.eq(flush_step == 1)]
         with m.If(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.WBINVD)):
             m.d.comb += flushing.eq((flush_step != 2) | ~lsu.idle | fetch.invalidating)
