@@ -48,7 +48,8 @@ class AddressUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        offset, total = Signal(32), Signal(32)
+        offset = Signal(32)
+        total = Signal(32)
         flat = Signal()
         m.d.comb += [
             total.eq(self.base + (self.index << self.scale) + self.disp),
@@ -67,7 +68,9 @@ class AddressUnit(wiring.Component):
 
         last = Signal(33)
         extra = Signal(2)
-        outside, refused, misaligned = Signal(), Signal(), Signal()
+        outside = Signal()
+        refused = Signal()
+        misaligned = Signal()
         with m.Switch(self.width):
             with m.Case(Size.W):
                 m.d.comb += extra.eq(1)

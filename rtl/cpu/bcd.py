@@ -26,8 +26,10 @@ class DecimalAdjust(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         al, ah = self.ax[:8], self.ax[8:]
-        low, high = Signal(), Signal()
-        adjusted, value = Signal(8), Signal(8)
+        low = Signal()
+        high = Signal()
+        adjusted = Signal(8)
+        value = Signal(8)
         subtract = (self.op == Alu.DAS) | (self.op == Alu.AAS)
         m.d.comb += [
             low.eq((al[:4] > 9) | self.flags.af),

@@ -102,7 +102,8 @@ class Decoder(wiring.Component):
         opcode, modrm, sib = window[0:8], window[8:16], window[16:24]
         rm, reg, mod = modrm[0:3], modrm[3:6], modrm[6:8]
 
-        opsize16, adsize16 = Signal(), Signal()
+        opsize16 = Signal()
+        adsize16 = Signal()
         in_memory = Signal()
         m.d.comb += [
             opsize16.eq(self.prefixes.opsize ^ ~self.code32),
@@ -127,8 +128,10 @@ class Decoder(wiring.Component):
         # Addressing form: SDM vol. 2A, tables 2-1 to 2-3.
         has_sib = Signal()
         disp_size = Signal(3)
-        base, has_base = Signal(3), Signal()
-        index, has_index = Signal(3), Signal()
+        base = Signal(3)
+        has_base = Signal()
+        index = Signal(3)
+        has_index = Signal()
         with m.If(in_memory):
             with m.If(adsize16):
                 with m.Switch(mod):

@@ -60,8 +60,12 @@ class EventUnit(wiring.Component):
         def in_mask(vector, mask):
             return (vector < 32) & ((mask >> vector[:5]) & 1)
 
-        e_class_contributory, e_class_page, e_class_double = Signal(), Signal(), Signal()
-        contributory, page, double = Signal(), Signal(), Signal()
+        e_class_contributory = Signal()
+        e_class_page = Signal()
+        e_class_double = Signal()
+        contributory = Signal()
+        page = Signal()
+        double = Signal()
         exception = Signal()
         m.d.comb += [
             exception.eq((self.kind == Kind.FAULT) | (self.kind == Kind.TRAP)),

@@ -59,7 +59,8 @@ class Execute(wiring.Component):
             return Mux(byte, value[:8], Mux(half, value[:16], value[:32]))
 
         # Adder. Operands are cut to their size, so bit `size` of the sum is carry or borrow.
-        a_sized, b_sized = Signal(32), Signal(32)
+        a_sized = Signal(32)
+        b_sized = Signal(32)
         m.d.comb += [a_sized.eq(sized(a)), b_sized.eq(sized(b))]
         subtract = Signal()
         carry_in = Signal()
@@ -89,7 +90,8 @@ class Execute(wiring.Component):
         index = Mux(half, b[:4], b[:5])
         selected = Signal(32)
         m.d.comb += selected.eq(C(1, 32) << index)
-        first, last = Signal(5), Signal(5)
+        first = Signal(5)
+        last = Signal(5)
         for position in reversed(range(32)):
             with m.If(b_sized[position]):
                 m.d.comb += first.eq(position)

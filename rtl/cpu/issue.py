@@ -74,7 +74,8 @@ class Issue(wiring.Component):
         event = Signal()
         override = Signal()
         stop = Signal()
-        upc, uret = Signal(11), Signal(11)
+        upc = Signal(11)
+        uret = Signal(11)
         micro = self.micro
         micro_reg = Signal(name="in_microprogram")
         m.d.comb += micro.eq(micro_reg)
@@ -125,7 +126,8 @@ class Issue(wiring.Component):
         # The instruction: complete, faulting, or waiting for bytes.
         total = Signal(5)
         too_long = Signal()
-        known, complete = Signal(), Signal()
+        known = Signal()
+        complete = Signal()
         check = Signal(Check)
         fault = Signal()
         more = Signal()
@@ -203,13 +205,15 @@ class Issue(wiring.Component):
         # Branches.
         width16 = ~event & ops.opsize16
         eip = Signal(32)
-        next_eip, target = Signal(32), Signal(32)
+        next_eip = Signal(32)
+        target = Signal(32)
         is_jcc = (row.alu == Alu.JCC) | (row.alu == Alu.LOOP) | (row.alu == Alu.JCXZ)
         is_jmp = row.alu == Alu.JMP
         is_ret = (row.alu == Alu.JMPI) & ((row.step == Step.POP) | (row.step == Step.POPN)) & ~micro
         is_indirect = (row.alu == Alu.JMPI) & (~micro | (row.step == Step.PUSH)) & ~is_ret & ~event
         guess = Signal(32)
-        predictable, taken = Signal(), Signal()
+        predictable = Signal()
+        taken = Signal()
         m.d.comb += [
             eip.eq(Mux(event | override, self.context_eip, self.q_eip - prefix_count)),
             next_eip.eq(self.q_eip + decoder.length),
@@ -282,7 +286,8 @@ class Issue(wiring.Component):
             with m.Default():
                 m.d.comb += bytes_.eq(4)
 
-        disp, delta = Signal(32), Signal(32)
+        disp = Signal(32)
+        delta = Signal(32)
         modrm = row.amode == Amode.MODRM
         with m.Switch(row.amode):
             with m.Case(Amode.MODRM):

@@ -49,14 +49,17 @@ class MulDiv(wiring.Component):
                        Mux(half, Cat(value[:16], (signed & value[15]).replicate(17)),
                            Cat(value, signed & value[31])))
 
-        a, b = Signal(33), Signal(33)
+        a = Signal(33)
+        b = Signal(33)
         m.d.comb += [a.eq(extended(self.a)), b.eq(extended(self.b))]
 
         # Multiplier: operands and product registered.
         multiply = (self.op == Alu.MUL) | (self.op == Alu.IMUL)
-        factor_a, factor_b = Signal(33), Signal(33)
+        factor_a = Signal(33)
+        factor_b = Signal(33)
         product = Signal(64)
-        mul_go, mul_ready = Signal(), Signal()
+        mul_go = Signal()
+        mul_ready = Signal()
         with m.If(self.start & multiply):
             m.d.sync += [factor_a.eq(a), factor_b.eq(b), mul_ready.eq(0), mul_go.eq(1)]
         with m.If(mul_go):
@@ -78,11 +81,15 @@ class MulDiv(wiring.Component):
         m.d.comb += negative.eq(signed & Mux(byte, self.a[15], Mux(half, self.d[15], self.d[31])))
         magnitude = Signal(64)
         m.d.comb += magnitude.eq(Mux(negative, -dividend, dividend))
-        divisor, remainder = Signal(32), Signal(32)
+        divisor = Signal(32)
+        remainder = Signal(32)
         quotient = Signal(32)
         left = Signal(6)
-        preparing, running, div_ready = Signal(), Signal(), Signal()
-        negative_quotient, negative_remainder = Signal(), Signal()
+        preparing = Signal()
+        running = Signal()
+        div_ready = Signal()
+        negative_quotient = Signal()
+        negative_remainder = Signal()
         overflow = Signal()
         width = Mux(byte, 8, Mux(half, 16, 32))
         high_half = Mux(byte, magnitude[8:16], Mux(half, magnitude[16:32], magnitude[32:]))

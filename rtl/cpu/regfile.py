@@ -84,7 +84,9 @@ class RegisterFile(wiring.Component):
                 m.d.comb += temp_port.data.eq(self.x_data)
 
         # AH to BH and AL to BL both come from data bits 7:0.
-        low, high, upper = Signal(), Signal(), Signal()
+        low = Signal()
+        high = Signal()
+        upper = Signal()
         second = Mux(self.x_high, self.x_data[:8], self.x_data[8:16])
         m.d.comb += [
             low.eq(~self.x_high),

@@ -84,7 +84,10 @@ class Shifter(wiring.Component):
 
         shifted = Signal(64)
         result = Signal(32)
-        top, second, above, before = Signal(), Signal(), Signal(), Signal()
+        top = Signal()
+        second = Signal()
+        above = Signal()
+        before = Signal()
         m.d.comb += [
             shifted.eq(word >> distance),
             result.eq(shifted[1:33]),
