@@ -14,6 +14,7 @@ enum syscall {
     SYS_SPAWN,       /* (name of a program of the image) -> pid */
     SYS_SLEEP,       /* (timer ticks) */
     SYS_PREEMPTIONS, /* () -> how often the timer has interrupted the caller */
+    SYS_TICKS,       /* () -> timer ticks since the start */
     SYSCALLS,
 };
 

@@ -87,6 +87,7 @@ int process_spawn(const char *name, int parent)
         drop(p);
         return E_NO_MEMORY;
     }
+    p->heap_break = p->space.heap->start;
     start(p, &frame);
     return p->pid;
 }
@@ -102,6 +103,7 @@ int process_fork(const struct trap_frame *frame)
         drop(p);
         return E_NO_MEMORY;
     }
+    p->heap_break = current->heap_break;
     child.eax = 0;
     start(p, &child);
     return p->pid;

@@ -14,6 +14,7 @@ struct process {
     int status;            /* of an ended process, for its parent */
     uint32_t wake;         /* tick at which a sleeper goes on */
     uint32_t preemptions;
+    uint32_t heap_break;   /* end of the heap, in bytes */
     uint32_t kernel_stack; /* a frame */
     uint32_t kernel_esp;   /* where it was when it last gave up the processor */
     struct space space;

@@ -45,8 +45,16 @@ int space_new(struct space *space)
     return 1;
 }
 
-/* The entry of a user page, its table made if need be; NULL when memory is out. */
-static uint32_t *user_entry(struct space *space, uint32_t at)
+/* The entry of a user page, or NULL when it has no table. */
+static uint32_t *find_entry(const struct space *space, uint32_t at)
+{
+    uint32_t table = entries(space->directory)[at / LARGE_SIZE];
+
+    return table & X86_PTE_P ? &entries(table)[at / FRAME_SIZE % ENTRIES] : NULL;
+}
+
+/* The same, the table made if need be; NULL when memory is out. */
+static uint32_t *make_entry(struct space *space, uint32_t at)
 {
     uint32_t *slot = &entries(space->directory)[at / LARGE_SIZE];
 
@@ -57,55 +65,68 @@ static uint32_t *user_entry(struct space *space, uint32_t at)
             return NULL;
         *slot = table | X86_PTE_P | X86_PTE_W | X86_PTE_U;
     }
-    return &entries(*slot)[at / FRAME_SIZE % ENTRIES];
+    return find_entry(space, at);
+}
+
+void space_unmap(struct space *space, uint32_t start, uint32_t end)
+{
+    for (uint32_t at = start; at < end; at += FRAME_SIZE) {
+        uint32_t *entry = find_entry(space, at);
+
+        if (entry == NULL || (*entry & X86_PTE_P) == 0)
+            continue;
+        frame_release(*entry & ~PTE_FLAGS);
+        *entry = 0;
+        invlpg((void *)at);
+    }
 }
 
 void space_free(struct space *space)
 {
     if (space->directory == 0)
         return;
-    for (int n = FIRST_USER_ENTRY; n < ENTRIES; n++) {
-        uint32_t table = entries(space->directory)[n];
-
-        if ((table & X86_PTE_P) == 0)
-            continue;
-        for (int page = 0; page < ENTRIES; page++)
-            if (entries(table)[page] & X86_PTE_P)
-                frame_release(entries(table)[page] & ~PTE_FLAGS);
-        frame_release(table & ~PTE_FLAGS);
-    }
+    for (int n = 0; n < REGIONS; n++)
+        space_unmap(space, space->regions[n].start, space->regions[n].end);
+    for (int n = FIRST_USER_ENTRY; n < ENTRIES; n++)
+        if (entries(space->directory)[n] & X86_PTE_P)
+            frame_release(entries(space->directory)[n] & ~PTE_FLAGS);
     frame_release(space->directory);
     space->directory = 0;
 }
 
+/* Let the child share a page; a page that may be written is then neither's own. */
+static int share_page(struct space *child, uint32_t at, uint32_t *entry)
+{
+    uint32_t *copy = make_entry(child, at);
+
+    if (copy == NULL)
+        return 0;
+    if (*entry & X86_PTE_W)
+        *entry = (*entry & ~X86_PTE_W) | PTE_COPY_ON_WRITE;
+    *copy = *entry;
+    frame_share(*entry & ~PTE_FLAGS);
+    return 1;
+}
+
 int space_fork(struct space *child, struct space *parent)
 {
+    int made;
+
     if (!space_new(child))
         return 0;
     memcpy(child->regions, parent->regions, sizeof child->regions);
     child->heap = child->regions + (parent->heap - parent->regions);
-    for (int n = FIRST_USER_ENTRY; n < ENTRIES; n++) {
-        uint32_t table = entries(parent->directory)[n], copy;
+    made = 1;
+    for (int n = 0; n < REGIONS; n++) {
+        for (uint32_t at = parent->regions[n].start; at < parent->regions[n].end && made; at += FRAME_SIZE) {
+            uint32_t *entry = find_entry(parent, at);
 
-        if ((table & X86_PTE_P) == 0)
-            continue;
-        copy = frame_alloc();
-        if (copy == 0)
-            return 0;
-        entries(child->directory)[n] = copy | (table & PTE_FLAGS);
-        for (int page = 0; page < ENTRIES; page++) {
-            uint32_t *entry = &entries(table)[page];
-
-            if ((*entry & X86_PTE_P) == 0)
-                continue;
-            if (*entry & X86_PTE_W)
-                *entry = (*entry & ~X86_PTE_W) | PTE_COPY_ON_WRITE;
-            entries(copy)[page] = *entry;
-            frame_share(*entry & ~PTE_FLAGS);
+            if (entry != NULL && (*entry & X86_PTE_P) != 0)
+                made = share_page(child, at, entry);
         }
     }
     write_cr3(read_cr3()); /* the parent's pages just became read-only */
-    return 1;
+    return made;
 }
 
 static const struct region *find_region(const struct space *space, uint32_t at)
@@ -137,7 +158,7 @@ enum fault_answer space_fault(struct space *space, uint32_t at, int writing)
 
     if (region == NULL || (writing && !region->writable))
         return FAULT_BAD_ACCESS;
-    entry = user_entry(space, at);
+    entry = make_entry(space, at);
     if (entry == NULL)
         return FAULT_NO_MEMORY;
     if ((*entry & X86_PTE_P) == 0) {
@@ -167,7 +188,7 @@ enum fault_answer space_fault(struct space *space, uint32_t at, int writing)
 static int copy_in(struct space *space, uint32_t at, const char *from, uint32_t length, int writable)
 {
     while (length != 0) {
-        uint32_t *entry = user_entry(space, at), offset = at % FRAME_SIZE, n = FRAME_SIZE - offset;
+        uint32_t *entry = make_entry(space, at), offset = at % FRAME_SIZE, n = FRAME_SIZE - offset;
 
         if (n > length)
             n = length;
@@ -215,13 +236,13 @@ int space_load(struct space *space, const void *elf, uint32_t *entry)
 
         if (segment->type != ELF_LOAD || segment->memory_size == 0 || region == space->regions + REGIONS - 2)
             continue;
-        if (!copy_in(space, segment->address, (const char *)elf + segment->offset, segment->file_size, writable))
-            return 0;
         region->start = segment->address & -FRAME_SIZE;
         region->end = (segment->address + segment->memory_size + FRAME_SIZE - 1) & -FRAME_SIZE;
         region->writable = writable;
         end = region->end;
         region++;
+        if (!copy_in(space, segment->address, (const char *)elf + segment->offset, segment->file_size, writable))
+            return 0;
     }
     *region = (struct region){end, end, 1};
     space->heap = region++;

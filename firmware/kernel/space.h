@@ -30,6 +30,10 @@ int space_fork(struct space *child, struct space *parent);
 int space_load(struct space *space, const void *elf, uint32_t *entry);
 
 void space_free(struct space *space);
+
+/* Give back the pages of [start, end), multiples of the page size; they are zeroes when touched again. */
+void space_unmap(struct space *space, uint32_t start, uint32_t end);
+
 void space_use(const struct space *space); /* NULL: the kernel's own directory */
 
 /* True when all of [start, start + length) is the user's; `writing` wants it writable too. */

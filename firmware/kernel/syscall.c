@@ -5,6 +5,7 @@
 #include "console.h"
 #include "cpu.h"
 #include "gigogne.h"
+#include "memory.h"
 #include "process.h"
 #include "seg.h"
 #include "trap.h"
@@ -22,14 +23,20 @@ static int write_text(uint32_t text, uint32_t length)
     return length;
 }
 
+static uint32_t page_up(uint32_t at) { return (at + FRAME_SIZE - 1) & -FRAME_SIZE; }
+
 static int move_break(int32_t bytes)
 {
     struct region *heap = current->space.heap;
-    uint32_t old = heap->end, end = old + bytes;
+    uint32_t old = current->heap_break, end = old + bytes;
 
     if (end < heap->start || end > USER_STACK_TOP - USER_STACK_SIZE || (bytes > 0) != (end > old))
         return bytes == 0 ? (int)old : E_NO_MEMORY;
-    heap->end = end;
+    /* Regions are whole pages; the break itself may lie inside the last one. */
+    if (page_up(end) < page_up(old))
+        space_unmap(&current->space, page_up(end), page_up(old));
+    current->heap_break = end;
+    heap->end = page_up(end);
     return old;
 }
 
@@ -88,6 +95,9 @@ static void dispatch(struct trap_frame *frame)
         break;
     case SYS_PREEMPTIONS:
         result = current->preemptions;
+        break;
+    case SYS_TICKS:
+        result = ticks;
         break;
     default:
         result = E_NO_CALL;

@@ -9,7 +9,7 @@ int main(void)
 
     for (int n = 0; n < CHILDREN; n++) {
         if (fork() == 0) {
-            sleep(4 * (CHILDREN - n));
+            sleep(8 * (CHILDREN - n));
             exit(n + 1);
         }
     }

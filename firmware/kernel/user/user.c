@@ -15,6 +15,7 @@ int wait(int pid, int *status) { return call_by_int(SYS_WAIT, pid, (uint32_t)sta
 int spawn(const char *name) { return call_by_int(SYS_SPAWN, (uint32_t)name, 0); }
 void sleep(uint32_t ticks) { call_by_int(SYS_SLEEP, ticks, 0); }
 int preemptions(void) { return call_by_int(SYS_PREEMPTIONS, 0, 0); }
+int ticks(void) { return call_by_int(SYS_TICKS, 0, 0); }
 
 int status_of(int pid)
 {

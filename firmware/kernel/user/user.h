@@ -16,6 +16,7 @@ int wait(int pid, int *status);
 int spawn(const char *name);
 void sleep(uint32_t ticks);
 int preemptions(void);
+int ticks(void);
 
 /* One write per call, so that lines of several processes do not mix. %d, %u, %x, %s. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
