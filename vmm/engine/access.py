@@ -6,7 +6,7 @@ Rules:
 2. Alignment (#AC, CPL 3 with CR0.AM and EFLAGS.AC) is checked after the segment and before translation.
 3. An access that crosses a page translates both pages, the lower first, before anything is read or written.
 4. `read_system` and `write_system` are the processor's own accesses to descriptor tables and task-state segments:
-   supervisor, no segment, no alignment check, no breakpoints.
+   supervisor, no segment, no alignment check. Data breakpoints see them like any other.
 5. With `record` on, every memory write is appended to `writes` as (physical address, size, value); a write that
    crosses a page gives two entries. Accessed and dirty bits of page tables are not recorded.
 """
@@ -121,10 +121,7 @@ class Access:
 
     def load(self, linear: int, size: int, segment: int) -> int:
         self._check(linear, size, segment)
-        value = self.read(linear, size, self.state.cpl == 3)
-        if self._watching:
-            self.watch(linear, size, False)
-        return value
+        return self.read(linear, size, self.state.cpl == 3)
 
     def load_for_write(self, linear: int, size: int, segment: int) -> int:
         self._check(linear, size, segment)
@@ -136,8 +133,6 @@ class Access:
     def store(self, linear: int, size: int, value: int, segment: int) -> None:
         self._check(linear, size, segment)
         self.write(linear, size, value, self.state.cpl == 3)
-        if self._watching:
-            self.watch(linear, size, True)
 
     def probe(self, segment: int, offset: int, size: int, write: bool) -> None:
         """Check segment and paging of a span without accessing it."""
@@ -163,7 +158,10 @@ class Access:
         delta = self.mmu.reads[user].get(linear >> 12)
         if delta is not None and (linear & 0xFFF) + size <= 0x1000:
             return int.from_bytes(self.memory.bytes[linear + delta:linear + delta + size], "little")
-        return self._gather(self.pieces(linear, size, False, user))
+        value = self._gather(self.pieces(linear, size, False, user))
+        if self._watching:
+            self.watch(linear, size, False)
+        return value
 
     def write(self, linear: int, size: int, value: int, user: bool) -> None:
         shift = 0
@@ -173,6 +171,8 @@ class Access:
             if self._record:
                 self.writes.append((physical, count, part))
             shift += 8 * count
+        if self._watching:
+            self.watch(linear, size, True)
 
     def read_system(self, linear: int, size: int) -> int:
         return self.read(linear & M32, size, False)

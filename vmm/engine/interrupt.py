@@ -61,21 +61,21 @@ class Interrupts(Tasks):
         or the fault that its delivery met, or the double fault.
         """
         state = self.state
+        if fault.cr2 is not None:
+            state.cr2 = fault.cr2
         while True:
-            if fault.cr2 is not None:
-                state.cr2 = fault.cr2
             try:
                 rf = _RF if resume else state.system_flags & _RF
                 state.eip = self.deliver(fault.vector, fault.error, source, state.eip, rf)
                 return fault
             except Fault as second:
+                if second.cr2 is not None:
+                    state.cr2 = second.cr2
                 first = None if source is Source.EXTERNAL else fault.vector
                 outcome = combine(first, second.vector)
                 if outcome is Combination.SHUTDOWN:
                     state.shutdown = True
                     return None
-                if second.cr2 is not None:
-                    state.cr2 = second.cr2
                 fault = second if outcome is Combination.SERIAL else Fault(Vector.DF, 0)
                 resume, source = fault.vector != Vector.DF, Source.EXCEPTION
 

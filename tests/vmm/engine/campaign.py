@@ -14,10 +14,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operation", help="only forms of this operation")
+    parser.add_argument("--small", action="store_true", help="16-bit code, stack and segments")
     parser.add_argument("--show", type=int, default=20, help="print at most this many differences")
     options = parser.parse_args()
     seen: Counter[str] = Counter()
-    for difference in campaign(options.count, options.seed, options.operation):
+    for difference in campaign(options.count, options.seed, options.operation, options.small):
         if difference is not None:
             seen[f"{difference.case.insn.form.operation}: {difference.what}"] += 1
             if sum(seen.values()) <= options.show:
