@@ -33,7 +33,9 @@ class Body(Words):
 
     def load(self, pointer: str, width: int, align: int | None = None) -> str:
         bits = store_bits(width)
-        value = self.emit(f"load i{bits}, ptr {pointer}, align {align or min(bits // 8, 8)}")
+        # The range is what keeps the optimiser from masking bits that are always zero.
+        known = f", !range !{width}" if width < bits <= 64 else ""
+        value = self.emit(f"load i{bits}, ptr {pointer}, align {align or min(bits // 8, 8)}{known}")
         return self._widen(value, bits, width)
 
     def _widen(self, value: str, bits: int, width: int) -> str:
@@ -273,7 +275,11 @@ out:
 
 def declarations() -> str:
     widths = [32, *range(64, 1088, 64)]
-    return "\n".join(f"declare i{bits} @llvm.ctpop.i{bits}(i{bits})" for bits in widths) + "\n"
+    texts = [f"declare i{bits} @llvm.ctpop.i{bits}(i{bits})" for bits in widths]
+    texts += [f"!{width} = !{{i{store_bits(width)} 0, i{store_bits(width)} {1 << width}}}"
+              for width in range(64) if 0 < width < store_bits(width)]
+    texts += [f"!{width} = !{{}}" for width in range(64) if not 0 < width < store_bits(width)]
+    return "\n".join(texts) + "\n"
 
 
 def program_text(net: Netlist, sinks: Sinks, layout: Layout, program: Program) -> str:
