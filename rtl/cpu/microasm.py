@@ -28,7 +28,7 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-from .uop import Alu, Aseg, FlagSet, Mem, Next, Reg, Size, Src, Sys, Uop
+from .uop import Alu, Amode, Aseg, FlagSet, Mem, Next, Reg, Size, Src, Sys, Uop
 
 __all__ = ["K", "Library", "MicrocodeError", "Program", "Rom", "Row", "Y", "assemble", "encode_fields"]
 
@@ -43,6 +43,9 @@ DEFAULTS: Row = dict(a=Src.ZERO, b=Src.ZERO, dst=Reg.NONE, size=Size.D, width=Si
 
 #: Operations whose ``const`` is a number and not a constant.
 NUMBERED = frozenset({Alu.CHECK, Alu.FAULT, Alu.FLAG})
+
+#: Addresses that have the constant as their displacement.
+_DISPLACED = frozenset({Amode.BASE, Amode.POP, Amode.FLAT, Amode.STACK})
 
 _LAYOUT = data.Layout.cast(Uop)
 #: Programs call the field `number` const: they give the value that the constant ROM row has.
@@ -90,6 +93,9 @@ def _expand(row: Row, where: str) -> Row:
             put(name, value)
         else:
             raise MicrocodeError(f"{where} has a field {name} that a micro-operation does not have")
+    constant = Src.CONST in (result.get("a"), result.get("b")) or result.get("alu") in NUMBERED
+    if result.get("amode") in _DISPLACED and result.get("mem") and constant and "disp" not in row and result["const"]:
+        raise MicrocodeError(f"{where} would add its constant {result['const']} to the address too")
     return result
 
 

@@ -81,9 +81,9 @@ def _inner(p: Program, width: int, error: bool) -> None:
 def event(p: Program) -> None:
     entry = CODE
     op(p, Alu.SHL, entry, Y(Sys.EVECTOR), K(3))
-    op(p, Alu.OR, Reg.T7, entry, K(7))
-    branch(p, Cond.C, idt_fault(entry), Alu.SUB, Y(Sys.IDT_LIMIT), Reg.T7)
     op(p, Alu.ADD, Reg.T7, entry, Y(Sys.IDT_BASE))
+    op(p, Alu.OR, Reg.T8, entry, K(7))
+    branch(p, Cond.C, idt_fault(entry), Alu.SUB, Y(Sys.IDT_LIMIT), Reg.T8)
     load_system(p, LOW, Reg.T7, 0)
     load_system(p, GATE, Reg.T7, 4)
     check(p, Check.IDT_GATE, GATE, entry)

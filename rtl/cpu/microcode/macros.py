@@ -170,8 +170,9 @@ def fetch(p: Program, selector: Reg, low: Reg, high: Reg, address: Reg, beyond: 
     op(p, Alu.OR, high, selector, K(7))
     op(p, Alu.AND, address, selector, K(SELECTOR_INDEX))
     branch(p, Cond.NZ, local, Alu.AND, selector, K(SELECTOR_TI))
-    branch(p, Cond.C, beyond, Alu.SUB, Y(Sys.GDT_LIMIT), high)
+    # the limit check fills the time until the address can be used
     op(p, Alu.ADD, address, address, Y(Sys.GDT_BASE))
+    branch(p, Cond.C, beyond, Alu.SUB, Y(Sys.GDT_LIMIT), high)
     p.label(found)
     load_system(p, low, address, 0)
     load_system(p, high, address, 4)

@@ -99,17 +99,16 @@ class UopModel(SystemModel):
         first = True
         while True:
             state.gpr[4] = self.mark
+            if fault.cr2 is not None:
+                state.cr2 = fault.cr2
             if not first:
                 outcome = combine(None if self.is_interrupt else self.vector, fault.vector)
                 if outcome is Combination.SHUTDOWN:
                     state.shutdown, state.eip = True, self.start
                     return
                 if outcome is Combination.DOUBLE_FAULT:
-                    state.cr2 = state.cr2 if fault.cr2 is None else fault.cr2
                     fault = Fault(8, 0)
                 software = False
-            if fault.cr2 is not None:
-                state.cr2 = fault.cr2
             self.is_interrupt = software and fault.checked
             self.vector, self.error = fault.vector, fault.error or 0
             self.soft = software and fault.checked
