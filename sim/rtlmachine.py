@@ -14,7 +14,7 @@ from rtl.isa.devices import cmos_image
 from rtl.isa.stop import StopReason
 
 from .bootinfo import Module
-from .design import DEBUG, IO, RETIRE, SERIAL, STORE, board_design
+from .design import DEBUG, RETIRE, SERIAL, board_design
 from .disassembly import MAX_LENGTH
 from .engines import Engine, Why, build
 from .image import Image
@@ -124,24 +124,32 @@ class RtlMachine:
         symbol, text = describe_place(self.symbols, state["eip"], data, bool(code["attributes"] & 0x400))
         return Stop(reason, self.cycle, self.instructions, state, value, symbol, text)
 
+    def settle(self) -> None:
+        """Let what is in flight complete and start nothing more; the machine cannot go on afterwards."""
+        engine = self.engine
+        # In shutdown the decoder does not start another instruction.
+        engine.poke("shutdown", 1)
+        for _ in range(_SETTLE):
+            if engine.peek("core.issue.drained") and engine.peek("core.lsu.idle"):
+                return
+            engine.run(1)
+
+    def settled_memory(self) -> np.ndarray:
+        """Memory of a machine that has settled."""
+        return CachedMemory(self.engine).image()
+
     @contextmanager
     def _settled(self) -> Iterator[None]:
         """The machine with its pipeline empty, between two instructions; afterwards it stands where it stood."""
-        engine = self.engine
-        saved = engine.save()
+        saved, was_shut_down = self.engine.save(), self.engine.peek("shutdown")
         try:
-            # Shutdown keeps the decoder from starting another instruction; what is in flight completes.
-            engine.poke("core.shutdown", 1)
-            for _ in range(_SETTLE):
-                if engine.peek("core.issue.drained") and engine.peek("core.lsu.idle"):
-                    break
-                engine.run(1)
-            engine.poke("core.shutdown", saved["signals"]["core.shutdown"])
+            self.settle()
+            self.engine.poke("shutdown", was_shut_down)
             yield
         finally:
-            engine.load(saved)
-            for name in (*_CONSOLES, RETIRE, STORE, IO):
-                engine.drain_tap(name)
+            self.engine.load(saved)
+            for name in _CONSOLES:
+                self.engine.drain_tap(name)
 
     # -- running
 
@@ -159,14 +167,14 @@ class RtlMachine:
                 if found is not None:
                     return found
             else:
-                found = self._advance(chunk)
+                found = self.advance(chunk)
                 if found is not None:
                     return found
             if interrupted():
                 return self.stop_here(Reason.USER_INTERRUPT)
         return self.stop_here(Reason.CYCLE_LIMIT)
 
-    def _advance(self, cycles: int) -> Stop | None:
+    def advance(self, cycles: int) -> Stop | None:
         """Run some cycles; a stop if there is a reason."""
         end = self.cycle + cycles
         while self.cycle < end:
@@ -189,7 +197,7 @@ class RtlMachine:
             self.console(both[np.argsort(both["cycle"], kind="stable")]["data"].astype(np.uint8).tobytes())
 
     def _run_to_breakpoint(self, cycles: int) -> Stop | None:
-        """As `_advance`, in two passes when a breakpoint lies in the chunk: find the cycle, then go there."""
+        """As `advance`, in two passes when a breakpoint lies in the chunk: find the cycle, then go there."""
         engine = self.engine
         saved = engine.save()
         engine.set_tap(RETIRE, True)

@@ -53,7 +53,7 @@ def read_state(engine: Engine) -> ArchState:
         "pending_debug": peek("core.trap_bits") if peek("core.trap_pending") else 0,
         "repeating": bool(peek("core.partial")),
         "halted": bool(peek("core.halted")),
-        "shutdown": bool(peek("core.shutdown")),
+        "shutdown": bool(peek("shutdown")),
     }
     return state
 
@@ -89,7 +89,7 @@ def write_state(engine: Engine, state: ArchState) -> None:
     poke("core.trap_pending", int(state["pending_debug"] != 0))
     poke("core.partial", int(state["repeating"]))
     poke("core.halted", int(state["halted"]))
-    poke("core.shutdown", int(state["shutdown"]))
+    poke("shutdown", int(state["shutdown"]))
 
 
 def read_counters(engine: Engine) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vmm.cli.check import check
 from vmm.cli.run import run
 
 
@@ -13,7 +14,8 @@ def main() -> None:
     """Gigogne: a virtualization laboratory on a cycle-accurate IA-32 computer."""
 
 
-main.add_command(run)
+for command in (run, check):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

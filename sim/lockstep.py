@@ -1,0 +1,376 @@
+"""Lockstep: the RTL computer against a reference processor, compared at every retirement.
+
+The RTL machine leads. Its taps are drained after each batch of cycles; for every record of the retire port the
+reference does one step and both must agree on cause, address, registers, flags, privilege level, the bytes written to
+memory and the delivered exception. What the reference cannot know by itself is copied from the RTL: values read from
+ports and from time-stamp and performance counters, and when an external interrupt is taken.
+
+At the end of a batch the whole processor state is compared, system registers included, and at the end of the run all
+of memory, so that accessed and dirty bits count too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from rtl.isa.exceptions import Vector
+from rtl.isa.retire import RetireCause
+
+from .design import IO, RETIRE, STORE
+from .disassembly import MAX_LENGTH, disassemble
+from .engines import Why
+from .rtlmachine import RtlMachine
+from .rtlstate import read_state
+from .stop import ArchState, Reason, Stop, flag_text, register_dump
+
+HISTORY = 20
+_BATCH = 20_000
+_FINE = 50
+_BOUNDARY = 20_000
+_GPRS = ("EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
+_INTERRUPT, _EXCEPTION, _HALT = RetireCause.INTERRUPT.value, RetireCause.EXCEPTION.value, RetireCause.HALT.value
+_NAMES = {cause.value: cause.name for cause in RetireCause}
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step of the reference did. ``writes`` are (physical address, size, value)."""
+
+    cause: int
+    eip: int
+    vector: int | None
+    error: int | None
+    writes: list[tuple[int, int, int]]
+
+
+class IoMismatch(Exception):
+    """The reference used a port in a way the RTL did not; the message says how."""
+
+
+class IoReplay:
+    """The ports of the reference: reads give what the RTL read, writes must be what the RTL wrote."""
+
+    def __init__(self) -> None:
+        self.pending: deque[tuple[int, int, int, int]] = deque()
+
+    def _next(self, write: int, port: int, size: int) -> int:
+        verb = "writes" if write else "reads"
+        if not self.pending:
+            raise IoMismatch(f"the reference {verb} port {port:X}h, the RTL uses no port")
+        rtl_write, rtl_port, rtl_size, data = self.pending.popleft()
+        if (rtl_write, rtl_port, 1 << rtl_size) != (write, port, size):
+            raise IoMismatch(f"the reference {verb} {size} bytes of port {port:X}h, the RTL "
+                             f"{'writes' if rtl_write else 'reads'} {1 << rtl_size} bytes of port {rtl_port:X}h")
+        return data & (1 << 8 * size) - 1
+
+    def read(self, port: int, size: int) -> int:
+        return self._next(0, port, size)
+
+    def write(self, port: int, size: int, value: int) -> None:
+        expected = self._next(1, port, size)
+        if expected != value & (1 << 8 * size) - 1:
+            raise IoMismatch(f"the reference writes {value:X}h to port {port:X}h, the RTL {expected:X}h")
+
+
+class Reference(Protocol):
+    """A processor with memory that executes step by step.
+
+    Members
+    -------
+    time : what the next RDTSC, RDPMC or RDMSR of a counter reads.
+    ram : its memory.
+    """
+
+    time: int
+    ram: np.ndarray
+
+    def step(self) -> Step: ...
+    def interrupt(self, vector: int) -> Step | None: ...
+    def registers(self) -> tuple[list[int], int, int, int]: ...
+    def state(self) -> ArchState: ...
+    def code(self, eip: int) -> bytes: ...
+
+
+#: Makes a reference from a copy of RAM, the state at the start, and its ports.
+ReferenceFactory = Callable[[np.ndarray, ArchState, IoReplay], Reference]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first difference.
+
+    Members
+    -------
+    differences : one phrase each. cycle : of the retirement. index : its number in the run.
+    history : the last retirements as text, oldest first. rtl, reference : both states as text.
+    """
+
+    differences: tuple[str, ...]
+    cycle: int
+    index: int
+    history: tuple[str, ...]
+    rtl: str
+    reference: str
+
+    def describe(self) -> str:
+        return "\n".join([
+            f"divergence at retirement {self.index}, cycle {self.cycle}:",
+            *(f"  {difference}" for difference in self.differences),
+            f"last {len(self.history)} retirements:", *(f"  {line}" for line in self.history),
+            "RTL:", self.rtl, "reference:", self.reference])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a lockstep run ended: the RTL's stop, or the divergence."""
+
+    retirements: int
+    cycles: int
+    stop: Stop | None
+    divergence: Divergence | None
+
+
+@dataclass
+class Lockstep:
+    """One run of a machine that has an image loaded and has not started.
+
+    Parameters
+    ----------
+    machine, factory : the RTL machine, and the maker of its reference.
+    fine_from : cycle from which batches are short, to find a difference of system state more closely.
+    """
+
+    machine: RtlMachine
+    factory: ReferenceFactory
+    fine_from: int | None = None
+    progress: Callable[[int, int], None] | None = None
+    retirements: int = 0
+    _history: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    _stores: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
+    _ios: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
+
+    def run(self, max_cycles: int | None = None) -> Outcome:
+        """Run until the guest ends, `max_cycles` have passed, or the two differ."""
+        engine, machine = self.machine.engine, self.machine
+        self._replay = IoReplay()
+        self._reference = self.factory(engine.ram.copy(), read_state(engine), self._replay)
+        for name in (RETIRE, STORE, IO):
+            engine.set_tap(name, True)
+        while True:
+            size = _BATCH if self.fine_from is None or machine.cycle < self.fine_from else _FINE
+            stop = self._batch(size if max_cycles is None else min(size, max_cycles - machine.cycle))
+            system = None if stop else self._to_boundary()
+            batch_start = machine.cycle
+            divergence = self._compare_records()
+            if divergence is None and system is not None:
+                divergence = self._compare_system(system)
+            if divergence is None and stop is not None:
+                divergence = self._finish(stop)
+            if divergence is not None or stop is not None:
+                return Outcome(self.retirements, batch_start, None if divergence else stop, divergence)
+            if self.progress is not None:
+                self.progress(self.retirements, machine.cycle)
+            if max_cycles is not None and machine.cycle >= max_cycles:
+                return Outcome(self.retirements, machine.cycle, machine.stop_here(Reason.CYCLE_LIMIT), None)
+
+    def _batch(self, cycles: int) -> Stop | None:
+        return self.machine.advance(cycles)
+
+    def _to_boundary(self) -> ArchState | None:
+        """Run on to a cycle in which an instruction retires; the state then."""
+        engine = self.machine.engine
+        for _ in range(_BOUNDARY):
+            if engine.peek("core.retire__valid"):
+                state = read_state(engine)
+                engine.run(1)
+                return state
+            if engine.run(1).why is Why.STOP:
+                return None
+            if engine.peek("core.halted"):
+                return None
+        return None
+
+    # -- comparing
+
+    def _compare_records(self) -> Divergence | None:
+        engine = self.machine.engine
+        self._stores.extend(engine.drain_tap(STORE).tolist())
+        self._ios.extend(engine.drain_tap(IO).tolist())
+        for record in engine.drain_tap(RETIRE).tolist():
+            self.retirements += 1
+            self._history.append(record)
+            differences = self._compare(record)
+            if differences:
+                return self._report(record[0], differences, record)
+        return None
+
+    def _compare(self, record: tuple[int, ...]) -> list[str]:
+        cycle, cause, eip, next_eip, _length, vector, error, cpl, eflags = record[:9]
+        gpr = list(record[9:17])
+        stores, ios, reference = self._stores, self._ios, self._reference
+        written = []
+        while stores and stores[0][0] < cycle:
+            written.append(stores.popleft())
+        pending = self._replay.pending
+        while ios and ios[0][0] < cycle:
+            pending.append(ios.popleft()[1:])
+        reference.time = gpr[2] << 32 | gpr[0]
+        try:
+            if cause == _INTERRUPT:
+                step = reference.interrupt(vector)
+                if step is None:
+                    return [f"the RTL takes interrupt {vector:02X}h, the reference cannot take one here"]
+            else:
+                step = reference.step()
+        except IoMismatch as mismatch:
+            return [str(mismatch)]
+        own_gpr, own_eip, own_eflags, own_cpl = reference.registers()
+        if (step.cause, step.eip, own_gpr, own_eip, own_eflags, own_cpl) == (cause, eip, gpr, next_eip, eflags, cpl) \
+                and not pending and not (written or step.writes) and cause < _EXCEPTION:
+            return []
+        found = []
+        if step.cause != cause:
+            found.append(f"cause: RTL {_cause(cause, vector, error)}, "
+                         f"reference {_cause(step.cause, step.vector, step.error)}")
+        elif cause in (_EXCEPTION, _INTERRUPT):
+            if step.vector != vector:
+                found.append(f"vector: RTL {_vector(vector)}, reference {_vector(step.vector)}")
+            elif step.error is not None and step.error != error:
+                found.append(f"error code of {_vector(vector)}: RTL {error:X}h, reference {step.error:X}h")
+        if step.eip != eip:
+            found.append(f"address: RTL {eip:08X}, reference {step.eip:08X}")
+        if own_eip != next_eip:
+            found.append(f"EIP after: RTL {next_eip:08X}, reference {own_eip:08X}")
+        for name, mine, theirs in zip(_GPRS, gpr, own_gpr, strict=True):
+            if mine != theirs:
+                found.append(f"{name}: RTL {mine:08X}, reference {theirs:08X}")
+        if own_eflags != eflags:
+            found.append(f"EFLAGS: RTL {eflags:08X} [{flag_text(eflags)}], "
+                         f"reference {own_eflags:08X} [{flag_text(own_eflags)}]")
+        if own_cpl != cpl:
+            found.append(f"CPL: RTL {cpl}, reference {own_cpl}")
+        if pending:
+            write, port, _size, data = pending[0]
+            verb = "writes" if write else "reads"
+            found.append(f"the RTL {verb} {data:X}h at port {port:X}h, the reference does not")
+        return found + _compare_writes(written, step.writes)
+
+    def _compare_system(self, rtl: ArchState) -> Divergence | None:
+        differences = system_differences(rtl, self._reference.state())
+        if not differences:
+            return None
+        return self._report(self.machine.cycle, [f"system state: {one}" for one in differences], None, rtl)
+
+    def _finish(self, stop: Stop) -> Divergence | None:
+        """After the end: let what is in flight complete on both sides, then compare all of memory."""
+        machine = self.machine
+        if stop.reason is Reason.TRIPLE_FAULT:
+            step = self._reference.step()
+            if step.cause != RetireCause.SHUTDOWN.value:
+                return self._report(machine.cycle, [f"the RTL shuts down, the reference does not: "
+                                                    f"{_cause(step.cause, step.vector, step.error)}"], None)
+        machine.settle()
+        divergence = self._compare_records()
+        if divergence is not None:
+            return divergence
+        mine, theirs = machine.settled_memory(), self._reference.ram
+        wrong = np.flatnonzero(mine != theirs)
+        if len(wrong) == 0:
+            return None
+        differences = [f"memory at {index * 4:08X}: RTL {mine[index]:08X}, reference {theirs[index]:08X}"
+                       for index in wrong[:8].tolist()]
+        if len(wrong) > 8:
+            differences.append(f"and {len(wrong) - 8} more words")
+        return self._report(machine.cycle, differences, None)
+
+    # -- telling
+
+    def _report(self, cycle: int, differences: list[str], record: tuple[int, ...] | None,
+                rtl: ArchState | None = None) -> Divergence:
+        return Divergence(
+            tuple(differences), cycle, self.retirements, tuple(self._line(past) for past in self._history),
+            register_dump(rtl) if rtl is not None else _record_text(record or self._history[-1]),
+            register_dump(self._reference.state()))
+
+    def _line(self, record: tuple[int, ...]) -> str:
+        cycle, cause, eip, _next, length, vector, error = record[:7]
+        symbol = self.machine.symbols.describe(eip)
+        place = f"{cycle:>10} {eip:08X} {symbol:<24}"
+        if cause in (_EXCEPTION, _INTERRUPT):
+            return f"{place} {_cause(cause, vector, error)}"
+        code = self._reference.code(eip)[:MAX_LENGTH]
+        text, _size = disassemble(code, eip)
+        again = " (repeats)" if cause == RetireCause.ITERATION.value else ""
+        return f"{place} {code[:length].hex(' '):<24} {text}{again}"
+
+
+def _cause(cause: int, vector: int | None, error: int | None) -> str:
+    if cause in (_EXCEPTION, _INTERRUPT):
+        return f"{_NAMES[cause]} {_vector(vector)}" + ("" if error is None else f" error {error:X}h")
+    return _NAMES.get(cause, str(cause))
+
+
+def _vector(vector: int | None) -> str:
+    if vector is None:
+        return "none"
+    try:
+        return f"#{Vector(vector).name}"
+    except ValueError:
+        return f"{vector:02X}h"
+
+
+def _record_text(record: tuple[int, ...]) -> str:
+    gpr = record[9:17]
+    return (" ".join(f"{name}={value:08X}" for name, value in zip(_GPRS, gpr, strict=True))
+            + f"\nEIP={record[3]:08X} EFL={record[8]:08X} [{flag_text(record[8])}] CPL={record[7]}")
+
+
+def _compare_writes(stores: list[tuple[int, int, int, int, int]], writes: list[tuple[int, int, int]]) -> list[str]:
+    """Bytes written by one retirement, whatever the order."""
+    mine: dict[int, int] = {}
+    for _cycle, address, high, size, data in stores:
+        for index in range(1 << size):
+            place = address + index
+            if place >> 2 != address >> 2:
+                place = high + (place & 3)
+            mine[place] = data >> 8 * index & 0xFF
+    theirs: dict[int, int] = {}
+    for address, count, value in writes:
+        for index in range(count):
+            theirs[address + index] = value >> 8 * index & 0xFF
+    if mine == theirs:
+        return []
+    places = sorted(place for place in mine.keys() | theirs.keys() if mine.get(place) != theirs.get(place))
+    return [f"byte written at {place:08X}: RTL {_byte(mine.get(place))}, reference {_byte(theirs.get(place))}"
+            for place in places[:8]]
+
+
+def _byte(value: int | None) -> str:
+    return "nothing" if value is None else f"{value:02X}"
+
+
+_SYSTEM = ("cr0", "cr2", "cr3", "cr4", "gdtr_base", "gdtr_limit", "idtr_base", "idtr_limit", "cpl", "halted")
+
+
+def system_differences(rtl: ArchState, reference: ArchState) -> list[str]:
+    """Where the system registers of two states differ. The hidden part of an unusable segment does not count."""
+    found = [f"{name.upper()}: RTL {int(rtl[name]):X}, reference {int(reference[name]):X}"
+             for name in _SYSTEM if rtl[name] != reference[name]]
+    for name, mine in rtl["segments"].items():
+        theirs = reference["segments"][name]
+        fields = ("selector", "base", "limit", "attributes") if theirs["attributes"] & 0x80 else ("selector",)
+        found += [f"{name.upper()} {part}: RTL {mine[part]:X}, reference {theirs[part]:X}"
+                  for part in fields if mine[part] != theirs[part]]
+    for index in (0, 1, 2, 3, 6, 7):
+        if rtl["dr"][index] != reference["dr"][index]:
+            found.append(f"DR{index}: RTL {rtl['dr'][index]:08X}, reference {reference['dr'][index]:08X}")
+    for number in sorted(rtl["msrs"].keys() | reference["msrs"].keys()):
+        mine, theirs = rtl["msrs"].get(number, 0), reference["msrs"].get(number, 0)
+        if mine != theirs:
+            found.append(f"MSR {number}: RTL {mine:X}, reference {theirs:X}")
+    return found

@@ -1,0 +1,53 @@
+"""The golden model as the reference of lockstep."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.disassembly import MAX_LENGTH
+from sim.lockstep import IoReplay, Step
+from sim.paging import read_linear
+from sim.stop import ArchState
+from vmm.engine.interpreter import Interpreter, Retired
+from vmm.memory import PhysicalMemory
+
+_NMI = 2
+_M64 = (1 << 64) - 1
+
+
+class GoldenReference:
+    """`sim.lockstep.Reference` on the interpreter."""
+
+    def __init__(self, ram: np.ndarray, state: ArchState, ports: IoReplay) -> None:
+        self.ram = ram
+        self.time = 0
+        self._memory = PhysicalMemory(ram)
+        self.cpu = Interpreter(self._memory, ports)
+        self.cpu.state.load_dict(state)
+        self.cpu.state_changed()
+        self.cpu.record = True
+        self.cpu.clock = lambda: self.time - self.cpu.state.tsc_offset & _M64
+        self.cpu.counter = lambda _event: self.time
+
+    def step(self) -> Step:
+        return _step(self.cpu.step())
+
+    def interrupt(self, vector: int) -> Step | None:
+        if vector != _NMI and not self.cpu.can_interrupt:
+            return None
+        return _step(self.cpu.deliver_interrupt(vector))
+
+    def registers(self) -> tuple[list[int], int, int, int]:
+        state = self.cpu.state
+        return state.gpr, state.eip, state.eflags, state.cpl
+
+    def state(self) -> ArchState:
+        return self.cpu.state.to_dict()
+
+    def code(self, eip: int) -> bytes:
+        state = self.state()
+        return read_linear(self._memory.blob, state, state["segments"]["cs"]["base"] + eip & 0xFFFF_FFFF, MAX_LENGTH)
+
+
+def _step(retired: Retired) -> Step:
+    return Step(retired.cause.value, retired.eip, retired.vector, retired.error, retired.writes)
