@@ -23,10 +23,10 @@ class Outcome:
 def run(image: Path, append: str = "", memory: int = 16, serial: bool = False, seconds: int = 60) -> Outcome:
     """Boot `image` with the interpreter (TCG) and the devices our computer has."""
     assert QEMU is not None
-    console = "-serial" if serial else "-debugcon"
+    consoles = ["-debugcon", "null", "-serial", "stdio"] if serial else ["-debugcon", "stdio", "-serial", "null"]
     command = [
         QEMU, "-accel", "tcg", "-cpu", "qemu32", "-m", str(memory), "-display", "none", "-nodefaults", "-no-reboot",
-        console, "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(image), "-append", append,
+        *consoles, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(image), "-append", append,
     ]  # fmt: skip
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
     value = done.returncode >> 1 if done.returncode & 1 else None
