@@ -1,7 +1,7 @@
 /* Stack switches, and the SYSENTER entry. */
 #include "selectors.h"
+#include "vectors.h"
 
-#define VEC_SYSCALL 0x80
 #define USER_EFLAGS 0x202 /* SYSENTER saves none; the user's side counts them lost */
 
     .section .text.switch, "ax"

@@ -9,8 +9,9 @@
 #include "process.h"
 #include "seg.h"
 #include "trap.h"
+#include "vectors.h"
 
-enum { VEC_SYSCALL = 0x80, NAME_SIZE = 32 };
+enum { NAME_SIZE = 32 };
 
 void sysenter_entry(void);
 

@@ -2,10 +2,9 @@
 #define GUARD_H
 
 #include "trap.h"
+#include "vectors.h"
 
 /* Running code that may trap, here or in ring 3, and looking at the trap afterwards. */
-
-enum { VEC_RING3_DONE = 0x81 };
 
 /* Catch vectors 0 to 31 and VEC_RING3_DONE while guarded code runs. Vectors given to another handler stay its own. */
 void guard_init(void);

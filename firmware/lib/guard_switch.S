@@ -1,8 +1,7 @@
 /* Into guarded code and back out of its trap. guard_stack points at the registers the C caller expects back. */
 #include "gigogne.h"
 #include "selectors.h"
-
-#define DONE_VECTOR 0x81 /* VEC_RING3_DONE */
+#include "vectors.h"
 
     .section .bss.guard, "aw", @nobits
     .balign 4
@@ -71,4 +70,4 @@ guard_leave:
     .section .text.ring3, "ax"
     .globl ring3_done
 ring3_done:
-    int $DONE_VECTOR
+    int $VEC_RING3_DONE

@@ -2,10 +2,9 @@
 #define TIMER_H
 
 #include "types.h"
+#include "vectors.h"
 
 /* The interrupt controllers and the interval timer. */
-
-enum { VEC_IRQ = 0x20 }; /* of IRQ 0; the sixteen lines follow */
 
 /* Initialize both 8259A, vectors VEC_IRQ..., every line masked. */
 void pic_init(void);

@@ -11,8 +11,6 @@
 #include "guard.h"
 #include "seg.h"
 
-enum { VEC_SYSCALL = 0x80 };
-
 static uint32_t rounds, sum, by_int, by_sysenter;
 static uint32_t sysenter_stack[256];
 

@@ -40,6 +40,13 @@ def test_workloads_fit_in_four_mebibytes(name: str, built: dict[str, Path]) -> N
 
 
 @qemu.needs_qemu
+@pytest.mark.parametrize("memory", [4, 5, 100, 1500])
+def test_kernel_boots_with_any_memory(memory: int, built: dict[str, Path]) -> None:
+    expected = expectation("kernel")
+    assert qemu.run(built["kernel"], expected.append, memory, serial=True).output == expected.output
+
+
+@qemu.needs_qemu
 def test_iterations_come_from_the_command_line(built: dict[str, Path]) -> None:
     assert qemu.run(built["sieve"], "iterations=1").output != qemu.run(built["sieve"], "iterations=2").output
     assert qemu.run(built["sieve"], "iterations=0x3").output == expectation("sieve").output
