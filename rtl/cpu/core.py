@@ -265,7 +265,8 @@ class Core(wiring.Component):
                 Status.PE: sysregs.cr0.pe, Status.HAS_ERROR: events.e_has_error, Status.SOFT: events.e_soft,
                 Status.MEMORY: x.memory, Status.DF: sysregs.eflags.df, Status.PCE: sysregs.cr4.pce,
                 Status.TSD: sysregs.cr4.tsd, Status.PG: sysregs.cr0.pg, Status.SREG_SS: x.sreg == Aseg.SS,
-                Status.TSS32: segments.x_attr.type[3]}.items():
+                Status.TSS32: segments.x_attr.type[3], Status.DR_GD: sysregs.dr7[13],
+                Status.DR_UD: (x.reg[1:] == 0b10) & sysregs.cr4.de}.items():
             m.d.comb += status[bit].eq(value)
         with m.Switch(x.sys):
             for number, value in {
@@ -399,8 +400,10 @@ class Core(wiring.Component):
         with m.Elif(x.fault != AccessFault.NONE):
             m.d.comb += fault.eq(1)
             with m.Switch(x.fault):
+                with m.Case(AccessFault.PROTECTION):
+                    m.d.comb += error.eq(events.active & events.e_ext)
                 with m.Case(AccessFault.STACK):
-                    m.d.comb += vector.eq(Vector.SS)
+                    m.d.comb += [vector.eq(Vector.SS), error.eq(events.active & events.e_ext)]
                 with m.Case(AccessFault.NEW_STACK):
                     m.d.comb += [vector.eq(Vector.SS),
                                  error.eq(Cat(events.active & events.e_ext, C(0, 1), segments.x_sel[2:]))]
@@ -415,11 +418,14 @@ class Core(wiring.Component):
                 with m.Case(Alu.FAULT):
                     m.d.comb += [fault.eq(1), vector.eq(x.const), error.eq(x_a)]
                 with m.Case(Alu.SOFTINT):
-                    m.d.comb += [fault.eq(1), vector.eq(x_a[:8]), kind.eq(Kind.SOFTWARE)]
+                    m.d.comb += [fault.eq(1), vector.eq(x_a[:8]),
+                                 kind.eq(Mux(x_b[0], Kind.TRAP, Kind.SOFTWARE))]
                 with m.Case(Alu.DIV, Alu.IDIV):
                     m.d.comb += [fault.eq(execute.ready & execute.divide_error), vector.eq(Vector.DE)]
                 with m.Default():
-                    m.d.comb += fault.eq(taken & (target > segments.cs_limit))
+                    # A far transfer has checked its target, or leaves that to the fetch in a new task.
+                    far = (x.alu == Alu.JMPI) & (x.sreg == Aseg.CS)
+                    m.d.comb += fault.eq(taken & ~far & (target > segments.cs_limit))
         m.d.comb += take.eq(event_now | (x.valid & ~x_abandoned & fault))
         interrupt = event_now & (kind == Kind.INTERRUPT)
         restart_eip = Signal(32)
@@ -460,9 +466,11 @@ class Core(wiring.Component):
             regs.x_high.eq(x.dst_high), regs.x_data.eq(result),
             regs.x_step.eq(commit & x.step_en), regs.x_step_reg.eq(x.step_reg), regs.x_step_half.eq(x.step_half),
             regs.x_step_data.eq(x.step_value),
-            regs.x_mark.eq(commit & (x.first | ((x.alu == Alu.WRSYS) & (x.sys == Sys.EEIP)))),
+            regs.x_mark.eq((commit & (x.first | ((x.alu == Alu.WRSYS) & (x.sys == Sys.EEIP))))
+                           | (take & (event_now | x.first))),
             regs.x_restore.eq(take & ~event_now & ~x.first),
-            sysregs.write.eq(commit & (x.alu == Alu.WRSYS)), sysregs.data.eq(x_b), sysregs.size.eq(x.size),
+            sysregs.write.eq(commit & (x.alu == Alu.WRSYS)), sysregs.size.eq(x.size),
+            sysregs.data.eq(Mux(x.alu == Alu.WRSYS, x_b, x_a)),
             sysregs.flags_en.eq(commit & (x.flags != 0)), sysregs.flags_in.eq(execute.flags_out),
             sysregs.flags_mask.eq(execute.flags_mask),
             sysregs.flag_op.eq(commit & (x.alu == Alu.FLAG)), sysregs.flag_kind.eq(x.const),
@@ -475,6 +483,7 @@ class Core(wiring.Component):
             segments.x_write_attr.eq(sysregs.write & (x.sys == Sys.ATTR)),
             events.write_restart.eq(sysregs.write & (x.sys == Sys.EEIP)), events.write_eip.eq(x_b),
             events.done.eq(sysregs.write & (x.sys == Sys.EVENT_DONE)),
+            sysregs.debug_done.eq(events.done & (events.e_vector == Vector.DB)),
             issue.x_override.eq(events.write_restart), issue.context_eip.eq(events.e_restart),
         ]
 
@@ -539,7 +548,7 @@ class Core(wiring.Component):
             debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
             debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip), debug.rf.eq(sysregs.eflags.rf),
             debug.io.eq(is_io & sysregs.cr4.de), debug.io_port.eq(x_a), debug.io_size.eq(x.size),
-            sysregs.rf_clear.eq(done & ~x.event),
+            sysregs.rf_clear.eq(done | (take & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),
         ]
         for index in range(4):
             m.d.comb += debug.dr[index].eq(sysregs.dr[index])
@@ -565,7 +574,7 @@ class Core(wiring.Component):
         r = self.retire
         iteration = commit & (restart | (x.iteration & holds))
         m.d.sync += r.valid.eq(done | iteration)
-        with m.If(commit & (last | x.iteration)):
+        with m.If(done | iteration):
             m.d.sync += [r.eip.eq(x.eip), r.length.eq(x.length), partial.eq(iteration)]
             with m.If(iteration):
                 m.d.sync += r.cause.eq(RetireCause.ITERATION)

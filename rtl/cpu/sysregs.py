@@ -35,8 +35,9 @@ class SystemRegisters(wiring.Component):
     2. ``flags_en`` writes the arithmetic flags that ``flags_mask`` selects. ``flag_op``, ``popf`` and ``iret`` are
        committing FLAG, POPF and IRETF micro-operations with ``data`` and ``size``.
     3. ``read`` is register ``sys``, combinational; zero for registers held elsewhere.
-    4. ``cr2_en`` sets CR2 on a page fault; ``dr6_set`` sets bits of DR6.
-    5. ``rf_clear`` is the end of an instruction: RF falls unless the same cycle writes it.
+    4. ``cr2_en`` sets CR2 on a page fault; ``dr6_set`` sets bits of DR6; ``debug_done`` is the end of the delivery of
+       #DB, which clears DR7.GD.
+    5. ``rf_clear`` is the end of an instruction: RF falls unless the instruction has written it.
 
     Writing CR0, CR3 or CR4 gives one of the pulses ``inv_all``, ``inv_nonglobal`` in the same cycle.
     """
@@ -48,6 +49,7 @@ class SystemRegisters(wiring.Component):
             "flags_en": In(1), "flags_in": In(Flags), "flags_mask": In(Flags),
             "flag_op": In(1), "flag_kind": In(FlagOp), "popf": In(1), "iret": In(1),
             "rf_clear": In(1), "cr2_en": In(1), "cr2_data": In(32), "dr6_set": In(32),
+            "debug_done": In(1),
             "flags": Out(Flags), "eflags": Out(EflagsLayout), "cpl": Out(2), "ncpl": Out(2),
             "cr0": Out(Cr0Layout, init={"pe": 1, "et": 1}), "cr2": Out(32), "cr3": Out(32), "cr4": Out(Cr4Layout),
             "gdt_base": Out(32), "gdt_limit": Out(16), "idt_base": Out(32), "idt_limit": Out(16),
@@ -98,8 +100,11 @@ class SystemRegisters(wiring.Component):
         whole = self.write & (self.sys == Sys.EFLAGS)
         load = Signal()
         m.d.comb += load.eq(self.popf | self.iret | whole)
+        rf_written = Signal()
         with m.If(self.rf_clear):
-            m.d.sync += system["rf"].eq(0)
+            m.d.sync += rf_written.eq(0)
+            with m.If(~rf_written):
+                m.d.sync += system["rf"].eq(0)
         with m.If(load):
             m.d.sync += [flag.eq(image[name]) for name, flag in arithmetic.items()]
             m.d.sync += [system[name].eq(image[name]) for name in ("tf", "df", "nt")]
@@ -110,7 +115,7 @@ class SystemRegisters(wiring.Component):
             with m.If(whole | wide):
                 m.d.sync += [system["ac"].eq(image.ac), system["id"].eq(image.id)]
             with m.If(whole | (self.iret & wide)):
-                m.d.sync += system["rf"].eq(image.rf)
+                m.d.sync += [system["rf"].eq(image.rf), rf_written.eq(~self.rf_clear)]
 
         with m.If(self.write):
             with m.Switch(self.sys):
@@ -167,6 +172,8 @@ class SystemRegisters(wiring.Component):
                     m.d.sync += self.tsc[32:].eq(self.data)
         with m.If(self.cr2_en):
             m.d.sync += self.cr2.eq(self.cr2_data)
+        with m.If(self.debug_done):
+            m.d.sync += self.dr7[13].eq(0)
         with m.If(self.dr6_set != 0):
             m.d.sync += self.dr6.eq(self.dr6 | self.dr6_set)
 
