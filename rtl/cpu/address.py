@@ -1,4 +1,4 @@
-"""Address generation: the A stage's adders, interlocks and segment checks."""
+"""Address generation: the A stage's adders and segment checks."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -18,7 +18,8 @@ class AddressUnit(wiring.Component):
     1. ``offset`` is base + index * 2**scale + disp, cut to 16 bits with ``wrap16``; ``linear`` adds the segment base.
     2. ``fault`` is AccessFault.NONE for no access, for Aseg.LIN, and for an access its segment allows: readable
        (writable for RMW and STORE), within the limit, expand-down segments the other way round
-       (SDM vol. 3A, 5.3 and 5.5). Alignment is checked last: ``align`` is CPL 3 with CR0.AM and EFLAGS.AC.
+       (SDM vol. 3A, 5.3 and 5.5). Alignment, of the linear address, is checked last: ``align`` is CPL 3 with CR0.AM
+       and EFLAGS.AC.
     3. ``step_value`` is what the base register becomes; with ``step_half`` only its lower half is written.
 
     Members
@@ -79,12 +80,12 @@ class AddressUnit(wiring.Component):
         m.d.comb += last.eq(offset + extra)
         with m.If((self.mem != Mem.NONE) & ~flat):
             attr = self.seg_attr
-            with m.If(attr.is_expand_down() & attr.is_data()):
+            with m.If(attr.is_expand_down()):
                 m.d.comb += outside.eq((offset <= self.seg_limit) | last[32] | (~attr.db & (last[16:32] != 0)))
             with m.Else():
                 m.d.comb += outside.eq(last > self.seg_limit)
             m.d.comb += refused.eq(~attr.p | Mux(self.mem == Mem.LOAD, ~attr.is_readable(), ~attr.is_writable()))
-            m.d.comb += misaligned.eq(self.align & ((offset[:2] & extra) != 0))
+            m.d.comb += misaligned.eq(self.align & ((self.linear[:2] & extra) != 0))
             with m.If(outside | refused):
                 with m.Switch(self.aseg):
                     with m.Case(Aseg.SS):

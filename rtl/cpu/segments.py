@@ -32,13 +32,13 @@ class SegmentCaches(wiring.Component):
     1. A reads base, limit and attributes of segment ``a_seg`` combinationally; X reads and writes ``x_seg``.
     2. A write is seen from the next cycle on.
     3. ``x_load`` unpacks a descriptor (``x_high``, ``x_low``) into base, byte limit and attributes; the other writes
-       change one field to ``x_data``.
+       change one field to ``x_data``: attributes lie there as in the high doubleword of a descriptor.
     4. After reset the six segments are flat, the state a Multiboot loader hands over.
 
     Members
     -------
-    a_seg : In(4); a_base, a_limit, a_attr : Out
-    x_seg : In(4); x_sel, x_base, x_limit, x_attr : Out
+    a_seg : In(4); a_base, a_limit : Out(32); a_attr : Out(Attributes)
+    x_seg : In(4); x_sel : Out(16); x_base, x_limit : Out(32); x_attr : Out(Attributes)
     x_load, x_write_sel, x_write_base, x_write_limit, x_write_attr : In(1)
     x_high, x_low, x_data : In(32)
     cs_base, cs_limit : Out(32)
@@ -79,19 +79,18 @@ class SegmentCaches(wiring.Component):
         m.d.comb += scaled.eq(Mux(high[23], Cat(C(0xFFF, 12), low[:16], high[16:20]),
                                   Cat(low[:16], high[16:20])))
 
-        def write(memory, enable, load_value):
+        def write(memory, enable, value):
             port = memory.write_port()
-            m.d.comb += [
-                port.addr.eq(self.x_seg),
-                port.en.eq(enable if load_value is None else enable | self.x_load),
-                port.data.eq(self.x_data if load_value is None else Mux(self.x_load, load_value, self.x_data)),
-            ]
+            m.d.comb += [port.addr.eq(self.x_seg), port.en.eq(enable), port.data.eq(value)]
             return port
 
-        write(selector, self.x_write_sel, None)
-        base_port = write(base, self.x_write_base, Cat(low[16:32], high[0:8], high[24:32]))
-        limit_port = write(limit, self.x_write_limit, scaled)
-        attr_port = write(attributes, self.x_write_attr, Cat(high[8:16], high[20:24]))
+        load, given = self.x_load, self.x_data
+        access = Mux(load, high, given)
+        write(selector, self.x_write_sel, given)
+        base_port = write(base, load | self.x_write_base,
+                          Mux(load, Cat(low[16:32], high[0:8], high[24:32]), given))
+        limit_port = write(limit, load | self.x_write_limit, Mux(load, scaled, given))
+        attr_port = write(attributes, load | self.x_write_attr, Cat(access[8:16], access[20:24]))
 
         # Copies for the stages that need one segment in every cycle.
         db = Attributes(attr_port.data).db
