@@ -125,15 +125,18 @@ class _Builder:
                 os.replace(product, path)
         return path
 
-    def compile(self, source: Path, extra: bytes = b"") -> Path:
-        """The object of one source; `extra` is what it includes besides headers."""
-        # The path is relative to `firmware/`, so that one tree builds the same bytes wherever it lies.
-        name = os.path.relpath(source, HERE)
-        key = _digest(self.base.encode(), name.encode(), source.read_bytes(), extra)
+    def compile(self, source: Path) -> Path:
+        """The object of one source."""
+        # Sources of ours go by their path below `firmware/` and generated ones by their name, so that one tree builds
+        # the same bytes wherever it and its output lie.
+        generated = source.parent == self.cache
+        name = source.name if generated else os.path.relpath(source, HERE)
+        key = _digest(self.base.encode(), name.encode(), source.read_bytes())
         arguments = [*compile_flags(self.toolchain.family), "-I", str(self.include)]
         for folder in ("boot", "lib", "kernel", "kernel/user"):
             arguments += ["-I", folder]
-        return self._produce(self.cache / f"{source.stem}-{key}.o", [*arguments, "-c", name], name)
+        arguments += ["-I", str(self.cache), "-c", str(source) if generated else name]
+        return self._produce(self.cache / f"{source.stem}-{key}.o", arguments, name)
 
     def link(self, name: str, script: Path, objects: Iterable[Path]) -> Path:
         """The image linked from objects."""
@@ -152,7 +155,7 @@ class _Builder:
             linked = self.link(f"user-{path.stem}", script, [self.compile(path), *library])
             lines.append(f"    .long name_{path.stem}, image_{path.stem}, image_{path.stem}_end")
             data += [f'name_{path.stem}: .asciz "{path.stem}"', ".balign 4096", f"image_{path.stem}:"]
-            data += [f'    .incbin "{linked}"', f"image_{path.stem}_end:"]
+            data += [f'    .incbin "{linked.name}"', f"image_{path.stem}_end:"]
         text = "\n".join([*lines, "    .long 0, 0, 0", *data, ""]).encode()
         source = self.cache / f"programs-{_digest(text)}.S"
         if not source.exists():

@@ -60,6 +60,10 @@ def test_two_builds_at_once_agree(tmp_path: Path, built: dict[str, Path]) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "crc32.elf", "sieve.elf"]
 
 
+def test_bytes_do_not_depend_on_the_directory(tmp_path: Path, built: dict[str, Path]) -> None:
+    assert build(["kernel"], tmp_path)["kernel"].read_bytes() == built["kernel"].read_bytes()
+
+
 @pytest.mark.parametrize("name", sorted(images()))
 def test_image_is_a_bootable_elf(name: str, built: dict[str, Path]) -> None:
     data = built[name].read_bytes()
