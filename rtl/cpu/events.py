@@ -85,7 +85,7 @@ class EventUnit(wiring.Component):
                 # program did not ask for.
                 self.e_ext.eq(self.kind != Kind.SOFTWARE),
                 self.e_interrupt.eq(self.kind == Kind.INTERRUPT),
-                self.e_rf.eq(self.rf),
+                self.e_rf.eq(self.rf & ~double),
                 self.e_eip.eq(Mux((self.kind == Kind.SOFTWARE) | (self.kind == Kind.TRAP),
                                   self.next_eip, self.restart_eip)),
                 self.e_restart.eq(self.restart_eip),

@@ -198,7 +198,8 @@ class Issue(wiring.Component):
         with m.If(take_prefix):
             m.d.sync += [prefixes.eq(next_prefixes), prefix_count.eq(prefix_count + 1),
                          walked.eq(self.q_walked | walked)]
-        with m.If(done | self.x_flush):
+        # A micro-branch stays in its instruction, which still has its prefixes.
+        with m.If(done | (self.x_flush & ~self.x_branch)):
             m.d.sync += [prefixes.eq(0), prefix_count.eq(0), walked.eq(0), override.eq(0)]
         m.d.comb += self.take.eq(Mux(take_prefix, 1, Mux(done & ~refused, decoder.length, 0)))
 

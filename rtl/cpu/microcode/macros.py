@@ -96,8 +96,8 @@ def jump(p: Program, target: str) -> None:
 
 
 def flush(p: Program, target=Src.NEXT, **fields) -> None:
-    """Continue at `target` with a new fetch: after changes of paging, privilege or CS."""
-    p(alu=Alu.JMPI, a=target, next=Next.END, **fields)
+    """Continue at `target` with a new fetch: after changes of paging, privilege or CS. The limit is not checked here."""
+    p(alu=Alu.JMPI, a=target, sreg=Aseg.CS, next=Next.END, **fields)
 
 
 def drain(p: Program) -> None:

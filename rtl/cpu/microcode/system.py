@@ -261,7 +261,7 @@ def sysenter(p: Program) -> None:
     write(p, Sys.EFLAGS, Reg.T2)
     _fast_transfer(p, 0, Reg.T0, Reg.T1)
     mov(p, Reg.ESP, Y(Sys.SYSENTER_ESP))
-    flush(p, Y(Sys.SYSENTER_EIP))
+    flush(p, Y(Sys.SYSENTER_EIP, Aseg.CS))
 
 
 @LIBRARY.program("sysexit")
