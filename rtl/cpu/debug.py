@@ -1,6 +1,6 @@
 """The breakpoint comparators."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,7 +60,7 @@ class DebugUnit(wiring.Component):
                 touched = Signal(name=f"touched{index}")
                 wanted = Signal(name=f"wanted{index}")
                 m.d.comb += [
-                    first.eq(register & ~mask),
+                    first.eq(Cat(register[:2] & ~mask, register[2:])),
                     # Two ranges overlap when each begins before the other ends.
                     touched.eq(((first - address)[:32] <= extra) | ((address - first)[:32] <= mask)),
                     wanted.eq(Mux(self.io, kind == BreakpointType.IO.value,
