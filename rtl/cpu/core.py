@@ -435,8 +435,8 @@ class Core(wiring.Component):
             events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(error),
             events.restart_eip.eq(restart_eip),
             events.next_eip.eq(next_eip),
-            # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do interrupts between REP iterations.
-            events.rf.eq(Mux(event_now, partial & interrupt, kind == Kind.FAULT)),
+            # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations.
+            events.rf.eq(Mux(event_now, partial, kind == Kind.FAULT)),
             sysregs.cr2_en.eq(take & ~event_now & (vector == Vector.PF) & (
                 (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
             sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
@@ -447,7 +447,7 @@ class Core(wiring.Component):
         flush_step = Signal(2)
         flushing = Signal()
         m.d.comb += [lsu.wbinvd.eq(flush_step == 1), fetch.invalidate.eq(flush_step == 1)]
-        with m.If(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.WBINVD)):
+        with m.If(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.WBINVD) & ~take & ~x_abandoned):
             m.d.comb += flushing.eq((flush_step != 2) | ~lsu.idle | fetch.invalidating)
             with m.If((flush_step == 1) | lsu.idle):
                 m.d.sync += flush_step.eq(Mux(flushing, flush_step + (flush_step != 2), 0))
@@ -580,7 +580,7 @@ class Core(wiring.Component):
                 m.d.sync += r.cause.eq(RetireCause.ITERATION)
             with m.Else():
                 m.d.sync += [eip.eq(after), r.vector.eq(events.e_vector), r.error.eq(events.e_error)]
-                with m.If(x.event & ~events.e_soft):
+                with m.If(x.event & ~events.e_requested):
                     m.d.sync += r.cause.eq(Mux(events.e_interrupt, RetireCause.INTERRUPT, RetireCause.EXCEPTION))
                 with m.Elif(x.alu == Alu.HALT):
                     m.d.sync += r.cause.eq(RetireCause.HALT)

@@ -22,7 +22,7 @@ class AccessFault(enum.IntEnum, shape=3):
 class Kind(enum.IntEnum, shape=2):
     """What an event is, for the pushed EIP, the gate check and the double-fault rule."""
     FAULT = 0        #: exception that points at the instruction
-    TRAP = 1         #: exception that points after it
+    TRAP = 1         #: ICEBP: an exception that points after it
     SOFTWARE = 2     #: INT n, INT3, INTO: gate DPL is checked, points after
     INTERRUPT = 3    #: external, NMI included
 
@@ -42,6 +42,8 @@ class EventUnit(wiring.Component):
     take, vector, kind, error, restart_eip, next_eip : In
     done, write_restart, write_eip : In
     active, e_vector, e_error, e_has_error, e_soft, e_ext, e_rf, e_eip, e_restart, e_interrupt : Out
+    e_requested : Out(1)
+        The delivery is the work of an instruction (INT n, INT3, INTO, ICEBP).
     shutdown : Out(1)
     """
 
@@ -49,7 +51,7 @@ class EventUnit(wiring.Component):
         super().__init__({
             "take": In(1), "vector": In(8), "kind": In(Kind), "error": In(32), "rf": In(1),
             "restart_eip": In(32), "next_eip": In(32), "done": In(1), "write_restart": In(1), "write_eip": In(32),
-            "active": Out(1), "e_vector": Out(8), "e_error": Out(32), "e_has_error": Out(1), "e_soft": Out(1),
+            "active": Out(1), "e_vector": Out(8), "e_error": Out(32), "e_has_error": Out(1), "e_soft": Out(1), "e_requested": Out(1),
             "e_ext": Out(1), "e_rf": Out(1), "e_eip": Out(32), "e_restart": Out(32), "e_interrupt": Out(1),
             "shutdown": Out(1),
         })
@@ -81,6 +83,7 @@ class EventUnit(wiring.Component):
                 self.e_error.eq(Mux(double, 0, self.error)),
                 self.e_has_error.eq(double | (exception & in_mask(self.vector, ERROR_CODE_MASK))),
                 self.e_soft.eq(self.kind == Kind.SOFTWARE),
+                self.e_requested.eq((self.kind == Kind.SOFTWARE) | (self.kind == Kind.TRAP)),
                 # SDM vol. 3A, 6.13: EXT is set in error codes of faults met while delivering an event that the
                 # program did not ask for.
                 self.e_ext.eq(self.kind != Kind.SOFTWARE),

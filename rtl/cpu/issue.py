@@ -318,7 +318,7 @@ class Issue(wiring.Component):
 
         with m.If(self.go):
             m.d.sync += [
-                a.alu.eq(row.alu), a.a.eq(Mux(row.a >= Src.SYS, row.a, operand_a)), a.a_high.eq(a_high),
+                a.alu.eq(Mux(refused, Alu.MOV, row.alu)), a.a.eq(Mux(row.a >= Src.SYS, row.a, operand_a)), a.a_high.eq(a_high),
                 a.b.eq(Mux(row.b >= Src.SYS, row.b, operand_b)), a.b_high.eq(b_high),
                 a.dst.eq(operand_dst), a.dst_high.eq(dst_high), a.dst_size.eq(dst_size),
                 a.size.eq(x_size), a.flags.eq(row.flags),
