@@ -40,13 +40,18 @@ class PhysicalMemory:
     ----------
     ram : int | numpy.ndarray
         Size in bytes, or the buffer itself (`uint32` or `uint8`, contiguous) to share it with an RTL engine.
+
+    Members
+    -------
+    ram, bytes, words : the buffer, and views of it by byte and by doubleword.
+    watched : page numbers whose writes are announced.
     on_write : set by an engine that caches decoded code; called with (address, size) before RAM of a page in
-        `watched` changes.
+        `watched` changes, and by `load_blob` always.
     """
 
     def __init__(self, ram: int | np.ndarray):
         self.ram = np.zeros(ram // 4, dtype=np.uint32) if isinstance(ram, int) else ram
-        self.bytes = memoryview(self.ram).cast("B")
+        self.bytes = memoryview(self.ram.data).cast("B")
         self.words = self.bytes.cast("I")
         self.size = len(self.bytes)
         if self.size % PAGE:

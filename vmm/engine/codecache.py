@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from rtl.isa.decoder import MAX_LENGTH, Insn, Invalid, TooLong, Truncated, decode
 from rtl.isa.exceptions import Vector
@@ -23,7 +23,7 @@ from rtl.isa.registers import Seg
 from vmm.engine.access import Access
 from vmm.engine.pyops import PyOps
 from vmm.faults import Fault
-from vmm.semantics.ops import Mode
+from vmm.semantics.ops import Mode, Ops
 from vmm.semantics.table import emit
 
 Step = Callable[[int], int]
@@ -60,12 +60,15 @@ class Code:
 
 
 _compiled: dict[tuple[bytes, Mode], Compiled] = {}
+#: Self-modifying guests make new instructions without end; a guest that plays with segments, new contexts.
+_COMPILED_LIMIT, _CONTEXT_LIMIT = 1 << 17, 64
 
 
 def source_of(insn: Insn, mode: Mode) -> tuple[str, bool]:
     """Python source of an instruction, and whether it is a system instruction."""
     ops = PyOps(mode, insn.length)
-    emit(ops, insn)
+    # values of one executor never reach another, which the protocol cannot say
+    emit(cast(Ops, ops), insn)
     return ops.source(), ops.is_system
 
 
@@ -94,6 +97,8 @@ def compile_bytes(code: bytes, mode: Mode) -> Compiled:
     key = (code[:insn.length], mode)
     found = _compiled.get(key)
     if found is None:
+        if len(_compiled) >= _COMPILED_LIMIT:
+            _compiled.clear()
         source, is_system = source_of(insn, mode)
         repeats = insn.form.rep is not Rep.NONE and insn.rep is not None
         found = _compiled[key] = Compiled(
@@ -133,6 +138,8 @@ class CodeCache:
         state = self._access.state
         cs = state.segments[CS]
         self._mode = mode
+        if len(self._contexts) >= _CONTEXT_LIMIT:
+            self._contexts.clear()
         self.fast, self._all = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), ({}, {}))
 
     def forget_linear(self, page: int | None = None) -> None:

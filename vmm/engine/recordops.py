@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rtl.isa.decoder import Insn
-from vmm.semantics.ops import Mode
+from vmm.semantics.ops import Mode, Ops
 from vmm.semantics.table import emit
 
 
@@ -143,5 +143,5 @@ def _require(good: bool, operation: str, *values: Recorded) -> None:
 def listing(insn: Insn, mode: Mode | None = None) -> str:
     """What an instruction does, as text."""
     ops = RecordOps(mode or Mode(flat=0x3F))
-    emit(ops, insn)  # type: ignore[arg-type]
+    emit(cast(Ops, ops), insn)
     return "\n".join(ops.lines)

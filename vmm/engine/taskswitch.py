@@ -124,8 +124,8 @@ class Tasks(Returns):
             values = [eip, flags, *state.gpr]
             for k, value in enumerate(values):
                 self.write_system(old.base + Tss16.IP + 2 * k, 2, value & 0xFFFF)
-            for field, selector in zip(_SEGMENTS16, selectors, strict=False):
-                self.write_system(old.base + field, 2, selector)
+            for place, selector in zip(_SEGMENTS16, selectors, strict=False):
+                self.write_system(old.base + place, 2, selector)
 
     def _clear_busy(self, old: SegmentCache) -> None:
         loaded = self.fetch_descriptor(old.selector, Vector.TS)

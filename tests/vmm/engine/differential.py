@@ -147,7 +147,8 @@ class Pair:
         try:
             uc.emu_start(case.eip, 0xFFFF_FFFF if branch else case.eip + case.insn.length, count=1 if branch else 0)
         except unicorn.UcError as error:
-            if error.errno == unicorn.UC_ERR_INSN_INVALID:
+            arrived = branch and uc.reg_read(ux.UC_X86_REG_EIP) != case.eip
+            if error.errno == unicorn.UC_ERR_INSN_INVALID and not arrived:
                 self._vector = Vector.UD
             elif self._vector is None and not branch:
                 self._vector = -error.errno
