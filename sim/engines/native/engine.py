@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from ..cache import Cache
-from ..common import checked_ram, new_ram, parse_row, tap_widths
+from ..common import checked_ram, input_values, new_ram, parse_row, tap_widths
 from ..design import SimDesign
 from ..elaborate import RDATA, RDATA_NAME, input_port
 from ..interrupt import Interrupt
@@ -60,6 +60,8 @@ class Native:
         self._chunk = 1000
         self.cycle = 0
         self.ram = new_ram(design, ram)
+        for name, value in input_values(design).items():
+            self._insert(self._names[name], value)
 
     def _source(self, node: int | None) -> Sig:
         return () if node is None else (Chunk(node, 0, self._image.nodes[node][1]),)
@@ -226,10 +228,9 @@ class Native:
     def save(self) -> State:
         signals = {info.name: self.peek(info.name) for info in self._image.infos
                    if info.kind in (Kind.REGISTER, Kind.INPUT) and info.alias is None}
-        memories = {}
-        for name, rows in self._rows.items():
-            width = self._infos[name].width
-            memories[name] = _row_array(rows, width)
+        # A memory without a name in the design is a ROM that Yosys has made of a case statement.
+        memories = {name: _row_array(rows, self._infos[name].width)
+                    for name, rows in self._rows.items() if name in self._infos}
         return {"cycle": self.cycle, "ram": self.ram.copy(), "signals": signals, "memories": memories}
 
     def load(self, state: State) -> None:

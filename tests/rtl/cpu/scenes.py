@@ -20,6 +20,8 @@ TASKS = (0x3000, 0x3100, 0x3200, 0x3300)     # two 32-bit, two 16-bit
 PAGES, TABLE = 0x4000, 0x5000
 CODE, STACKS, DATA = 0x8000, 0x1_9000, 0x2_0000
 CODE_OFFSET = 0x100
+#: Ports that no device has.
+PORT_RANGE = 0x240
 
 # GDT slots.
 CODES = {(level, conforming, wide): 1 + level * 4 + conforming * 2 + wide

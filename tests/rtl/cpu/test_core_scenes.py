@@ -1,0 +1,19 @@
+"""The microprograms in the pipeline: the processor and the golden model do the same in the same scenes."""
+import pytest
+
+from tests.rtl.cpu.core_scenes import WITHOUT, CoreRunner, differences
+from tests.rtl.cpu.test_microcode import CASES
+
+SCENES = range(3)
+
+
+@pytest.fixture(scope="module")
+def runner():
+    return CoreRunner()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT])
+def test_core_matches_golden_model(runner, name):
+    for number in SCENES:
+        found = differences(runner, name, number)
+        assert not found, f"{name} {number}, golden model against RTL: {found}"
