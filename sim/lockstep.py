@@ -242,7 +242,8 @@ class Lockstep:
                 found.append(f"vector: RTL {_vector(vector)}, reference {_vector(step.vector)}")
             elif step.error is not None and step.error != error:
                 found.append(f"error code of {_vector(vector)}: RTL {error:X}h, reference {step.error:X}h")
-        if step.eip != eip:
+        # A task switch has replaced EIP before it retires: its record has the new address in both places.
+        if step.eip != eip and eip != next_eip:
             found.append(f"address: RTL {eip:08X}, reference {step.eip:08X}")
         if own_eip != next_eip:
             found.append(f"EIP after: RTL {next_eip:08X}, reference {own_eip:08X}")

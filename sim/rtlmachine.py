@@ -14,7 +14,7 @@ from rtl.isa.devices import cmos_image
 from rtl.isa.stop import StopReason
 
 from .bootinfo import Module
-from .design import DEBUG, RETIRE, SERIAL, board_design
+from .design import DEBUG, IO, RETIRE, SERIAL, STORE, board_design
 from .disassembly import MAX_LENGTH
 from .engines import Engine, Why, build
 from .image import Image
@@ -70,6 +70,15 @@ class RtlMachine:
         self.breakpoints: set[int] = set()
         for name in _CONSOLES:
             self.engine.set_tap(name, True)
+        self._power_on = self.engine.save()
+
+    def reset(self) -> None:
+        """Back to cycle 0, with RAM cleared."""
+        self.engine.load(self._power_on)
+        self.engine.ram[:] = 0
+        for name in (*_CONSOLES, RETIRE, STORE, IO):
+            self.engine.drain_tap(name)
+        self.symbols = SymbolTable()
 
     def _cmos(self, ram_bytes: int) -> Sequence[int]:
         return cmos_image(replace(self.config.devices, ram_bytes=ram_bytes))

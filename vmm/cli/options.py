@@ -41,6 +41,7 @@ class RamSize(click.ParamType):
 
 
 image_argument = click.argument("image", type=click.Path(path_type=Path))
+optional_image_argument = click.argument("image", type=click.Path(path_type=Path), required=False)
 memory_option = click.option("-m", "memory", type=RamSize(), default="16", show_default=True, metavar="SIZE",
                              help="RAM in MiB, or with a suffix K, M, G.")
 append_option = click.option("-append", "--append", "append", default="", metavar="TEXT",
