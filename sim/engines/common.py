@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from amaranth.hdl import Value
 
 from .base import EngineError, value_dtype
 from .design import SimDesign, Tap
+from .elaborate import RDATA_NAME
 
 _ROW = re.compile(r"(.+)\[(\d+)\]\Z")
 
@@ -24,6 +26,15 @@ def new_ram(design: SimDesign, ram: np.ndarray | None) -> np.ndarray:
     if ram is None:
         return np.zeros(design.ram.words if design.ram is not None else 0, dtype=np.uint32)
     return checked_ram(ram)
+
+
+def input_values(design: SimDesign) -> dict[str, int]:
+    """Values of the inputs at start: those their signals have as ``init``."""
+    signals = {name: Value.cast(signal) for name, signal in design.inputs.items()}
+    if design.ram is not None:
+        signals[RDATA_NAME] = Value.cast(design.ram.rdata)
+    return {name: signal.init & ((1 << len(signal)) - 1)  # type: ignore[attr-defined]
+            for name, signal in signals.items()}
 
 
 def checked_ram(ram: np.ndarray) -> np.ndarray:

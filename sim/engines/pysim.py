@@ -9,7 +9,7 @@ from amaranth.hdl import Const, MemoryData, Signal
 from amaranth.sim.pysim import PySimEngine
 
 from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
-from .common import memory_array, new_ram, parse_row, tap_widths
+from .common import checked_ram, memory_array, new_ram, parse_row, tap_widths
 from .design import SimDesign, Tap
 from .elaborate import RDATA_NAME, elaborate
 from .interrupt import Interrupt
@@ -34,6 +34,14 @@ class PySim:
         self.cycle = 0
         self.ram = new_ram(design, ram)
         self._engine.step_design()
+
+    @property
+    def ram(self) -> np.ndarray:
+        return self._ram
+
+    @ram.setter
+    def ram(self, ram: np.ndarray) -> None:
+        self._ram = checked_ram(ram)
 
     # -- running
 

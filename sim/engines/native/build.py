@@ -23,7 +23,7 @@ from .schedule import observation, plan
 from .sinks import Sinks, TapSigs
 
 # Processes left by "proc" are empty: case statements nothing is assigned in.
-_SCRIPT = ("proc; delete p:*; flatten; opt -full -nosdff; opt_clean; memory_collect; opt -nosdff; "
+_SCRIPT = ("proc; delete p:*; flatten; memory_collect; opt -full -nosdff; opt_clean; "
            "write_json out.json")
 
 
@@ -70,6 +70,9 @@ class Builder:
         if identity is None:
             self._elaborated = elaborate(design)
             identity = self._elaborated.rtlil(keep=True)
+        else:
+            # A warm start elaborates nothing, which is not a mistake Amaranth should warn of.
+            design.top._MustUse__used = True  # type: ignore[attr-defined]
         engine = source_digest(Path(__file__).parent.parent)
         taps = repr([(tap.name, [(name, len(signal)) for name, signal in tap.fields]) for tap in design.taps])
         self.key = digest("native", identity, taps, repr(sorted(design.inputs)), amaranth.__version__, yosys.version(),

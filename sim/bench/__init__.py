@@ -1,0 +1,1 @@
+"""Timing of the engines and of their peers."""
