@@ -68,7 +68,9 @@ def write_vcd(engine: Engine, path: Path | str, signals: Sequence[str], window: 
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "w") as file:
-            end = _write(engine, file, signals, widths, texts, last, cycle_ns) if engine.cycle == first else engine.cycle
+            end = engine.cycle
+            if end == first:
+                end = _write(engine, file, signals, widths, texts, last, cycle_ns)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
