@@ -93,9 +93,7 @@ class Issue(wiring.Component):
         room = Signal(33)
         at_limit = Signal()
         available = Signal(4)
-        m.d.comb += [
-            room.eq(self.cs_limit - self.q_eip),
-        ]
+        m.d.comb += room.eq(self.cs_limit - self.q_eip)
         with m.If(room[32] | (room[4:32] != 0)):
             m.d.comb += [available.eq(Mux(room[32], 0, self.q_count)), at_limit.eq(room[32])]
         with m.Else():
@@ -134,7 +132,8 @@ class Issue(wiring.Component):
         m.d.comb += [
             total.eq(prefix_count + decoder.length),
             too_long.eq(Mux(is_prefix, prefix_count == _LONGEST - 1, total > _LONGEST)),
-            known.eq(available >= decoder.known),
+            # A sixteenth byte is never looked at, not even to find that the opcode is invalid.
+            known.eq((available >= decoder.known) & (prefix_count + decoder.known <= _LONGEST)),
             complete.eq(available >= decoder.length),
             check.eq(decoder.entry.check),
         ]
@@ -171,7 +170,8 @@ class Issue(wiring.Component):
             valid.eq(micro | (open_ & ~waiting & ~take_prefix)),
             self.go.eq(valid & self.a_free & ~(row.serial & ~self.drained) & ~(last & self.branching)),
         ]
-        refused = ~micro & (check != Check.NONE) & (check != Check.IOPL)
+        # IOPL and WAIT are decided in X, and may be allowed there.
+        refused = ~micro & (check != Check.NONE) & (check != Check.IOPL) & (check != Check.WAIT)
 
         # Sequencer.
         following = Signal(11)
@@ -318,7 +318,8 @@ class Issue(wiring.Component):
 
         with m.If(self.go):
             m.d.sync += [
-                a.alu.eq(Mux(refused, Alu.MOV, row.alu)), a.a.eq(Mux(row.a >= Src.SYS, row.a, operand_a)), a.a_high.eq(a_high),
+                a.alu.eq(Mux(refused, Alu.MOV, row.alu)),
+                a.a.eq(Mux(row.a >= Src.SYS, row.a, operand_a)), a.a_high.eq(a_high),
                 a.b.eq(Mux(row.b >= Src.SYS, row.b, operand_b)), a.b_high.eq(b_high),
                 a.dst.eq(operand_dst), a.dst_high.eq(dst_high), a.dst_size.eq(dst_size),
                 a.size.eq(x_size), a.flags.eq(row.flags),
