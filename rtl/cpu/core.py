@@ -435,8 +435,9 @@ class Core(wiring.Component):
             events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(error),
             events.restart_eip.eq(restart_eip),
             events.next_eip.eq(next_eip),
-            # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations.
-            events.rf.eq(Mux(event_now, partial, kind == Kind.FAULT)),
+            # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations. An instruction
+            # breakpoint pushes it as it is, which is clear.
+            events.rf.eq(Mux(event_now, partial, (kind == Kind.FAULT) & ~(debug.x_execute & x.first))),
             sysregs.cr2_en.eq(take & ~event_now & (vector == Vector.PF) & (
                 (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
             sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
