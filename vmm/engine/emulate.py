@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -114,6 +115,24 @@ class EmulatedMachine:
         if retired.cause is RetireCause.HALT and retired.length == 0:
             self.platform.advance(self.platform.next_event() or 1)
         return retired
+
+    def save(self) -> dict[str, Any]:
+        """State of processor and devices; RAM is `memory.ram`."""
+        self._catch_up()
+        return {"cpu": self.cpu.state.to_dict(), "devices": self.platform.save()}
+
+    def load(self, image: dict[str, Any]) -> None:
+        """Take over what `save` gave, on this or another machine; RAM is the caller's.
+
+        Raises
+        ------
+        KeyError
+            A part is missing.
+        """
+        self.platform.load(image["devices"])
+        self.cpu.state.load_dict(image["cpu"])
+        self.cpu.state_changed()
+        self._steps_passed = self.cpu.steps
 
     def _requested_stop(self) -> StopInfo | None:
         platform = self.platform

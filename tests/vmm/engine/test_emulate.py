@@ -1,5 +1,6 @@
 """The emulated computer: stops, interrupts from devices, and that the way a run is cut does not matter."""
 
+
 import pytest
 
 from rtl.isa.retire import RetireCause
@@ -92,6 +93,22 @@ def test_cutting_a_run_changes_nothing(slice_: int) -> None:
     assert cut.cpu.state.to_dict() == whole.cpu.state.to_dict()
     assert cut.platform.cycles == whole.platform.cycles
     assert cut.memory.blob(0, RAM) == whole.memory.blob(0, RAM)
+
+
+def test_a_saved_machine_goes_on_elsewhere() -> None:
+    """Processor, devices and RAM in the middle of a timer period."""
+    program = "fb 01c8 40 e440 00c3 ebf7"
+    whole = with_timer(program)
+    whole.run(50_000)
+    first = with_timer(program)
+    first.run(20_000)
+    image = first.save()
+    second = EmulatedMachine(RAM)
+    second.memory.load_blob(0, first.memory.blob(0, RAM))
+    second.load(image)
+    second.run(30_000)
+    assert second.save() == whole.save() and whole.cpu.state.gpr[5] > 5
+    assert second.memory.blob(0, RAM) == whole.memory.blob(0, RAM)
 
 
 def test_time_stamp_counter_is_virtual_time() -> None:
