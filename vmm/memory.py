@@ -57,6 +57,7 @@ class PhysicalMemory:
         if self.size % PAGE:
             raise ValueError(f"RAM size {self.size:#x} is not a multiple of {PAGE:#x}")
         self._regions: list[Region] = []
+        self._plain_end = self.size
         self.watched: set[int] = set()
         self.on_write: Callable[[int, int], None] | None = None
 
@@ -72,6 +73,7 @@ class PhysicalMemory:
             if region.base < other.base + other.size and other.base < region.base + region.size:
                 raise ValueError(f"region at {region.base:#x} overlaps the one at {other.base:#x}")
         self._regions.append(region)
+        self._plain_end = min(self._plain_end, region.base)
 
     def is_plain(self, page: int) -> bool:
         """Whether physical page number `page` can be accessed through the RAM buffer alone."""
@@ -80,12 +82,12 @@ class PhysicalMemory:
             base < r.base + r.size and r.base < base + PAGE for r in self._regions)
 
     def read(self, address: int, size: int) -> int:
-        if address + size <= self.size and not self._regions:
+        if address + size <= self._plain_end:
             return int.from_bytes(self.bytes[address:address + size], "little")
         return self._read_slow(address, size)
 
     def write(self, address: int, size: int, value: int) -> None:
-        if address + size <= self.size and not self._regions:
+        if address + size <= self._plain_end:
             if address >> 12 in self.watched or (address + size - 1) >> 12 in self.watched:
                 self._notify(address, size)
             self.bytes[address:address + size] = value.to_bytes(size, "little")

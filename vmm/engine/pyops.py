@@ -244,30 +244,29 @@ class PyOps:
             return offset.text
         return self._temp(f"seg({segment}, {offset.text}, {size}, {write})", 32).text
 
+    def _fast_path(self, table: str, linear: str, bits: int) -> tuple[str, str]:
+        """Condition under which an access must take the slow path, and the element of a RAM view otherwise."""
+        delta = self._temp(f"{table}({linear} >> 12)", 32).text
+        shift = bits.bit_length() - 4
+        if not shift:
+            return f"{delta} is None", f"{_VIEWS[bits]}[{linear} + {delta}]"
+        return f"{delta} is None or {linear} & {(1 << shift) - 1}", f"{_VIEWS[bits]}[{linear} + {delta} >> {shift}]"
+
     def load(self, segment: int, offset: PyValue, bits: int) -> PyValue:
         linear = self._linear(segment, offset, bits // 8, False)
-        delta = self._temp(f"RG({linear} >> 12)", 32).text
-        shift = bits.bit_length() - 4
-        index = f"{linear} + {delta} >> {shift}" if shift else f"{linear} + {delta}"
-        aligned = f"{delta} is None or {linear} & {(1 << shift) - 1}" if shift else f"{delta} is None"
-        return self._temp(f"ldu({linear}, {bits // 8}, {segment}) if {aligned} else {_VIEWS[bits]}[{index}]", bits)
+        slow, element = self._fast_path("RG", linear, bits)
+        return self._temp(f"ldu({linear}, {bits // 8}, {segment}) if {slow} else {element}", bits)
 
     def load_for_write(self, segment: int, offset: PyValue, bits: int) -> PyValue:
         linear = self._linear(segment, offset, bits // 8, True)
-        delta = self._temp(f"WG({linear} >> 12)", 32).text
-        shift = bits.bit_length() - 4
-        index = f"{linear} + {delta} >> {shift}" if shift else f"{linear} + {delta}"
-        aligned = f"{delta} is None or {linear} & {(1 << shift) - 1}" if shift else f"{delta} is None"
-        return self._temp(f"ldw({linear}, {bits // 8}, {segment}) if {aligned} else {_VIEWS[bits]}[{index}]", bits)
+        slow, element = self._fast_path("WG", linear, bits)
+        return self._temp(f"ldw({linear}, {bits // 8}, {segment}) if {slow} else {element}", bits)
 
     def store(self, segment: int, offset: PyValue, value: PyValue) -> None:
         linear = self._linear(segment, offset, value.bits // 8, True)
-        delta = self._temp(f"WG({linear} >> 12)", 32).text
-        shift = value.bits.bit_length() - 4
-        index = f"{linear} + {delta} >> {shift}" if shift else f"{linear} + {delta}"
-        aligned = f"{delta} is None or {linear} & {(1 << shift) - 1}" if shift else f"{delta} is None"
-        self._emit(f"if {aligned}: stu({linear}, {value.bits // 8}, {value.text}, {segment})")
-        self._emit(f"else: {_VIEWS[value.bits]}[{index}] = {value.text}")
+        slow, element = self._fast_path("WG", linear, value.bits)
+        self._emit(f"if {slow}: stu({linear}, {value.bits // 8}, {value.text}, {segment})")
+        self._emit(f"else: {element} = {value.text}")
 
     def check_write(self, segment: int, offset: PyValue, size: int) -> None:
         self._emit(f"probe({segment}, {offset.text}, {size}, True)")
