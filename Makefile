@@ -1,0 +1,42 @@
+# One command per intent. Everything happens in build/ and .venv/.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+IMAGES := build/firmware
+
+.PHONY: run test test-all lint bench docs firmware clean
+
+# Boot the guest kernel on the cycle-accurate computer, look at its first cycles, compare with the emulated run.
+run: $(STAMP) firmware
+	$(BIN)/gigogne run $(IMAGES)/kernel.elf --stats
+	$(BIN)/gigogne trace $(IMAGES)/kernel.elf --output build/kernel.vcd --to-cycle 20000
+	$(BIN)/gigogne compare $(IMAGES)/dhry.elf
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP) firmware
+	$(BIN)/python -m sim.bench --json build/bench.json
+
+docs: $(STAMP) firmware
+	$(BIN)/python -m rtl.isa.emit --docs docs/reference
+
+firmware: $(STAMP)
+	$(BIN)/python -m firmware.build --out $(IMAGES)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build
