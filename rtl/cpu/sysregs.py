@@ -121,7 +121,7 @@ class SystemRegisters(wiring.Component):
             with m.Switch(self.sys):
                 with m.Case(Sys.IFTF):
                     m.d.sync += [system["tf"].eq(0), system["nt"].eq(0), system["rf"].eq(0)]
-                    with m.If(self.data[0]):
+                    with m.If(~self.data[8]):
                         m.d.sync += system["if_"].eq(0)
                 with m.Case(Sys.NT):
                     m.d.sync += system["nt"].eq(self.data[0])

@@ -17,8 +17,10 @@ Rules a microprogram may rely on:
 5. A conditional micro-branch is resolved in X; the sequencer meanwhile follows its predicted side, and ``END``
    waits for it.
 6. A micro-operation with ``serial`` enters A only when A, M and X are empty.
-7. A segment cache, CPL, DF or control register written by WRSYS, DESC, POPF or IRETF is seen in A (and by Size.S) from
-   the next ``serial`` micro-operation on; a program that writes one ends with a ``serial`` row or with JMPI.
+7. An access through a segment waits in A for older WRSYS and DESC that write segment caches, CPL or EFLAGS, and a
+   string step for writers of DF. Size.S and the width of PUSH and POP are settled at issue: a row that needs those of a
+   new SS is ``serial``, or at least four rows behind. After writes of AC or of control registers comes a ``serial``
+   row or JMPI.
 8. During the delivery of an event, faults of A and of CHECK have bit 0 of their error code set from EXT.
 """
 from amaranth.lib import data, enum
@@ -244,7 +246,7 @@ class Sys(enum.IntEnum, shape=6):
     WBINVD = 32  #: (w) waits until done
     NT = 33      #: (w) bit 0
     TS = 34      #: (w) bit 0: CR0.TS
-    IFTF = 35    #: (w) delivery: clears TF, NT, RF, VM, and IF too when bit 0 is set
+    IFTF = 35    #: (w) delivery, B the upper half of the gate: clears TF, NT, RF, VM, and IF for an interrupt gate
     EVENT_DONE = 36  #: (w) delivery is over: later faults are first faults; clears
                      #: DR7.GD when the vector was 1; B bit 0: T bit of the new TSS (debug trap)
     NMI_UNBLOCK = 37  #: (w)

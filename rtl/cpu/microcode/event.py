@@ -118,9 +118,6 @@ def event(p: Program) -> None:
     _inner(p, 2, True)
 
     p.label("enter")
-    # bit 8 of the gate is clear in interrupt gates, which turn interrupts off
-    op(p, Alu.SHR, GATE, GATE, K(8))
-    op(p, Alu.XOR, GATE, GATE, K(1))
     write(p, Sys.IFTF, GATE)
     write(p, Sys.EVENT_DONE, Src.ZERO)
     flush(p, TARGET)

@@ -82,8 +82,8 @@ def inner_stack(p: Program) -> None:
     def pointers(width: int, first: int, stride: int) -> None:
         op(p, Alu.SHL, Reg.T7, LEVEL, K(stride.bit_length() - 1))
         op(p, Alu.ADD, Reg.T14, Reg.T7, K(first + width + 1))
-        branch(p, Cond.C, task, Alu.SUB, Y(Sys.LIMIT, Aseg.TR), Reg.T14)
         op(p, Alu.ADD, Reg.T7, Reg.T7, Y(Sys.BASE, Aseg.TR))
+        branch(p, Cond.C, task, Alu.SUB, Y(Sys.LIMIT, Aseg.TR), Reg.T14)
         load_system(p, NEW_ESP, Reg.T7, first, width_of(width))
         load_system(p, NEW_SS, Reg.T7, first + width, Size.W)
 
@@ -94,7 +94,6 @@ def inner_stack(p: Program) -> None:
     write(p, Sys.NCPL, LEVEL)
     check(p, Check.INNER_STACK, SS_HIGH, NEW_SS)
     load_cache(p, Aseg.TMP0, NEW_SS, SS_LOW, SS_HIGH)
-    p(serial=1)
 
     def aside() -> None:
         p.label(small)
@@ -112,7 +111,8 @@ def enter_inner(p: Program, top: Reg) -> None:
     load_cache(p, Aseg.SS, NEW_SS, SS_LOW, SS_HIGH)
     load_code(p, LEVEL)
     write(p, Sys.CPL, LEVEL)
-    mov(p, Reg.ESP, top, size=Size.S, serial=1)
+    # five rows after SS was loaded, so that Size.S is that of the new stack
+    mov(p, Reg.ESP, top, size=Size.S)
 
 
 def inner_or_same(p: Program, inner: str) -> None:

@@ -21,7 +21,8 @@ HIGH_SEGMENT = 1 << 12
 HIGH_DPL_SHIFT = 13
 HIGH_GATE32 = 1 << 11
 INDEX = SELECTOR_TI | SELECTOR_INDEX
-ACCESS_BYTE = 5
+#: Places in a descriptor, from its last byte, which is what `fetch` gives the address of.
+LOW_PLACE, HIGH_PLACE, ACCESS_PLACE = -7, -3, -2
 
 
 def fault(vector: Vector, selector: Reg | None = None) -> str:
@@ -96,7 +97,7 @@ def jump(p: Program, target: str) -> None:
 
 
 def flush(p: Program, target=Src.NEXT, **fields) -> None:
-    """Continue at `target` with a new fetch: after changes of paging, privilege or CS. The limit is not checked here."""
+    """Continue at `target` with a new fetch, its limit unchecked: after changes of paging, privilege or CS."""
     p(alu=Alu.JMPI, a=target, sreg=Aseg.CS, next=Next.END, **fields)
 
 
@@ -165,22 +166,21 @@ def null_check(p: Program, selector: Reg, target: str) -> None:
 
 
 def fetch(p: Program, selector: Reg, low: Reg, high: Reg, address: Reg, beyond: str) -> None:
-    """Read the descriptor a selector names, or go to `beyond`. `address` becomes its linear address."""
+    """Read the descriptor a selector names, or go to `beyond`. `address` becomes that of its last byte."""
     local, found = p.unique("local"), p.unique("found")
     op(p, Alu.OR, high, selector, K(7))
-    op(p, Alu.AND, address, selector, K(SELECTOR_INDEX))
     branch(p, Cond.NZ, local, Alu.AND, selector, K(SELECTOR_TI))
     # the limit check fills the time until the address can be used
-    op(p, Alu.ADD, address, address, Y(Sys.GDT_BASE))
+    op(p, Alu.ADD, address, high, Y(Sys.GDT_BASE))
     branch(p, Cond.C, beyond, Alu.SUB, Y(Sys.GDT_LIMIT), high)
     p.label(found)
-    load_system(p, low, address, 0)
-    load_system(p, high, address, 4)
+    load_system(p, low, address, LOW_PLACE)
+    load_system(p, high, address, HIGH_PLACE)
 
     def aside() -> None:
         p.label(local)
         branch(p, Cond.C, beyond, Alu.SUB, Y(Sys.LIMIT, Aseg.LDTR), high)
-        op(p, Alu.ADD, address, address, Y(Sys.BASE, Aseg.LDTR), next=Next.JUMP, target=found)
+        op(p, Alu.ADD, address, high, Y(Sys.BASE, Aseg.LDTR), next=Next.JUMP, target=found)
 
     p.defer(aside)
 
@@ -207,7 +207,7 @@ def set_type_bit(p: Program, high: Reg, address: Reg, bit: int) -> None:
     """Set a bit of the descriptor's access byte, in memory and in `high`."""
     op(p, Alu.OR, high, high, K(bit))
     op(p, Alu.SHR, Reg.T15, high, K(8))
-    mov(p, Reg.NONE, Reg.T15, size=Size.B, **system(Mem.STORE, address, ACCESS_BYTE, Size.B))
+    mov(p, Reg.NONE, Reg.T15, size=Size.B, **system(Mem.STORE, address, ACCESS_PLACE, Size.B))
 
 
 def load_cache(p: Program, sreg: Aseg, selector, low, high) -> None:

@@ -14,7 +14,6 @@ from .macros import (
     branch,
     by_operand_size,
     check,
-    drain,
     fault,
     fetch,
     load_cache,
@@ -51,13 +50,12 @@ def _selector_then(p: Program, in_memory: bool, routine: str) -> None:
 def load_data(p: Program) -> None:
     """MOV and POP of ES, DS, FS, GS."""
     load_data_segment(p, Aseg.SREG, SELECTOR)
-    drain(p)
+    p()
 
 
 @LIBRARY.routine("load_stack")
 def load_stack(p: Program) -> None:
     load_stack_segment(p, SELECTOR)
-    drain(p)
 
 
 def _store_selector(p: Program, in_memory: bool, sreg: Aseg) -> None:
@@ -81,7 +79,7 @@ def _load_far(p: Program, sreg: Aseg) -> None:
         load_stack_segment(p, SELECTOR)
     else:
         load_data_segment(p, sreg, SELECTOR)
-    mov(p, Reg.REG, Reg.T1, size=Size.V, serial=1)
+    mov(p, Reg.REG, Reg.T1, size=Size.V)
 
 
 for _form, _in_memory in {"r": False, "m": True}.items():
@@ -112,7 +110,6 @@ def ltr(p: Program) -> None:
     check(p, Check.TSS_AVAILABLE, Reg.T5, SELECTOR)
     set_type_bit(p, Reg.T5, Reg.T6, HIGH_BUSY)
     load_cache(p, Aseg.TR, SELECTOR, Reg.T4, Reg.T5)
-    drain(p)
 
 
 def _refuse(p: Program) -> None:

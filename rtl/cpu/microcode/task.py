@@ -13,7 +13,7 @@ from rtl.isa.registers import DR7_LOCAL, Eflags
 from rtl.isa.tss import TSS16_MIN_LIMIT, TSS16_SAVED, TSS32_MIN_LIMIT, TSS32_SAVED, Tss16, Tss32
 
 from .macros import (
-    ACCESS_BYTE,
+    ACCESS_PLACE,
     HIGH_BUSY,
     HIGH_GATE32,
     LIBRARY,
@@ -118,7 +118,7 @@ def task_switch(p: Program) -> None:
     fetch(p, Reg.T8, Reg.T9, Reg.T10, Reg.T11, fault(Vector.TS, Reg.T8))
     op(p, Alu.AND, Reg.T10, Reg.T10, K(0xFFFF_FFFF & ~HIGH_BUSY))
     op(p, Alu.SHR, Reg.T10, Reg.T10, K(8))
-    mov(p, Reg.NONE, Reg.T10, size=Size.B, **system(Mem.STORE, Reg.T11, ACCESS_BYTE, Size.B))
+    mov(p, Reg.NONE, Reg.T10, size=Size.B, **system(Mem.STORE, Reg.T11, ACCESS_PLACE, Size.B))
     p.label("stays_busy")
     mov(p, FLAGS, Y(Sys.EFLAGS))
     _reason(p, "keeps_nt", RETURNS, Cond.Z)

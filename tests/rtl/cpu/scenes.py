@@ -41,6 +41,7 @@ class Scene:
         self.memory = np.zeros(SIZE // 4, dtype=np.uint32)
         self.bytes = memoryview(self.memory).cast("B")
         self.state = CpuState()
+        self.absolute = False   # the code has a displacement of the 32-bit kind
         self._tables()
         self._tasks()
         self._processor()

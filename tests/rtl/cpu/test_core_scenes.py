@@ -4,7 +4,7 @@ import pytest
 from tests.rtl.cpu.core_scenes import WITHOUT, CoreRunner, differences
 from tests.rtl.cpu.test_microcode import CASES
 
-SCENES = range(3)
+SCENES = range(2)
 
 
 @pytest.fixture(scope="module")

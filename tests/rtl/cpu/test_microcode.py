@@ -36,6 +36,7 @@ def modrm(scene: Scene, digit: int, register: bool | None = None) -> bytes:
     if register or register is None and rng.random() < 0.4:
         return bytes([0xC0 | digit << 3 | rng.choice([0, 1, 2, 6, 7])])
     if rng.random() < 0.3 and scene.state.segments[1].big:
+        scene.absolute = True
         return bytes([digit << 3 | 5]) + (DATA + 0x1000 - rng.randrange(12)).to_bytes(4, "little")
     return bytes([0x40 | digit << 3 | (3 if scene.state.segments[1].big else 7), rng.randrange(128)])
 
@@ -232,7 +233,8 @@ def build(name: str, number: int) -> tuple[Scene, bytes]:
     rng = random.Random(f"{name}{number}")
     scene = Scene(rng)
     code = CASES[name](scene)
-    prefixes = b"".join(prefix for prefix, odds in ((OP, 0.15), (AD, 0.05)) if rng.random() < odds)
+    odds = {OP: 0.15, AD: 0 if scene.absolute else 0.05}
+    prefixes = b"".join(prefix for prefix in odds if rng.random() < odds[prefix])
     scene.code(prefixes + code)
     return scene, prefixes + code
 

@@ -88,7 +88,7 @@ class SystemModel(Access):
         elif sys is Sys.TS:
             state.cr0 = state.cr0 & ~8 | (b & 1) << 3
         elif sys is Sys.IFTF:
-            clear = Eflags.TF | Eflags.NT | Eflags.RF | (Eflags.IF if b & 1 else 0)
+            clear = Eflags.TF | Eflags.NT | Eflags.RF | (0 if b & 0x100 else Eflags.IF)
             state.system_flags &= ~int(clear)
         elif sys is Sys.EVENT_DONE:
             if self.active and self.vector == 1:
