@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,6 +108,7 @@ class Divergence:
     -------
     differences : one phrase each. cycle : of the retirement. index : its number in the run.
     history : the last retirements as text, oldest first. rtl, reference : both states as text.
+    coarse : it was found by comparing all of the state after a long batch, which began at cycle ``since``.
     """
 
     differences: tuple[str, ...]
@@ -116,6 +117,8 @@ class Divergence:
     history: tuple[str, ...]
     rtl: str
     reference: str
+    coarse: bool = False
+    since: int = 0
 
     def describe(self) -> str:
         return "\n".join([
@@ -143,12 +146,13 @@ class Lockstep:
     ----------
     machine, factory : the RTL machine, and the maker of its reference.
     fine_from : cycle from which batches are short, to find a difference of system state more closely.
+    interrupted : asked after each batch whether the user wants to stop.
     """
 
     machine: RtlMachine
     factory: ReferenceFactory
     fine_from: int | None = None
-    progress: Callable[[int, int], None] | None = None
+    interrupted: Callable[[], bool] = lambda: False
     retirements: int = 0
     _history: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _stores: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
@@ -163,18 +167,18 @@ class Lockstep:
             engine.set_tap(name, True)
         while True:
             size = _BATCH if self.fine_from is None or machine.cycle < self.fine_from else _FINE
+            since = machine.cycle
             stop = self._batch(size if max_cycles is None else min(size, max_cycles - machine.cycle))
             system = None if stop else self._to_boundary()
-            batch_start = machine.cycle
             divergence = self._compare_records()
             if divergence is None and system is not None:
-                divergence = self._compare_system(system)
+                divergence = self._compare_system(system, since, size == _BATCH)
             if divergence is None and stop is not None:
                 divergence = self._finish(stop)
             if divergence is not None or stop is not None:
-                return Outcome(self.retirements, batch_start, None if divergence else stop, divergence)
-            if self.progress is not None:
-                self.progress(self.retirements, machine.cycle)
+                return Outcome(self.retirements, machine.cycle, None if divergence else stop, divergence)
+            if self.interrupted():
+                return Outcome(self.retirements, machine.cycle, machine.stop_here(Reason.USER_INTERRUPT), None)
             if max_cycles is not None and machine.cycle >= max_cycles:
                 return Outcome(self.retirements, machine.cycle, machine.stop_here(Reason.CYCLE_LIMIT), None)
 
@@ -261,11 +265,12 @@ class Lockstep:
             found.append(f"the RTL {verb} {data:X}h at port {port:X}h, the reference does not")
         return found + _compare_writes(written, step.writes)
 
-    def _compare_system(self, rtl: ArchState) -> Divergence | None:
+    def _compare_system(self, rtl: ArchState, since: int, coarse: bool) -> Divergence | None:
         differences = system_differences(rtl, self._reference.state())
         if not differences:
             return None
-        return self._report(self.machine.cycle, [f"system state: {one}" for one in differences], None, rtl)
+        found = self._report(self.machine.cycle, [f"system state: {one}" for one in differences], None, rtl)
+        return replace(found, coarse=coarse, since=since)
 
     def _finish(self, stop: Stop) -> Divergence | None:
         """After the end: let what is in flight complete on both sides, then compare all of memory."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from sim.engines import EngineError
 from sim.image import Image, ImageError
+from sim.interrupts import deferred_interrupt
 from sim.lockstep import Lockstep, Outcome
 from sim.randprog import generate
 from sim.rtlmachine import RtlMachine
+from sim.stop import Reason
+from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
     append_option,
+    check_writable,
     cycles_option,
     engine_option,
     initrd_option,
@@ -27,6 +32,9 @@ from vmm.cli.options import (
 from vmm.cli.reference import GoldenReference
 from vmm.cli.status import Status
 
+Start = Callable[[RtlMachine], None]
+#: Cycles of the waveform before the retirement that differs, and after it.
+BEFORE, AFTER = 200, 10
 #: A random program that does not end by itself is left after so many cycles.
 RANDOM_CYCLES = 100_000
 
@@ -42,56 +50,88 @@ RANDOM_CYCLES = 100_000
               help="Instead of IMAGE, random programs from this seed on.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="How many random programs; their seeds are consecutive.")
+@click.option("--waveform", type=click.Path(path_type=Path), default=Path("gigogne-divergence.vcd"), show_default=True,
+              help="Where the last cycles before a difference go.")
 def check(image: Path | None, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
-          seed: int | None, count: int) -> None:
+          seed: int | None, count: int, waveform: Path) -> None:
     """Run IMAGE on the RTL and on the golden model, and compare them after every instruction.
 
     The status is 0 when they never differ, 4 at the first difference.
     """
     if (image is None) == (seed is None):
         raise BadInput("Give either an image or --random SEED to check")
+    check_writable(waveform)
     if seed is not None:
-        raise SystemExit(check_random(engine, range(seed, seed + count), max_cycles or RANDOM_CYCLES))
+        raise SystemExit(check_random(engine, range(seed, seed + count), max_cycles or RANDOM_CYCLES, waveform))
     assert image is not None
     loaded, modules = load_image(image), load_modules(initrd)
     try:
         machine = RtlMachine(engine=engine, ram_bytes=memory)
-        machine.load(loaded, append, modules)
+
+        def start(target: RtlMachine) -> None:
+            target.reset()
+            target.load(loaded, append, modules)
+
+        start(machine)
     except (ImageError, EngineError) as error:
         raise BadInput(str(error)) from None
     begin = time.perf_counter()
-    outcome = Lockstep(machine, GoldenReference).run(max_cycles)
-    raise SystemExit(report(loaded, outcome, time.perf_counter() - begin))
+    outcome = run_lockstep(machine, start, max_cycles)
+    raise SystemExit(report(loaded, outcome, time.perf_counter() - begin, machine, start, waveform))
 
 
-def check_random(engine: str, seeds: range, max_cycles: int) -> Status:
+def run_lockstep(machine: RtlMachine, start: Start, max_cycles: int | None) -> Outcome:
+    """Lockstep; a difference found only at the end of a batch is looked for again with short batches."""
+    with deferred_interrupt() as interrupted:
+        outcome = Lockstep(machine, GoldenReference, interrupted=interrupted).run(max_cycles)
+        if outcome.divergence is not None and outcome.divergence.coarse:
+            start(machine)
+            outcome = Lockstep(machine, GoldenReference, fine_from=outcome.divergence.since,
+                               interrupted=interrupted).run(max_cycles)
+        return outcome
+
+
+def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> Status:
     """Lockstep over the programs of `seeds`, on one machine."""
     try:
         machine = RtlMachine(engine=engine, ram_bytes=generate(seeds[0]).ram_bytes)
     except EngineError as error:
         raise BadInput(str(error)) from None
     begin, total, cycles = time.perf_counter(), 0, 0
-    for seed in seeds:
-        machine.reset()
-        program = generate(seed)
-        machine.load(program.image)
-        outcome = Lockstep(machine, GoldenReference).run(max_cycles)
+    for done, seed in enumerate(seeds):
+        image = generate(seed).image
+
+        def start(target: RtlMachine, image: Image = image) -> None:
+            target.reset()
+            target.load(image)
+
+        start(machine)
+        outcome = run_lockstep(machine, start, max_cycles)
         total, cycles = total + outcome.retirements, cycles + outcome.cycles
         if outcome.divergence is not None:
             note(f"random program {seed}:")
-            return report(program.image, outcome, time.perf_counter() - begin)
+        if outcome.stop is None or outcome.stop.reason is Reason.USER_INTERRUPT:
+            return report(image, outcome, time.perf_counter() - begin, machine, start, waveform)
+        if done % 100 == 99:
+            note(f"{done + 1} of {len(seeds)} programs, {total:,} retirements equal")
     note(f"{len(seeds)} random programs from {seeds[0]}: {total:,} retirements equal, {cycles:,} cycles, "
          f"{time.perf_counter() - begin:.1f} s")
     return Status.OK
 
 
-def report(image: Image, outcome: Outcome, seconds: float) -> Status:
-    """Say how a lockstep run ended; the status for it."""
+def report(image: Image, outcome: Outcome, seconds: float, machine: RtlMachine, start: Start,
+           waveform: Path) -> Status:
+    """Say how a lockstep run ended, with a waveform of a difference; the status for it."""
     if outcome.divergence is not None:
         for line in outcome.divergence.describe().splitlines():
             note(line)
+        # The run is deterministic: it comes by there again.
+        start(machine)
+        machine.run(max(outcome.divergence.cycle - BEFORE, 0))
+        end = write_waveform(machine, waveform, outcome.divergence.cycle + AFTER)
+        note(f"cycles {end - BEFORE - AFTER} to {end - 1} are in {waveform}")
         return Status.DIVERGENCE
     assert outcome.stop is not None
     note(f"{image.name}: {outcome.retirements:,} retirements equal, {outcome.cycles:,} cycles, "
          f"{outcome.stop.reason.value}, {seconds:.1f} s")
-    return Status.OK
+    return Status.INTERRUPTED if outcome.stop.reason is Reason.USER_INTERRUPT else Status.OK

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +74,31 @@ def load_modules(text: str) -> list[Module]:
         except OSError as error:
             raise BadInput(f"Cannot read module '{name}': {error.strerror}") from None
     return modules
+
+
+def check_writable(path: Path) -> None:
+    """BadInput unless a file can be made at `path`; said before a long run rather than after it."""
+    folder = path.parent
+    if path.is_dir():
+        raise BadInput(f"Cannot write '{path}': it is a folder")
+    if not folder.is_dir():
+        raise BadInput(f"Cannot write '{path}': there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK) or path.exists() and not os.access(path, os.W_OK):
+        raise BadInput(f"Cannot write '{path}': permission denied")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file that appears whole or not at all."""
+    check_writable(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise BadInput(f"Cannot write '{path}': {error.strerror}") from None
 
 
 def write_console(data: bytes) -> None:

@@ -1,0 +1,154 @@
+"""`gigogne compare`: one guest, executed by the RTL and by the interpreter."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from rtl.isa.msrs import PERF_TEXT, PerfEvent
+from sim.bootinfo import Module
+from sim.engines import EngineError
+from sim.image import Image, ImageError
+from sim.machine import Machine
+from sim.rtlmachine import RtlMachine
+from sim.stop import Reason, Stop
+from vmm.cli.emulated import Emulated
+from vmm.cli.options import (
+    BadInput,
+    append_option,
+    check_writable,
+    cycles_option,
+    engine_option,
+    image_argument,
+    initrd_option,
+    load_image,
+    load_modules,
+    memory_option,
+    note,
+    write_whole,
+)
+from vmm.cli.status import Status, status_of
+
+#: Counters that only hardware has, in the order of the table.
+_EVENTS = tuple(event for event in PerfEvent if event not in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One execution of the guest."""
+
+    technique: str
+    stop: Stop
+    instructions: int
+    cycles: int
+    seconds: float
+    counters: dict[str, int]
+    output: bytes
+
+    @property
+    def cpi(self) -> float:
+        return self.cycles / self.instructions if self.instructions else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"technique": self.technique, "stop": self.stop.reason.name, "exit_value": self.stop.value,
+                "instructions": self.instructions, "cycles": self.cycles, "cpi": round(self.cpi, 4),
+                "seconds": round(self.seconds, 3),
+                "instructions_per_second": round(self.instructions / self.seconds) if self.seconds else None,
+                "cycles_per_second": round(self.cycles / self.seconds) if self.seconds else None,
+                "counters": self.counters}
+
+
+@click.command()
+@image_argument
+@memory_option
+@append_option
+@initrd_option
+@engine_option
+@cycles_option
+@click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Write the figures there, too.")
+def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
+            json_path: Path | None) -> None:
+    """Run IMAGE on the RTL processor and on the interpreter, and put the figures side by side.
+
+    Cycles of `emulate` are its virtual time, one per instruction. The status is that of the guest, or 4 when the two
+    runs print different things or end differently.
+    """
+    loaded, modules = load_image(image), load_modules(initrd)
+    if json_path is not None:
+        check_writable(json_path)
+    results = []
+    for technique in ("native", "emulate"):
+        output = bytearray()
+        try:
+            machine: RtlMachine | Emulated
+            if technique == "native":
+                machine = RtlMachine(engine=engine, ram_bytes=memory, console=output.extend)
+            else:
+                machine = Emulated(ram_bytes=memory, console=output.extend)
+            result = execute(technique, machine, loaded, append, modules, max_cycles, output)
+        except (ImageError, EngineError) as error:
+            raise BadInput(str(error)) from None
+        if result.stop.reason is Reason.USER_INTERRUPT:
+            note(result.stop.describe())
+            raise SystemExit(Status.INTERRUPTED)
+        results.append(result)
+    Console().print(table(loaded, results))
+    if json_path is not None:
+        figures = {"image": Path(loaded.name).name, "append": append, "memory": memory,
+                   "runs": [result.to_dict() for result in results]}
+        write_whole(json_path, json.dumps(figures, indent=2) + "\n")
+    native, emulated = results
+    if (native.output, native.stop.reason, native.stop.value) != (
+            emulated.output, emulated.stop.reason, emulated.stop.value):
+        note(f"the runs differ: native ends with {_end(native.stop)} after {len(native.output)} bytes of output, "
+             f"emulate with {_end(emulated.stop)} after {len(emulated.output)}")
+        raise SystemExit(Status.DIVERGENCE)
+    raise SystemExit(status_of(native.stop))
+
+
+def execute(technique: str, machine: Machine, image: Image, append: str, modules: list[Module],
+            max_cycles: int | None, output: bytearray) -> Result:
+    """Run the image to its end and take the figures."""
+    assert isinstance(machine, RtlMachine | Emulated)
+    machine.load(image, append, modules)
+    begin = time.perf_counter()
+    stop = machine.run(max_cycles)
+    seconds = time.perf_counter() - begin
+    return Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output))
+
+
+def table(image: Image, results: list[Result]) -> Table:
+    """The figures side by side."""
+    shown = Table(title=Path(image.name).name, title_justify="left")
+    shown.add_column("")
+    for result in results:
+        shown.add_column(result.technique, justify="right")
+    shown.add_column("what")
+
+    def row(name: str, values: list[str], text: str = "") -> None:
+        shown.add_row(name, *values, text)
+
+    row("ended by", [_end(result.stop) for result in results])
+    row("instructions", [f"{result.instructions:,}" for result in results])
+    row("cycles", [f"{result.cycles:,}" for result in results], "emulate: virtual time, one per instruction")
+    row("CPI", [f"{result.cpi:.3f}" for result in results])
+    for event in _EVENTS:
+        values = [result.counters.get(event.name.lower()) for result in results]
+        if any(values):
+            row(event.name.lower(), ["-" if value is None else f"{value:,}" for value in values], PERF_TEXT[event])
+    row("wall time", [f"{result.seconds:.2f} s" for result in results])
+    row("instructions/s", [f"{result.instructions / result.seconds:,.0f}" for result in results])
+    row("cycles/s", [f"{result.cycles / result.seconds:,.0f}" for result in results])
+    return shown
+
+
+def _end(stop: Stop) -> str:
+    return f"exit {stop.value}" if stop.reason is Reason.GUEST_EXIT else stop.reason.value

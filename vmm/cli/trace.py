@@ -1,0 +1,89 @@
+"""`gigogne trace`: a waveform of a window of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sim.engines import EngineError
+from sim.image import Image, ImageError
+from sim.machine import MachineError
+from sim.rtlmachine import RtlMachine
+from sim.stop import Reason
+from sim.tracing import write_waveform
+from vmm.cli.options import (
+    BadInput,
+    append_option,
+    check_writable,
+    engine_option,
+    image_argument,
+    initrd_option,
+    load_image,
+    load_modules,
+    memory_option,
+    note,
+)
+
+_SEARCH = 1_000_000_000
+
+
+@click.command()
+@image_argument
+@memory_option
+@append_option
+@initrd_option
+@engine_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gigogne.vcd"), show_default=True,
+              help="The VCD file; the GTKWave savefile lies beside it.")
+@click.option("--from", "first", type=click.IntRange(min=0), default=None, metavar="CYCLE",
+              help="First cycle of the window.  [default: 0, or 100 before the trigger]")
+@click.option("--cycles", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N",
+              help="Length of the window.")
+@click.option("--at", "trigger", default=None, metavar="PLACE",
+              help="Place the window where execution first reaches a symbol or a hexadecimal address.")
+@click.option("--before", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
+              help="Cycles shown before the trigger.")
+@click.option("--signals", type=click.Choice(("all", "groups")), default="all", show_default=True,
+              help="All signals of the computer, or those of the savefile's groups.")
+def trace(image: Path, memory: int, append: str, initrd: str, engine: str, output: Path, first: int | None,
+          cycles: int, trigger: str | None, before: int, signals: str) -> None:
+    """Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile."""
+    if first is not None and trigger is not None:
+        raise BadInput("Give either --from or --at to place the window, not both")
+    loaded, modules = load_image(image), load_modules(initrd)
+    check_writable(output)
+    address = place_of(loaded, trigger) if trigger is not None else None
+    try:
+        machine = RtlMachine(engine=engine, ram_bytes=memory)
+        machine.load(loaded, append, modules)
+        start = first or 0
+        if address is not None:
+            machine.breakpoints = {address}
+            stop = machine.run(_SEARCH)
+            if stop.reason is not Reason.BREAKPOINT:
+                raise BadInput(f"Execution never reaches {trigger}: {stop.reason.value} at cycle {stop.cycle}")
+            note(f"{trigger} is reached at cycle {stop.cycle}")
+            start = max(stop.cycle - before, 0)
+            machine.breakpoints = set()
+            machine.reset()
+            machine.load(loaded, append, modules)
+        if start:
+            stop = machine.run(start)
+            if stop.reason is not Reason.CYCLE_LIMIT:
+                raise BadInput(f"The run ends before cycle {start}: {stop.reason.value} at cycle {stop.cycle}")
+        end = write_waveform(machine, output, start + cycles, everything=signals == "all")
+    except (ImageError, EngineError, MachineError) as error:
+        raise BadInput(str(error)) from None
+    note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
+
+
+def place_of(image: Image, text: str) -> int:
+    """The address a user means by a symbol or a hexadecimal number."""
+    address = image.symbols.address_of(text)
+    if address is not None:
+        return address
+    try:
+        return int(text.removesuffix("h"), 16)
+    except ValueError:
+        raise BadInput(f"'{text}' is neither a symbol of '{image.name}' nor a hexadecimal address") from None
