@@ -6,7 +6,7 @@ bits above the width are always zero.
 
 from __future__ import annotations
 
-from .netlist import Chunk, Node, Sig, sig_width
+from .netlist import Chunk, Node, Sig, const_value, sig_width
 
 
 def word_type(width: int) -> str:
@@ -159,9 +159,41 @@ class Words:
 
     def boolean(self, sig: Sig) -> str:
         """Whether a signal is not zero, as an ``i1``."""
-        width = sig_width(sig)
-        value = self.sig(sig)
-        return value if width == 1 else self.emit(f"icmp ne {word_type(width)} {value}, 0")
+        return self._join("or", [self._nonzero(chunk) for chunk in sig if chunk.node >= 0 or chunk.offset], "0")
+
+    def _nonzero(self, chunk: Chunk) -> str:
+        if chunk.node < 0:
+            return "1"
+        if chunk.width == 1:
+            return self.slice(chunk.node, chunk.offset, 1, 1)
+        return self.emit(f"icmp ne {word_type(chunk.width)} {self.slice(*chunk[:3], chunk.width)}, 0")
+
+    def equals(self, sig: Sig, value: int) -> str:
+        """Whether a signal has a constant value, as an ``i1``; piece by piece, which spares putting it together."""
+        tests = []
+        for chunk in sig:
+            part = value & ones(chunk.bits)
+            value >>= chunk.bits
+            if chunk.node < 0:
+                if part != chunk.offset:
+                    return "0"
+            elif chunk.width == 1:
+                if part not in (0, ones(chunk.repeat)):
+                    return "0"
+                bit_value = self.slice(chunk.node, chunk.offset, 1, 1)
+                tests.append(bit_value if part else self.emit(f"xor i1 {bit_value}, 1"))
+            else:
+                word = self.slice(*chunk[:3], chunk.width)
+                tests.append(self.emit(f"icmp eq {word_type(chunk.width)} {word}, {part}"))
+        return self._join("and", tests, "1")
+
+    def _join(self, operation: str, tests: list[str], empty: str) -> str:
+        if not tests:
+            return empty
+        value = tests[0]
+        for test in tests[1:]:
+            value = self.emit(f"{operation} i1 {value}, {test}")
+        return value
 
     def operation(self, node: Node) -> str:
         """The value of a computed node."""
@@ -215,6 +247,14 @@ class Words:
     def _compare(self, node: Node) -> str:
         width = max(sig_width(sig) for sig in node.ins)
         predicate = _COMPARE[node.op]
+        one, two = node.ins
+        if predicate in ("eq", "ne") and not node.signed:
+            for other, literal in ((one, const_value(two)), (two, const_value(one))):
+                if literal is not None:
+                    value = self.equals(other, literal) if literal >> sig_width(other) == 0 else "0"
+                    if predicate == "ne":
+                        value = self.emit(f"xor i1 {value}, 1")
+                    return self.convert(value, 1, node.width)
         if predicate in ("eq", "ne") or not node.signed:
             a, b = (self.sig(sig, width, signed=node.signed) for sig in node.ins)
             prefix = "" if predicate in ("eq", "ne") else "u"
@@ -350,11 +390,8 @@ class Words:
         return self.convert(self.emit(f"or i1 {a}, {b}"), 1, node.width)
 
     def op_reduce_and(self, node: Node) -> str:
-        width = sig_width(node.ins[0])
-        value = self.sig(node.ins[0])
-        if width > 1:
-            value = self.emit(f"icmp eq {word_type(width)} {value}, {ones(width)}")
-        return self.convert(value, 1, node.width)
+        sig = node.ins[0]
+        return self.convert(self.equals(sig, ones(sig_width(sig))), 1, node.width)
 
     def op_reduce_xor(self, node: Node) -> str:
         width = sig_width(node.ins[0])
