@@ -12,13 +12,13 @@ from rtl.bus.memory import MemorySignature
 from rtl.cache.config import CacheConfig
 from rtl.cache.port import RequestPort
 from rtl.isa.exceptions import Vector
+from rtl.isa.msrs import PerfEvent
 from rtl.isa.registers import Gpr
 from rtl.isa.retire import RetireCause
 from rtl.mmu.config import MmuConfig
 
 from .address import AddressUnit
 from .cpuid_rom import CPUID_ROM
-from .microcode import assembled
 from .debug import DebugUnit
 from .decode_rom import Check, build
 from .descriptor_check import DescriptorCheck
@@ -27,6 +27,7 @@ from .execute import Execute
 from .fetch import Fetch
 from .issue import Issue
 from .lsu import Lsu
+from .microcode import assembled
 from .perf import PerfCounters
 from .predictor import Predictor, PredictorConfig
 from .regfile import RegisterFile
@@ -178,7 +179,8 @@ class Core(wiring.Component):
         m.d.comb += [
             segments.a_seg.eq(a.aseg),
             address.base.eq(base), address.index.eq(index), address.scale.eq(a.scale), address.disp.eq(a.disp),
-            address.wrap16.eq(a.wrap16 | (a.by_stack & ~segments.a_attr.db)), address.step.eq(a.step), address.delta.eq(a.delta),
+            address.wrap16.eq(a.wrap16 | (a.by_stack & ~segments.a_attr.db)),
+            address.step.eq(a.step), address.delta.eq(a.delta),
             address.df.eq(sysregs.eflags.df), address.align.eq(user & sysregs.cr0.am & sysregs.eflags.ac),
             address.mem.eq(a.mem), address.width.eq(a.width), address.aseg.eq(a.aseg),
             address.seg_base.eq(segments.a_base), address.seg_limit.eq(segments.a_limit),
@@ -304,7 +306,9 @@ class Core(wiring.Component):
             execute.start.eq(x.valid & x_new),
             check.kind.eq(x.const), check.high.eq(x_a), check.selector.eq(x_b), check.cpl.eq(sysregs.cpl),
             check.ncpl.eq(sysregs.ncpl), check.soft.eq(events.e_soft), check.ext.eq(events.active & events.e_ext),
-            cpuid_port.addr.eq(x_a), perf.index.eq(self.retire.gpr[Gpr.ECX]),
+            cpuid_port.addr.eq(x_a),
+            # The number of an event, or of its MSR: PERF_BASE has zeros there.
+            perf.index.eq(self.retire.gpr[Gpr.ECX]),
         ]
         is_io = (x.alu == Alu.IN) | (x.alu == Alu.OUT)
         with m.Switch(x.alu):
@@ -427,7 +431,6 @@ class Core(wiring.Component):
                     far = (x.alu == Alu.JMPI) & (x.sreg == Aseg.CS)
                     m.d.comb += fault.eq(taken & ~far & (target > segments.cs_limit))
         m.d.comb += take.eq(event_now | (x.valid & ~x_abandoned & fault))
-        interrupt = event_now & (kind == Kind.INTERRUPT)
         restart_eip = Signal(32)
         partial = Signal()
         m.d.comb += [
@@ -499,8 +502,8 @@ class Core(wiring.Component):
             refetch.eq((x.valid & x_abandoned & ~take)
                        | (commit & last & (restart | wrong_way | refetch_pending | smc))),
             flush.eq(take | refetch | (commit & micro_missed)),
-            issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown), issue.x_branch.eq(commit & micro_missed),
-            issue.x_target.eq(x.alt),
+            issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown),
+            issue.x_branch.eq(commit & micro_missed), issue.x_target.eq(x.alt),
             issue.drained.eq(~a.valid & ~mm.valid & ~x.valid),
             issue.branching.eq(self._branching(a) | self._branching(mm) | self._branching(x)),
             fetch.x_redirect.eq(refetch | start),
@@ -570,6 +573,41 @@ class Core(wiring.Component):
         with m.If(events.shutdown | (commit & (x.alu == Alu.SHUTDOWN))):
             m.d.sync += self.shutdown.eq(1)
         m.d.comb += self.stuck.eq(self.halted & ~sysregs.eflags.if_ & ~trap_pending & ~nmi_pending)
+
+        # ---- performance counters --------------------------------------------------------------------------------
+        completes = Signal()
+        m.d.comb += completes.eq(done & (~x.event | events.e_requested))
+        # A jump to the next instruction is how microprograms drop what was fetched too early.
+        is_branch = completes & (is_cond | (x.alu == Alu.JMP) | ((x.alu == Alu.JMPI) & (x.a != Src.NEXT))) & ~x.event
+        turned = Signal()
+        m.d.sync += turned.eq(fetch.x_redirect | issue.redirect)
+        walking = issue.starved & fetch.walk.valid
+        m_store = mm.mem == Mem.STORE
+        pulses = lsu.events
+        for event, pulse in {
+                PerfEvent.CYCLES: C(1), PerfEvent.INSTRUCTIONS: completes, PerfEvent.HALTED: self.halted,
+                PerfEvent.EXCEPTIONS: done & x.event & ~events.e_interrupt,
+                PerfEvent.INTERRUPTS: done & x.event & events.e_interrupt,
+                PerfEvent.BRANCHES: is_branch, PerfEvent.TAKEN_BRANCHES: is_branch & taken,
+                PerfEvent.STALL_FETCH: issue.starved & ~turned & ~walking,
+                PerfEvent.STALL_BRANCH: (issue.starved & turned) | issue.blocked,
+                PerfEvent.STALL_LOAD_USE: a.valid & a_wait & m_free,
+                PerfEvent.STALL_LOAD_MISS: pulses.wait_memory & ~m_store,
+                PerfEvent.STALL_STORE: pulses.wait_store | (pulses.wait_memory & m_store)
+                | (x.valid & (x.mem == Mem.STORE) & ~lsu.x_ready),
+                PerfEvent.STALL_MICROCODE: issue.go & issue.micro,
+                PerfEvent.STALL_MULDIV: x.valid & ~execute.ready,
+                PerfEvent.STALL_WALK: pulses.wait_walk | walking,
+                PerfEvent.STALL_IO: self.io.valid & ~self.io.ready,
+                PerfEvent.ICACHE_HITS: fetch.p_hit, PerfEvent.ICACHE_MISSES: fetch.p_miss,
+                PerfEvent.DCACHE_HITS: pulses.load_hit | pulses.store_hit,
+                PerfEvent.DCACHE_MISSES: pulses.load_miss | pulses.store_miss,
+                PerfEvent.ITLB_HITS: fetch.p_itlb_hit, PerfEvent.ITLB_MISSES: fetch.p_itlb_miss,
+                PerfEvent.DTLB_HITS: pulses.tlb_hit, PerfEvent.DTLB_MISSES: pulses.tlb_miss,
+                PerfEvent.WALK_CACHE_HITS: pulses.walk_cache_hit, PerfEvent.WALK_CACHE_MISSES: pulses.walk_cache_miss,
+                PerfEvent.WALK_REFS_GUEST: pulses.walk_d | pulses.walk_i,
+                PerfEvent.WALK_WRITES: pulses.walk_update}.items():
+            m.d.comb += perf.pulse[event].eq(pulse)
 
         # ---- retire port -----------------------------------------------------------------------------------------
         r = self.retire

@@ -35,6 +35,8 @@ class Issue(wiring.Component):
     -------
     latch : Latch
         The A latch, loaded here.
+    go, micro, blocked : Out(1)
+        A micro-operation issues; decode is inside a microprogram; nothing can issue until ``x_flush`` (rule 3).
     """
 
     def __init__(self, roms: DecodeRoms, rom: Rom):
@@ -55,7 +57,7 @@ class Issue(wiring.Component):
             "a_free": In(1), "drained": In(1), "branching": In(1), "halted": In(1),
             "x_flush": In(1), "x_event": In(1), "x_branch": In(1), "x_target": In(11),
             "x_override": In(1), "context_eip": In(32),
-            "go": Out(1), "micro": Out(1),
+            "go": Out(1), "micro": Out(1), "blocked": Out(1),
         })
 
     def elaborate(self, platform):
@@ -165,6 +167,7 @@ class Issue(wiring.Component):
         m.d.comb += [
             open_.eq(~micro & ~stop & ~self.halted),
             self.starved.eq(open_ & waiting),
+            self.blocked.eq(stop & ~self.halted),
             take_prefix.eq(open_ & is_prefix & (available != 0) & ~too_long),
             last.eq((row.next == Next.END) | (row.next == Next.ENDREP)),
             valid.eq(micro | (open_ & ~waiting & ~take_prefix)),

@@ -30,6 +30,7 @@ class LsuEvents(data.Struct):
     writeback : a dirty line was evicted.
     walk_d, walk_i : the walker read an entry, by side.
     walk_update : the walker set A or D.
+    walk_cache_hit, walk_cache_miss : the walker found a directory entry in the walk cache, or read it in spite of it.
     wait_walk, wait_memory, wait_store : M waits in this cycle for a translation, for a line or word, for an older
         store.
     """
@@ -45,6 +46,8 @@ class LsuEvents(data.Struct):
     walk_d: 1
     walk_i: 1
     walk_update: 1
+    walk_cache_hit: 1
+    walk_cache_miss: 1
     wait_walk: 1
     wait_memory: 1
     wait_store: 1
@@ -429,6 +432,8 @@ class Lsu(wiring.Component):
             self.events.walk_d.eq(walker.reference_d),
             self.events.walk_i.eq(walker.reference_i),
             self.events.walk_update.eq(walker.update),
+            self.events.walk_cache_hit.eq(walker.cache_hit),
+            self.events.walk_cache_miss.eq(walker.cache_miss),
             self.events.wait_walk.eq(waits & (walking | (active & ~translated))),
             self.events.wait_memory.eq(waits & (m_filling | m_reading | cache.fill | cache.read)),
             self.events.wait_store.eq(waits & active & translated & conflict),

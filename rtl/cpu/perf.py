@@ -15,13 +15,13 @@ class PerfCounters(wiring.Component):
     Members
     -------
     pulse : In(n)
-    index : In(32)
+    index : In(6)
         The counter read; ``value`` is 0 for a number that is no event.
     value : Out(64)
     """
 
     def __init__(self):
-        super().__init__({"pulse": In(max(PerfEvent) + 1), "index": In(32), "value": Out(64)})
+        super().__init__({"pulse": In(max(PerfEvent) + 1), "index": In(PerfEvent), "value": Out(64)})
 
     def elaborate(self, platform):
         m = Module()

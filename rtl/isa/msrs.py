@@ -101,7 +101,7 @@ PERF_TEXT: dict[PerfEvent, str] = {
     PerfEvent.BRANCHES: "jumps, calls and returns, taken or not",
     PerfEvent.TAKEN_BRANCHES: "those taken",
     PerfEvent.STALL_FETCH: "clocks nothing issued for want of instruction bytes",
-    PerfEvent.STALL_BRANCH: "clocks nothing issued after a redirection of the fetch",
+    PerfEvent.STALL_BRANCH: "clocks nothing issued because the next address was unknown or the fetch had just turned",
     PerfEvent.STALL_LOAD_USE: "clocks nothing issued until a load's result or an address register was ready",
     PerfEvent.STALL_LOAD_MISS: "clocks a load waited for memory",
     PerfEvent.STALL_STORE: "clocks a store waited for memory or the write buffer",

@@ -45,6 +45,8 @@ class Walker(wiring.Component):
         Pulse for each entry a walk reads, by side.
     update : Out(1)
         Pulse for each entry whose A or D is set.
+    cache_hit, cache_miss : Out(1)
+        Pulse for each directory entry found in the walk cache, or read although there is one.
     """
 
     def __init__(self, config=None):
@@ -58,6 +60,8 @@ class Walker(wiring.Component):
             "reference_d": Out(1),
             "reference_i": Out(1),
             "update": Out(1),
+            "cache_hit": Out(1),
+            "cache_miss": Out(1),
         })
 
     def elaborate(self, platform):
@@ -190,9 +194,12 @@ class Walker(wiring.Component):
             with m.State("DIRECTORY"):
                 m.d.sync += [is_large.eq(0), from_cache.eq(0)]
                 with m.If(may_use_cache & cached_hit & ~waiting):
+                    m.d.comb += self.cache_hit.eq(1)
                     m.d.sync += [directory.eq(cached_entry), from_cache.eq(1)]
                     m.next = "TABLE"
                 with m.Else():
+                    if self._config.walk_cache_entries:
+                        m.d.comb += self.cache_miss.eq(backing.valid & backing.ready)
                     with m.If(read(directory_address)):
                         m.d.sync += [
                             directory.eq(answer),

@@ -1,0 +1,150 @@
+"""The performance counters: the unit alone, and what a whole processor makes of small programs on pysim."""
+
+import functools
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from rtl.cpu.perf import PerfCounters
+from rtl.isa.msrs import PERF_TEXT, PERF_WIDTH, PerfEvent
+from rtl.isa.paging import PTE_P, PTE_RW
+from rtl.isa.registers import Cr0
+from sim.design import board_design
+from sim.engines import State, build
+from sim.rtlstate import read_counters
+
+_CODE = 0x1000
+_RAM_WORDS = 1 << 16
+
+
+def test_each_pulse_counts_for_itself():
+    dut = PerfCounters()
+
+    async def bench(ctx):
+        expected = dict.fromkeys(PerfEvent, 0)
+        for cycle in range(3 * len(PerfEvent)):
+            pulse = sum(1 << event for event in PerfEvent if cycle % (event + 1) == 0)
+            ctx.set(dut.pulse, pulse)
+            await ctx.tick()
+            for event in PerfEvent:
+                expected[event] += pulse >> event & 1
+        ctx.set(dut.pulse, 0)
+        values = {}
+        for event in PerfEvent:
+            ctx.set(dut.index, event)
+            values[event] = ctx.get(dut.value)
+        assert values == expected
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+
+
+def test_every_event_has_a_text_and_a_place():
+    assert set(PERF_TEXT) == set(PerfEvent) and max(PerfEvent) < 64 and PERF_WIDTH == 48
+
+
+@functools.cache
+def _machine():
+    """The board on pysim, and its state at power-on."""
+    engine = build(board_design(), "pysim")
+    return engine, engine.save()
+
+
+def _run(*code: str, cycles: int = 1500, words: dict[int, int] | None = None) -> dict[str, int]:
+    """Counters at the end of a program (hexadecimal bytes), which HLT ends."""
+    engine, state = _machine()
+    start: State = state | {"ram": np.zeros_like(engine.ram)}
+    engine.load(start)
+    engine.poke("ram_size_words", _RAM_WORDS)
+    program = bytes.fromhex("".join(code)) + b"\xF4"
+    engine.ram.view(np.uint8)[_CODE:_CODE + len(program)] = np.frombuffer(program, np.uint8)
+    for address, value in (words or {}).items():
+        engine.ram[address >> 2] = value
+    engine.poke("core.eip", _CODE)
+    engine.poke("core.regs.esp", 0x8000)
+    result = engine.run(cycles)
+    assert engine.peek("core.halted"), "the program does not end"
+    return read_counters(engine) | {"run": result.cycles, "eax": engine.peek("core.regs.eax"),
+                                    "edx": engine.peek("core.regs.edx")}
+
+
+def test_instructions_and_branches():
+    """MOV ECX, 5; loop: DEC ECX; JNZ loop; CALL f; JMP end; f: RET; end: HLT."""
+    counters = _run("B905000000", "49", "75FD", "E802000000", "EB01", "C3")
+    assert counters["instructions"] == 1 + 2 * 5 + 3 + 1
+    assert counters["branches"] == 5 + 3
+    assert counters["taken_branches"] == 4 + 3
+    assert counters["cycles"] == counters["run"]
+    assert counters["exceptions"] == counters["interrupts"] == counters["stall_io"] == counters["stall_muldiv"] == 0
+    assert counters["stall_branch"] >= 3 and counters["stall_fetch"] > 0
+    assert counters["icache_misses"] == 2, "the line of the program, and the one that fetch runs ahead into"
+    assert counters["icache_hits"] > 0
+
+
+def test_a_rep_instruction_is_one():
+    """MOV ECX, 6; MOV ESI, 2000h; MOV EDI, 3000h; REP MOVSD."""
+    counters = _run("B906000000", "BE00200000", "BF00300000", "F3A5")
+    assert counters["instructions"] == 5
+    assert counters["dcache_hits"] + counters["dcache_misses"] == 12
+    assert counters["dcache_misses"] == 2 and counters["stall_microcode"] >= 6
+    assert counters["stall_load_miss"] > 0
+
+
+def test_waits_are_told_apart():
+    """A division, an input, and a load whose address was loaded just before: each shows in its own counter only."""
+    quiet = _run("90")
+    assert all(quiet[name] == 0 for name in ("stall_muldiv", "stall_io", "stall_load_use", "stall_walk",
+                                             "stall_load_miss", "stall_store"))
+    division = _run("B807000000", "31D2", "B902000000", "F7F1")
+    assert 30 <= division["stall_muldiv"] <= 36 and division["stall_io"] == 0
+    io = _run("E461")
+    assert io["stall_io"] > 0 and io["stall_muldiv"] == 0
+    chase = _run("BB00200000", "8B03", "8B1B", "8B03")
+    assert chase["stall_load_use"] >= 1 and chase["stall_load_miss"] > 0 and chase["stall_store"] == 0
+
+
+def test_stores_that_miss():
+    """MOV [2000h], EAX; MOV [3000h], EAX."""
+    counters = _run("A300200000", "A300300000")
+    assert counters["dcache_misses"] == 2 and counters["stall_store"] > 0 and counters["stall_load_miss"] == 0
+
+
+def test_translations_and_walks():
+    """Paging on, then two pages read twice each, by one directory entry."""
+    flags = PTE_P | PTE_RW
+    tables = {0x4000: 0x5000 | flags, 0x5000 + 4: 0x1000 | flags, 0x5000 + 8: 0x2000 | flags,
+              0x5000 + 12: 0x3000 | flags}
+    cr0 = int(Cr0.PG | Cr0.PE)
+    counters = _run("B800400000", "0F22D8", "B8" + cr0.to_bytes(4, "little").hex(), "0F22C0",
+                    "A100200000", "A104200000", "A100300000", "A104300000", words=tables)
+    assert (counters["dtlb_misses"], counters["dtlb_hits"]) == (2, 2)
+    assert counters["itlb_misses"] == 1 and counters["itlb_hits"] > 0
+    # The code's walk reads directory and table; the data's find the directory in the walk cache.
+    assert (counters["walk_cache_misses"], counters["walk_cache_hits"]) == (1, 2)
+    assert counters["walk_refs_guest"] == 2 + 1 + 1
+    assert counters["walk_writes"] == 1 + 3, "A of the directory entry once, of each page once"
+    assert counters["stall_walk"] > 0
+
+
+def test_software_interrupts_and_halt():
+    """LIDT [2000h]; INT 3 to a handler that halts: one instruction more than what completes before it."""
+    gate = {0x3000 + 24: 8 << 16 | 0x1100, 0x3000 + 28: 0x8E00, 0x2000: 0x3000 << 16 | 0x7FF, 0x2004: 0,
+            0x2010: 0x4000 << 16 | 0xFF, 0x2014: 0, 0x4000 + 8: 0x0000FFFF, 0x4000 + 12: 0x00CF9B00, 0x1100: 0xF4F4F4F4}
+    counters = _run("0F011510200000", "0F011D00200000", "CC", words=gate)
+    assert counters["exceptions"] == 1 and counters["interrupts"] == 0
+    assert counters["instructions"] == 2 + 1 + 1
+
+
+def test_counters_as_guest_software_reads_them():
+    """RDPMC, RDMSR of PERF_BASE + INSTRUCTIONS: the instructions completed before."""
+    assert _run("90", "90", "B901000000", "0F33")["eax"] == 3
+    counters = _run("90", "90", "90", "B9011001C0", "0F32")
+    assert (counters["eax"], counters["edx"]) == (4, 0)
+
+
+@pytest.mark.parametrize("event", (PerfEvent.WALK_REFS_NESTED, PerfEvent.VMRUNS, PerfEvent.IOTLB_HITS))
+def test_what_does_not_exist_yet_reads_zero(event):
+    assert _run("90")[event.name.lower()] == 0
