@@ -16,7 +16,8 @@ class DebugUnit(wiring.Component):
 
     1. ``x_execute``: an enabled instruction breakpoint is at linear address ``eip`` and RF is clear. A fault, with
        ``x_fault_bits`` for DR6.
-    2. ``x_data_hits``: the enabled data or I/O breakpoints that the committing access touches (``access``). Traps.
+    2. ``x_data_hits``: the enabled data or I/O breakpoints that a committing micro-operation (``access``) touches by
+       its access to memory (``mem``, ``linear``, ``width``) or to a port. Traps.
 
     Members
     -------
@@ -38,14 +39,12 @@ class DebugUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         enabled = Signal()
-        address = Signal(32)
-        m.d.comb += [
-            enabled.eq((self.dr7 & int(Dr7.ENABLES)) != 0),
-            address.eq(Mux(self.io, self.io_port, self.linear)),
-        ]
-        size = Mux(self.io, self.io_size, self.width)
-        # The access covers the bytes address .. address + extra.
-        extra = Mux(size == Size.B, 0, Mux(size == Size.W, 1, 3))
+        m.d.comb += enabled.eq((self.dr7 & int(Dr7.ENABLES)) != 0)
+
+        def extra(size):
+            """How many bytes an access covers behind its first one."""
+            return Mux(size == Size.B, 0, Mux(size == Size.W, 1, 3))
+
         with m.If(enabled):
             for index, register in enumerate(self.dr):
                 on = self.dr7[2 * index:2 * index + 2] != 0
@@ -59,13 +58,17 @@ class DebugUnit(wiring.Component):
                 first = Signal(32, name=f"first{index}")
                 touched = Signal(name=f"touched{index}")
                 wanted = Signal(name=f"wanted{index}")
+                # INS and OUTS touch a port and memory at once.
+                is_io = kind == BreakpointType.IO.value
+                address = Mux(is_io, self.io_port, self.linear)
+                after = Mux(is_io, extra(self.io_size), extra(self.width))
                 m.d.comb += [
                     first.eq(Cat(register[:2] & ~mask, register[2:])),
                     # Two ranges overlap when each begins before the other ends.
-                    touched.eq(((first - address)[:32] <= extra) | ((address - first)[:32] <= mask)),
-                    wanted.eq(Mux(self.io, kind == BreakpointType.IO.value,
-                                  ((kind == BreakpointType.WRITE.value) & (self.mem == Mem.STORE))
-                                  | ((kind == BreakpointType.ACCESS.value) & (self.mem != Mem.NONE)))),
+                    touched.eq(((first - address)[:32] <= after) | ((address - first)[:32] <= mask)),
+                    wanted.eq((is_io & self.io)
+                              | ((kind == BreakpointType.WRITE.value) & (self.mem == Mem.STORE))
+                              | ((kind == BreakpointType.ACCESS.value) & (self.mem != Mem.NONE))),
                     self.x_data_hits[index].eq(self.access & on & wanted & touched),
                     self.x_fault_bits[index].eq(
                         on & (kind == BreakpointType.EXECUTE.value) & (register == self.eip) & ~self.rf),

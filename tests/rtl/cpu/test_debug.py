@@ -25,13 +25,10 @@ def _bytes(start, count):
 
 def _model(vector):
     faults = hits = 0
-    size = 1 << (vector["io_size"] if vector["io"] else vector["width"])
-    touched = _bytes(vector["io_port"] if vector["io"] else vector["linear"], size)
-    kinds = set()
-    if vector["access"] and vector["io"]:
-        kinds = {BreakpointType.IO.value}
-    elif vector["access"] and vector["mem"] != Mem.NONE:
-        kinds = {BreakpointType.ACCESS.value} | ({BreakpointType.WRITE.value} if vector["mem"] == Mem.STORE else set())
+    ports = _bytes(vector["io_port"], 1 << vector["io_size"]) if vector["io"] else set()
+    touched = _bytes(vector["linear"], 1 << vector["width"]) if vector["mem"] != Mem.NONE else set()
+    covered = {BreakpointType.IO.value: ports, BreakpointType.ACCESS.value: touched,
+               BreakpointType.WRITE.value: touched if vector["mem"] == Mem.STORE else set()}
     for number in range(4):
         if not vector["dr7"] >> 2 * number & 3:
             continue
@@ -40,8 +37,8 @@ def _model(vector):
         register = vector["dr"] >> 32 * number & _M32
         if kind == BreakpointType.EXECUTE.value:
             faults |= (register == vector["eip"] and not vector["rf"]) << number
-        elif kind in kinds:
-            hits |= bool(touched & _bytes(register & ~(length - 1), length)) << number
+        elif vector["access"]:
+            hits |= bool(covered[kind] & _bytes(register & ~(length - 1), length)) << number
     return faults, hits
 
 
