@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any, cast
 
@@ -112,6 +112,30 @@ def _raising(vector: Vector, error: int | None, length: int) -> Compiled:
     return Compiled(_function_code(ops.source()), length, False, False, False)
 
 
+@dataclass(slots=True)
+class Context:
+    """What was found by EIP under one mode, privilege, base and limit of CS.
+
+    Members
+    -------
+    fast : functions of ordinary instructions. known : all instructions. pages : linear pages looked into.
+    """
+
+    fast: dict[int, Step] = field(default_factory=dict)
+    known: dict[int, Code] = field(default_factory=dict)
+    pages: set[int] = field(default_factory=set)
+
+    def forget(self) -> None:
+        self.fast.clear()
+        self.known.clear()
+        self.pages.clear()
+
+    def add(self, eip: int, code: Code) -> None:
+        self.known[eip] = code
+        if not code.is_system:
+            self.fast[eip] = code.run
+
+
 class CodeCache:
     """Code of one machine.
 
@@ -124,12 +148,11 @@ class CodeCache:
         self._access = access
         self._namespace = namespace
         self._mode = Mode()
-        self._contexts: dict[tuple[Mode, bool, int, int], tuple[dict[int, Step], dict[int, Code]]] = {}
-        self._pages: dict[int, dict[tuple[int, Mode], Code]] = {}
+        self._contexts: dict[tuple[Mode, bool, int, int], Context] = {}
+        self._context = Context()
+        self._pages: dict[int, dict[Mode, dict[int, Code]]] = {}
         self._covered: dict[int, bytearray] = {}
-        self._linear_pages: set[int] = set()
-        self.fast: dict[int, Step] = {}
-        self._all: dict[int, Code] = {}
+        self.fast = self._context.fast
         access.memory.on_write = self.written
         access.mmu.on_flush = self.forget_linear
 
@@ -140,16 +163,14 @@ class CodeCache:
         self._mode = mode
         if len(self._contexts) >= _CONTEXT_LIMIT:
             self._contexts.clear()
-        self.fast, self._all = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), ({}, {}))
+        self._context = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), Context())
+        self.fast = self._context.fast
 
     def forget_linear(self, page: int | None = None) -> None:
         """Drop what was found by linear address; nothing if no code was found in the one page given."""
-        if page is not None and page not in self._linear_pages:
-            return
-        self._linear_pages.clear()
-        for fast, everything in self._contexts.values():
-            fast.clear()
-            everything.clear()
+        for context in self._contexts.values():
+            if page is None or page in context.pages:
+                context.forget()
 
     def written(self, address: int, size: int) -> None:
         """RAM is about to change."""
@@ -158,13 +179,25 @@ class CodeCache:
             if covered is not None:
                 low, high = max(address - (page << 12), 0), min(address + size - (page << 12), 0x1000)
                 if any(covered[low:high]):
-                    del self._pages[page], self._covered[page]
-                    self._access.memory.watched.discard(page)
-                    self.forget_linear()
+                    self._remove(page, low, high)
+
+    def _remove(self, page: int, low: int, high: int) -> None:
+        """Drop the instructions that have a byte in a part of a page."""
+        for code in self._pages[page].values():
+            for offset in range(max(low - MAX_LENGTH + 1, 0), high):
+                found = code.get(offset)
+                if found is not None and offset + found.length > low:
+                    del code[offset]
+        covered = self._covered[page]
+        covered[low:high] = bytes(high - low)
+        if not any(covered):
+            del self._pages[page], self._covered[page]
+            self._access.memory.watched.discard(page)
+        self.forget_linear()
 
     def known(self, eip: int) -> Code | None:
         """The instruction at EIP if it has been looked up in the present context."""
-        return self._all.get(eip)
+        return self._context.known.get(eip)
 
     def lookup(self, eip: int) -> Code:
         """The instruction at EIP.
@@ -174,11 +207,10 @@ class CodeCache:
         Fault
             #GP or #PF of the fetch. An invalid instruction is found, and faults when run.
         """
-        found = self._all.get(eip)
+        found = self._context.known.get(eip)
         if found is None:
-            found = self._all[eip] = self._find(eip)
-            if not found.is_system:
-                self.fast[eip] = found.run
+            found = self._find(eip)
+            self._context.add(eip, found)
         return found
 
     def _find(self, eip: int) -> Code:
@@ -191,9 +223,12 @@ class CodeCache:
         linear = cs.base + eip & 0xFFFF_FFFF
         user = state.cpl == 3
         physical = access.mmu.translate(linear, False, user)
-        self._linear_pages.add(linear >> 12)
         page, offset = physical >> 12, physical & 0xFFF
-        known = self._pages.get(page, {}).get((offset, self._mode))
+        compiled_here = self._pages.get(page, {}).get(self._mode, {})
+        if linear >> 12 not in self._context.pages:
+            self._context.pages.add(linear >> 12)
+            self._adopt(compiled_here, eip - offset, cs.limit)
+        known = compiled_here.get(offset)
         if known is not None and known.length <= room:
             return known
         first = min(room, 0x1000 - offset)
@@ -204,7 +239,7 @@ class CodeCache:
             if first == room:
                 raise Fault(Vector.GP, 0) from None
             second = access.mmu.translate(linear + first & 0xFFFF_FFFF, False, user)
-            self._linear_pages.add((linear >> 12) + 1 & 0xFFFFF)
+            self._context.pages.add((linear >> 12) + 1 & 0xFFFFF)
             code += self._bytes(second, room - first)
             try:
                 compiled = compile_bytes(code, self._mode)
@@ -215,8 +250,15 @@ class CodeCache:
                      compiled.repeats, compiled.bulk)
         self._cover(physical, min(compiled.length, first))
         if compiled.length <= first and page in self._pages:
-            self._pages[page][offset, self._mode] = found
+            self._pages[page].setdefault(self._mode, {})[offset] = found
         return found
+
+    def _adopt(self, code: dict[int, Code], first: int, limit: int) -> None:
+        """Take all that is known of a page at once: after a change of CR3 most of it is wanted again."""
+        if first < 0 or first + 0xFFF > limit:
+            return
+        for offset, found in code.items():
+            self._context.add(first + offset, found)
 
     def _bytes(self, physical: int, count: int) -> bytes:
         memory = self._access.memory

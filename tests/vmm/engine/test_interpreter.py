@@ -270,3 +270,25 @@ def test_run_stops_at_its_limit_and_at_halt() -> None:
     assert cpu.run(1000) is Stop.LIMIT and cpu.state.instructions == 1000
     cpu = machine("f4")
     assert cpu.run(1000) is Stop.HALT
+
+
+def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not() -> None:
+    """Overlapping instructions, an instruction that crosses into the written page, and a page that becomes data."""
+    program = bytes.fromhex("b8 01000000 bb 02000000 f4")
+    cpu = machine(program)
+    cpu.run(3)
+    cpu.memory.write(CODE + 6, 1, 0x77)
+    cpu.state.eip, cpu.state.halted = CODE, False
+    cpu.run(3)
+    assert (cpu.state.gpr[0], cpu.state.gpr[3]) == (1, 0x77)
+    cpu.memory.load_blob(0x7FFE, bytes.fromhex("b8 05000000 f4"))
+    for value in (5, 0x99):
+        cpu.memory.write(0x8000, 1, value)
+        cpu.state.eip, cpu.state.halted = 0x7FFE, False
+        cpu.run(2)
+        assert cpu.state.gpr[0] == 5 | value << 8
+    assert {6, 7, 8} <= cpu.memory.watched
+    for page in (6, 7, 8):
+        cpu.memory.write(page << 12, 4, 0)
+        cpu.memory.load_blob(page << 12, bytes(0x1000))
+    assert not cpu.memory.watched
