@@ -9,7 +9,21 @@ from functools import cache
 from rtl.cpu.microasm import Rom, assemble
 
 # Importing a family defines its programs in the library.
-from . import cpuid, event, exchange, far, io, segments, stack, strings, system, tails, task, various  # noqa: F401
+from . import (  # noqa: F401
+    cpuid,
+    event,
+    exchange,
+    far,
+    io,
+    returns,
+    segments,
+    stack,
+    strings,
+    system,
+    tails,
+    task,
+    various,
+)
 from .cpuid import CPUID_ROM
 from .macros import LIBRARY
 

@@ -1,7 +1,7 @@
 """Delivery of exceptions and interrupts (SDM vol. 3A, 6.12): the routine "event", and INT n, INT3, INTO, ICEBP.
 
 The core enters "event" with the vector, the error code and the EIP to push in system registers, and decides what a
-fault in the delivery becomes (#DF, shutdown). Registers as in `far`; T2 is the upper half of the gate.
+fault in the delivery becomes (#DF, shutdown). Registers as in `transfer`.
 """
 from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
@@ -9,24 +9,6 @@ from rtl.cpu.uop import Alu, Aseg, Cond, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Eflags
 
-from .far import (
-    ADDRESS,
-    CODE,
-    GATE,
-    HIGH,
-    LOW,
-    NEW_ESP,
-    SS_ADDRESS,
-    SS_HIGH,
-    TARGET,
-    TASK_REASON,
-    enter_inner,
-    fetch_code,
-    gate_target,
-    inner_or_same,
-    inner_stack,
-    load_code,
-)
 from .macros import (
     HIGH_GATE32,
     LIBRARY,
@@ -46,6 +28,24 @@ from .macros import (
     write_frame,
 )
 from .task import EVENT
+from .transfer import (
+    ADDRESS,
+    CODE,
+    GATE,
+    HIGH,
+    LOW,
+    NEW_ESP,
+    SS_ADDRESS,
+    SS_HIGH,
+    TARGET,
+    TASK_REASON,
+    enter_inner,
+    fetch_code,
+    gate_target,
+    inner_or_same,
+    inner_stack,
+    load_code,
+)
 
 _TYPE = 0x700
 _TASK_GATE = 0x500

@@ -278,9 +278,3 @@ def sysexit(p: Program) -> None:
 @LIBRARY.program("hlt")
 def hlt(p: Program) -> None:
     p(alu=Alu.HALT)
-
-
-@LIBRARY.routine("shutdown")
-def shutdown(p: Program) -> None:
-    """A fault in the delivery of a double fault."""
-    p(alu=Alu.SHUTDOWN)
