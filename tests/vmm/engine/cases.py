@@ -31,11 +31,13 @@ SMALL = Layout(True, 0x0000, (0x4000, 0xF000), (0x4000, 0xF000), 0x9000)
 SYSTEM = frozenset(
     "callf jmpf retf iret int int3 into icebp les lds lss lfs lgs sldt str lldt ltr verr verw lar lsl sgdt sidt lgdt "
     "lidt smsw lmsw invlpg clts invd wbinvd rdmsr wrmsr rdtsc rdpmc cpuid sysenter sysexit in out ins outs hlt cli sti "
-    "popf pushf esc wait arpl ud2".split())
+    "popf esc wait ud2".split())
 _SEGMENT_OPERANDS = {Operand[name] for name in ("ES", "CS", "SS", "DS", "FS", "GS", "Sw", "Cd", "Dd", "Rd")}
 POOL: tuple[Form, ...] = tuple(
     form for form in FORMS
     if form.operation not in SYSTEM and form.feature is None and not _SEGMENT_OPERANDS.intersection(form.operands))
+#: ARPL does not exist in real mode, where Unicorn runs 16-bit code.
+PROTECTED_ONLY = frozenset({"arpl"})
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 _SETTABLE = int(STATUS_FLAGS | Eflags.DF)
 

@@ -13,7 +13,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.flags import flag_effect
 from rtl.isa.retire import RetireCause
 from rtl.isa.segments import ATTR_DB, ATTR_G, SystemType
-from tests.vmm.engine.cases import POOL, SMALL, WIDE, Case, Layout, make_case
+from tests.vmm.engine.cases import POOL, PROTECTED_ONLY, SMALL, WIDE, Case, Layout, make_case
 from vmm.engine.interpreter import Interpreter
 from vmm.memory import PhysicalMemory
 
@@ -211,7 +211,8 @@ def campaign(count: int, seed: int, operation: str | None = None, small: bool = 
     rng = random.Random(seed)
     layout = SMALL if small else WIDE
     pair = Pair(seed, layout)
-    pool = [form for form in POOL if operation is None or form.operation == operation]
+    pool = [form for form in POOL if operation in (None, form.operation)
+            and not (small and form.operation in PROTECTED_ONLY)]
     for index in range(count):
         form = pool[index % len(pool)] if index < len(pool) else rng.choice(pool)
         yield pair.run(make_case(rng, form, layout.code + 16 * (index % 1000), layout))
