@@ -202,7 +202,7 @@ class Core(wiring.Component):
             m.d.sync += [
                 *mm.load(a, CARRIED),
                 mm.linear.eq(address.linear), mm.fault.eq(address.fault), mm.fault_seg.eq(a.aseg[0]),
-                mm.step_en.eq((a.step != Step.NONE) & (a.dst != a.step_reg)), mm.step_reg.eq(a.step_reg),
+                mm.step_en.eq(a.step != Step.NONE), mm.step_reg.eq(a.step_reg),
                 mm.step_half.eq(address.step_half), mm.step_value.eq(address.step_value),
             ]
 

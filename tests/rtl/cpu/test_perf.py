@@ -1,8 +1,5 @@
 """The performance counters: the unit alone, and what a whole processor makes of small programs on pysim."""
 
-import functools
-
-import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
@@ -10,12 +7,13 @@ from rtl.cpu.perf import PerfCounters
 from rtl.isa.msrs import PERF_TEXT, PERF_WIDTH, PerfEvent
 from rtl.isa.paging import PTE_P, PTE_RW
 from rtl.isa.registers import Cr0
-from sim.design import board_design
-from sim.engines import State, build
-from sim.rtlstate import read_counters
 
-_CODE = 0x1000
-_RAM_WORDS = 1 << 16
+from .board_bench import LOAD_TABLES, run, tables
+
+
+def _run(*code: str, words: dict[int, int] | None = None) -> dict[str, int]:
+    """The counters at the end of a program."""
+    return run(*code, words=words).counters
 
 
 def test_each_pulse_counts_for_itself():
@@ -46,38 +44,14 @@ def test_every_event_has_a_text_and_a_place():
     assert set(PERF_TEXT) == set(PerfEvent) and max(PerfEvent) < 64 and PERF_WIDTH == 48
 
 
-@functools.cache
-def _machine():
-    """The board on pysim, and its state at power-on."""
-    engine = build(board_design(), "pysim")
-    return engine, engine.save()
-
-
-def _run(*code: str, cycles: int = 1500, words: dict[int, int] | None = None) -> dict[str, int]:
-    """Counters at the end of a program (hexadecimal bytes), which HLT ends."""
-    engine, state = _machine()
-    start: State = state | {"ram": np.zeros_like(engine.ram)}
-    engine.load(start)
-    engine.poke("ram_size_words", _RAM_WORDS)
-    program = bytes.fromhex("".join(code)) + b"\xF4"
-    engine.ram.view(np.uint8)[_CODE:_CODE + len(program)] = np.frombuffer(program, np.uint8)
-    for address, value in (words or {}).items():
-        engine.ram[address >> 2] = value
-    engine.poke("core.eip", _CODE)
-    engine.poke("core.regs.esp", 0x8000)
-    result = engine.run(cycles)
-    assert engine.peek("core.halted"), "the program does not end"
-    return read_counters(engine) | {"run": result.cycles, "eax": engine.peek("core.regs.eax"),
-                                    "edx": engine.peek("core.regs.edx")}
-
-
 def test_instructions_and_branches():
     """MOV ECX, 5; loop: DEC ECX; JNZ loop; CALL f; JMP end; f: RET; end: HLT."""
-    counters = _run("B905000000", "49", "75FD", "E802000000", "EB01", "C3")
+    end = run("B905000000", "49", "75FD", "E802000000", "EB01", "C3")
+    counters = end.counters
     assert counters["instructions"] == 1 + 2 * 5 + 3 + 1
     assert counters["branches"] == 5 + 3
     assert counters["taken_branches"] == 4 + 3
-    assert counters["cycles"] == counters["run"]
+    assert counters["cycles"] == end.cycles
     assert counters["exceptions"] == counters["interrupts"] == counters["stall_io"] == counters["stall_muldiv"] == 0
     assert counters["stall_branch"] >= 3 and counters["stall_fetch"] > 0
     assert counters["icache_misses"] == 2, "the line of the program, and the one that fetch runs ahead into"
@@ -115,11 +89,11 @@ def test_stores_that_miss():
 def test_translations_and_walks():
     """Paging on, then two pages read twice each, by one directory entry."""
     flags = PTE_P | PTE_RW
-    tables = {0x4000: 0x5000 | flags, 0x5000 + 4: 0x1000 | flags, 0x5000 + 8: 0x2000 | flags,
-              0x5000 + 12: 0x3000 | flags}
+    entries = {0x4000: 0x5000 | flags, 0x5000 + 4: 0x1000 | flags, 0x5000 + 8: 0x2000 | flags,
+               0x5000 + 12: 0x3000 | flags}
     cr0 = int(Cr0.PG | Cr0.PE)
     counters = _run("B800400000", "0F22D8", "B8" + cr0.to_bytes(4, "little").hex(), "0F22C0",
-                    "A100200000", "A104200000", "A100300000", "A104300000", words=tables)
+                    "A100200000", "A104200000", "A100300000", "A104300000", words=entries)
     assert (counters["dtlb_misses"], counters["dtlb_hits"]) == (2, 2)
     assert counters["itlb_misses"] == 1 and counters["itlb_hits"] > 0
     # The code's walk reads directory and table; the data's find the directory in the walk cache.
@@ -129,20 +103,25 @@ def test_translations_and_walks():
     assert counters["stall_walk"] > 0
 
 
-def test_software_interrupts_and_halt():
-    """LIDT [2000h]; INT 3 to a handler that halts: one instruction more than what completes before it."""
-    gate = {0x3000 + 24: 8 << 16 | 0x1100, 0x3000 + 28: 0x8E00, 0x2000: 0x3000 << 16 | 0x7FF, 0x2004: 0,
-            0x2010: 0x4000 << 16 | 0xFF, 0x2014: 0, 0x4000 + 8: 0x0000FFFF, 0x4000 + 12: 0x00CF9B00, 0x1100: 0xF4F4F4F4}
-    counters = _run("0F011510200000", "0F011D00200000", "CC", words=gate)
+def test_software_interrupts():
+    """INT 3 to a handler that halts: the INT is an instruction and an event."""
+    counters = _run(LOAD_TABLES, "CC", words=tables(v3=""))
     assert counters["exceptions"] == 1 and counters["interrupts"] == 0
     assert counters["instructions"] == 2 + 1 + 1
 
 
+def test_exceptions():
+    """UD2 to a handler that halts: the UD2 is an event only."""
+    counters = _run(LOAD_TABLES, "0F0B", words=tables(v6=""))
+    assert counters["exceptions"] == 1 and counters["interrupts"] == 0
+    assert counters["instructions"] == 2 + 1
+
+
 def test_counters_as_guest_software_reads_them():
     """RDPMC, RDMSR of PERF_BASE + INSTRUCTIONS: the instructions completed before."""
-    assert _run("90", "90", "B901000000", "0F33")["eax"] == 3
-    counters = _run("90", "90", "90", "B9011001C0", "0F32")
-    assert (counters["eax"], counters["edx"]) == (4, 0)
+    assert run("90", "90", "B901000000", "0F33").eax == 3
+    end = run("90", "90", "90", "B9011001C0", "0F32")
+    assert (end.eax, end.edx) == (4, 0)
 
 
 @pytest.mark.parametrize("event", (PerfEvent.WALK_REFS_NESTED, PerfEvent.VMRUNS, PerfEvent.IOTLB_HITS))
