@@ -8,11 +8,13 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from elftools.elf.segments import NoteSegment
 
 from rtl.isa.platform import (
     HIGH_MEMORY_START,
@@ -130,7 +132,7 @@ class Image:
         ImageError
             Something does not fit in RAM, or lies where a PC has none.
         """
-        memory = memoryview(ram).cast("B")
+        memory = ram.data.cast("B")
         ram_size = len(memory)
         for segment in self.segments:
             if segment.end > ram_size:
@@ -219,18 +221,18 @@ def _entry(elf: ELFFile, data: bytes, name: str) -> tuple[Protocol, int]:
                 return Protocol.MULTIBOOT, entry - header.p_vaddr + header.p_paddr
         return Protocol.MULTIBOOT, entry
     for segment in elf.iter_segments():
-        if segment.header.p_type == "PT_NOTE":
+        if isinstance(segment, NoteSegment):
             for note in segment.iter_notes():
                 if note["n_name"] == PVH_NOTE_NAME and _note_type(note) == PVH_NOTE_TYPE:
                     return Protocol.PVH, struct.unpack("<I", _note_bytes(note)[:4])[0]
     raise ImageError(f"'{name}' has neither a Multiboot header in its first {MULTIBOOT_SEARCH} bytes nor a PVH note")
 
 
-def _note_type(note: dict) -> int:
+def _note_type(note: Any) -> int:
     return note["n_type"] if isinstance(note["n_type"], int) else -1
 
 
-def _note_bytes(note: dict) -> bytes:
+def _note_bytes(note: Any) -> bytes:
     raw = note["n_descdata"]
     return raw if isinstance(raw, bytes) else raw.encode("latin-1")
 

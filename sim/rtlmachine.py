@@ -19,10 +19,11 @@ from .disassembly import MAX_LENGTH
 from .engines import Engine, Why, build
 from .image import Image
 from .interrupts import deferred_interrupt
-from .machine import ConsoleSink, check_ram_size
+from .machine import ConsoleSink, MachineError, check_ram_size
 from .paging import read_linear
 from .rtlmemory import CachedMemory
-from .rtlstate import read_counters, read_state, write_state
+from .rtlstate import read_counters, read_devices, read_state, write_devices, write_state
+from .savefile import SavedState
 from .stop import ArchState, Reason, Stop, describe_place
 from .symbols import SymbolTable
 
@@ -61,7 +62,8 @@ class RtlMachine:
             ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
         self.config = config or BoardConfig()
         self.engine_name = engine
-        self.engine: Engine = build(board_design(self.config), engine, cache_dir, ram)
+        self._design = board_design(self.config)
+        self.engine: Engine = build(self._design, engine, cache_dir, ram)
         self.engine.poke("ram_size_words", len(ram))
         for row, byte in enumerate(self._cmos(len(ram) * 4)):
             self.engine.poke(f"isa.rtc.ram[{row}]", byte)
@@ -123,6 +125,34 @@ class RtlMachine:
     def set_state(self, state: ArchState) -> None:
         """Start from a processor state; only before the first cycle."""
         write_state(self.engine, state)
+
+    def save(self) -> SavedState:
+        """All of the computer, for this or any other machine."""
+        netlist = self.engine.save()
+        with self._settled():
+            return SavedState(self.cycle, read_state(self.engine), read_devices(self.engine),
+                              CachedMemory(self.engine).image(), self._design.key, netlist)
+
+    def restore(self, saved: SavedState) -> None:
+        """Go on from a saved state: to the cycle if the same design wrote it, else from the instruction on.
+
+        Raises
+        ------
+        MachineError
+            The state is of a computer with another amount of RAM.
+        """
+        if len(saved.ram) != len(self.engine.ram):
+            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
+                               f"{self.engine.ram.nbytes >> 20} MiB")
+        self.reset()
+        if saved.netlist is not None and saved.design == self._design.key:
+            self.engine.load(saved.netlist)
+            return
+        self.engine.ram[:] = saved.ram
+        self.engine.cycle = saved.cycle
+        self.engine.poke("cycle", saved.cycle)
+        write_devices(self.engine, saved.devices)
+        write_state(self.engine, saved.cpu)
 
     def stop_here(self, reason: Reason, value: int | None = None) -> Stop:
         """The typed stop for where the machine stands, as the registers show it."""

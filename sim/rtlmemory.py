@@ -20,7 +20,7 @@ class CachedMemory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._bytes = memoryview(engine.ram).cast("B")
+        self._bytes = engine.ram.data.cast("B")
         self._names = {info.name.split(".")[-1].split("$")[0]: info for info in engine.signals()
                        if info.kind is Kind.MEMORY and info.name.startswith(f"{_ARRAYS}.")}
         self.dirty = self._dirty_lines()
@@ -57,7 +57,7 @@ class CachedMemory:
     def image(self) -> np.ndarray:
         """A copy of RAM with the dirty lines in place."""
         ram = self._engine.ram.copy()
-        view = memoryview(ram).cast("B")
+        view = ram.data.cast("B")
         for address, line in self.dirty.items():
             if address + _LINE <= len(view):
                 view[address:address + _LINE] = bytes(line)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from rtl.isa.msrs import PerfEvent
 from rtl.isa.registers import EFLAGS_FIXED, Eflags
 
-from .engines import Engine
+from .engines import Engine, Kind
 from .stop import ArchState
 
 GPRS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
@@ -23,7 +23,7 @@ _MSRS = {"0x174": "sysenter_cs", "0x175": "sysenter_esp", "0x176": "sysenter_eip
 _DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
 _SHADOW_STI, _SHADOW_MOV_SS = 1, 2
 M64 = (1 << 64) - 1
-Peek = Callable[[str], int]
+_DEVICES = "isa."
 
 
 def read_state(engine: Engine) -> ArchState:
@@ -90,6 +90,33 @@ def write_state(engine: Engine, state: ArchState) -> None:
     poke("core.partial", int(state["repeating"]))
     poke("core.halted", int(state["halted"]))
     poke("shutdown", int(state["shutdown"]))
+
+
+def read_devices(engine: Engine) -> dict[str, Any]:
+    """Registers and memories of the devices by their names below the ISA bus; a memory is a list."""
+    values: dict[str, Any] = {}
+    for info in engine.signals():
+        if info.alias is None and info.name.startswith(_DEVICES):
+            name = info.name.removeprefix(_DEVICES)
+            if info.kind is Kind.MEMORY:
+                values[name] = [engine.peek(f"{info.name}[{row}]") for row in range(info.depth)]
+            elif info.kind is Kind.REGISTER:
+                values[name] = engine.peek(info.name)
+    # Dividers that are 1 have no register.
+    return {"uart_left": 0, "pit_left": 0} | values | {"cycles": engine.cycle}
+
+
+def write_devices(engine: Engine, values: dict[str, Any]) -> None:
+    """Take over what `read_devices`, or the software devices, gave."""
+    for info in engine.signals():
+        value = values.get(info.name.removeprefix(_DEVICES)) if info.name.startswith(_DEVICES) else None
+        if value is None or info.alias is not None:
+            continue
+        if info.kind is Kind.MEMORY:
+            for row, entry in enumerate(value):
+                engine.poke(f"{info.name}[{row}]", entry)
+        elif info.kind is Kind.REGISTER:
+            engine.poke(info.name, int(value))
 
 
 def read_counters(engine: Engine) -> dict[str, int]:

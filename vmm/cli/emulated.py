@@ -12,8 +12,9 @@ from sim.bootinfo import Module
 from sim.disassembly import MAX_LENGTH
 from sim.image import Image
 from sim.interrupts import deferred_interrupt
-from sim.machine import ConsoleSink, check_ram_size
+from sim.machine import ConsoleSink, MachineError, check_ram_size
 from sim.paging import read_linear
+from sim.savefile import SavedState
 from sim.stop import ArchState, Reason, Stop, describe_place
 from sim.symbols import SymbolTable
 from vmm.devices.platform import PcPlatform
@@ -30,7 +31,9 @@ _SLICE = 100_000
 
 
 class Emulated:
-    """`sim.machine.Machine` on the interpreter. One instruction is one cycle of its virtual time.
+    """`sim.machine.Machine` on the interpreter. One step is one cycle of its virtual time.
+
+    ``run`` takes its limit in completed instructions: that is what the interpreter counts.
 
     Parameters
     ----------
@@ -77,11 +80,24 @@ class Emulated:
     def memory_image(self) -> np.ndarray:
         return self.ram.copy()
 
+    def save(self) -> SavedState:
+        """All of the computer, for this or any other machine."""
+        image = self.machine.save()
+        return SavedState(self.cycle, image["cpu"], image["devices"], self.ram.copy())
+
+    def restore(self, saved: SavedState) -> None:
+        """Go on from a saved state. Raises MachineError if it has another amount of RAM."""
+        if len(saved.ram) != len(self.ram):
+            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
+                               f"{self.ram.nbytes >> 20} MiB")
+        self.ram[:] = saved.ram
+        self.machine.load({"cpu": saved.cpu, "devices": saved.devices})
+
     def run(self, max_cycles: int | None = None) -> Stop:
-        end = None if max_cycles is None else self.cycle + max_cycles
+        end = None if max_cycles is None else self.instructions + max_cycles
         with deferred_interrupt() as interrupted:
-            while end is None or self.cycle < end:
-                slice_ = _SLICE if end is None else min(_SLICE, end - self.cycle)
+            while end is None or self.instructions < end:
+                slice_ = _SLICE if end is None else min(_SLICE, end - self.instructions)
                 try:
                     info = self.machine.run(slice_)
                 except Unsupported as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.comparison import IoReplay, Step
 from sim.disassembly import MAX_LENGTH
-from sim.lockstep import IoReplay, Step
 from sim.paging import read_linear
 from sim.stop import ArchState
 from vmm.engine.interpreter import Interpreter, Retired

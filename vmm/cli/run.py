@@ -9,13 +9,15 @@ import click
 
 from sim.engines import EngineError
 from sim.image import ImageError
-from sim.machine import Machine
+from sim.machine import Machine, MachineError
 from sim.rtlmachine import RtlMachine
+from sim.savefile import read_state_file, write_state_file
 from sim.stop import Reason, Stop
 from vmm.cli.emulated import Emulated
 from vmm.cli.options import (
     BadInput,
     append_option,
+    check_writable,
     cycles_option,
     engine_option,
     image_argument,
@@ -40,27 +42,39 @@ TECHNIQUES = ("native", "emulate")
 @cycles_option
 @click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
               help="Who executes the guest: the RTL processor, or the interpreter.")
+@click.option("--load", "load_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Go on from a saved state; IMAGE only gives the symbols.")
+@click.option("--save", "save_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
-        stats: bool) -> None:
+        load_path: Path | None, save_path: Path | None, stats: bool) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
     is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
     """
     loaded, modules = load_image(image), load_modules(initrd)
+    if save_path is not None:
+        check_writable(save_path)
     try:
         machine: RtlMachine | Emulated
         if technique == "native":
             machine = RtlMachine(engine=engine, ram_bytes=memory, console=write_console)
         else:
             machine = Emulated(ram_bytes=memory, console=write_console)
-        machine.load(loaded, append, modules)
-    except (ImageError, EngineError) as error:
+        if load_path is not None:
+            machine.restore(read_state_file(load_path))
+            machine.symbols = loaded.symbols
+        else:
+            machine.load(loaded, append, modules)
+    except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
     begin = time.perf_counter()
     stop = machine.run(max_cycles)
     seconds = time.perf_counter() - begin
+    if save_path is not None:
+        write_state_file(save_path, machine.save())
     report(machine, stop, seconds)
     if stats:
         for name, value in machine.counters().items():

@@ -36,10 +36,12 @@ _SEARCH = 1_000_000_000
 @engine_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gigogne.vcd"), show_default=True,
               help="The VCD file; the GTKWave savefile lies beside it.")
-@click.option("--from", "first", type=click.IntRange(min=0), default=None, metavar="CYCLE",
+@click.option("--from", "--from-cycle", "first", type=click.IntRange(min=0), default=None, metavar="CYCLE",
               help="First cycle of the window.  [default: 0, or 100 before the trigger]")
+@click.option("--to", "--to-cycle", "last", type=click.IntRange(min=1), default=None, metavar="CYCLE",
+              help="First cycle after the window.")
 @click.option("--cycles", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N",
-              help="Length of the window.")
+              help="Length of the window, without --to.")
 @click.option("--at", "trigger", default=None, metavar="PLACE",
               help="Place the window where execution first reaches a symbol or a hexadecimal address.")
 @click.option("--before", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
@@ -47,7 +49,7 @@ _SEARCH = 1_000_000_000
 @click.option("--signals", type=click.Choice(("all", "groups")), default="all", show_default=True,
               help="All signals of the computer, or those of the savefile's groups.")
 def trace(image: Path, memory: int, append: str, initrd: str, engine: str, output: Path, first: int | None,
-          cycles: int, trigger: str | None, before: int, signals: str) -> None:
+          last: int | None, cycles: int, trigger: str | None, before: int, signals: str) -> None:
     """Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile."""
     if first is not None and trigger is not None:
         raise BadInput("Give either --from or --at to place the window, not both")
@@ -72,7 +74,10 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
             stop = machine.run(start)
             if stop.reason is not Reason.CYCLE_LIMIT:
                 raise BadInput(f"The run ends before cycle {start}: {stop.reason.value} at cycle {stop.cycle}")
-        end = write_waveform(machine, output, start + cycles, everything=signals == "all")
+        last = last or start + cycles
+        if last <= start:
+            raise BadInput(f"The window from cycle {start} to {last} is empty")
+        end = write_waveform(machine, output, last, everything=signals == "all")
     except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
     note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
