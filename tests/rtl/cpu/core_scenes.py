@@ -19,7 +19,6 @@ from tests.rtl.cpu.test_microcode import CASES, build
 from vmm.engine.interpreter import Interpreter
 from vmm.memory import PhysicalMemory
 
-_RAM = 1 << 20
 _PATIENCE = 4000
 #: Real devices answer these; `test_microcode` has them.
 WITHOUT = ("in", "out")
@@ -33,23 +32,27 @@ class CoreRunner:
     """One simulated computer, taken back to reset for every scene."""
 
     def __init__(self) -> None:
-        self.machine = RtlMachine(ram=np.zeros(_RAM // 4, dtype=np.uint32))
+        self.machine = RtlMachine(ram=np.zeros(SIZE // 4, dtype=np.uint32))
         self.engine = self.machine.engine
         self._reset = self.engine.save()
+
+    def start(self, scene: Scene) -> None:
+        """Be at the beginning of a scene."""
+        self.engine.load(self._reset)
+        self.engine.ram[:] = scene.memory
+        write_state(self.engine, scene.state.to_dict())
 
     def run(self, scene: Scene, steps: int) -> tuple[dict, bytes] | None:
         """State and memory after `steps` retirements; None when they do not come."""
         engine = self.engine
-        engine.load(self._reset)
-        engine.ram[:SIZE // 4] = scene.memory
-        write_state(engine, scene.state.to_dict())
+        self.start(scene)
         for _ in range(_PATIENCE):
             engine.run(1)
             steps -= engine.peek("core.retire__valid")
             if not steps or engine.peek("shutdown"):
                 state = read_state(engine)
                 self.machine.settle()
-                return state, bytes(memoryview(CachedMemory(engine).image()).cast("B"))[:SIZE]
+                return state, bytes(memoryview(CachedMemory(engine).image()).cast("B"))
         return None
 
 
