@@ -114,11 +114,7 @@ def encode_fields(fields: Row, where: str = "row") -> int:
 class Program:
     """The rows of one program or routine. Calling it emits a row.
 
-    Members
-    -------
-    name : for messages and the listing.
-    rows : fields as given, `K`, `Y` and ``disp`` replaced.
-    labels : label -> row number.
+    ``rows`` are fields as given, with `K`, `Y` and ``disp`` replaced; ``labels`` maps a label to its row number.
     """
 
     def __init__(self, name: str) -> None:
@@ -298,9 +294,6 @@ class Rom:
 def assemble(library: Library) -> Rom:
     """Assemble every program and routine of `library`.
 
-    Raises
-    ------
-    MicrocodeError
-        A label or routine does not exist, a row cannot be encoded, or a ROM is full.
+    Raises `MicrocodeError`: a label or routine does not exist, a row cannot be encoded, or a ROM is full.
     """
     return Rom(library)
