@@ -129,7 +129,6 @@ class Issue(wiring.Component):
         known = Signal()
         complete = Signal()
         check = Signal(Check)
-        fault = Signal()
         more = Signal()
         m.d.comb += [
             total.eq(prefix_count + decoder.length),
@@ -145,19 +144,19 @@ class Issue(wiring.Component):
             m.d.comb += more.eq(1)
         with m.Elif(is_prefix):
             with m.If(too_long):
-                m.d.comb += [fault.eq(1), check.eq(Check.GP)]
+                m.d.comb += check.eq(Check.GP)
         with m.Elif(known & ((decoder.entry.check == Check.UD) | (prefixes.lock & ~decoder.entry.lock))):
-            m.d.comb += [fault.eq(1), check.eq(Check.UD)]
+            m.d.comb += check.eq(Check.UD)
         with m.Elif(too_long & (complete | (prefix_count + available >= _LONGEST))):
-            m.d.comb += [fault.eq(1), check.eq(Check.GP)]
+            m.d.comb += check.eq(Check.GP)
         with m.Elif(~complete):
             m.d.comb += more.eq(1)
         waiting = Signal()
         with m.If(more):
             with m.If(at_limit):
-                m.d.comb += [fault.eq(1), check.eq(Check.GP)]
+                m.d.comb += check.eq(Check.GP)
             with m.Elif(self.q_fault & (available == self.q_count)):
-                m.d.comb += [fault.eq(1), check.eq(Check.FETCH)]
+                m.d.comb += check.eq(Check.FETCH)
             with m.Else():
                 m.d.comb += waiting.eq(1)
 
