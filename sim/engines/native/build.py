@@ -19,7 +19,7 @@ from . import compile as machine_code
 from .emit import observer_text, program_text
 from .layout import Layout, lay_out
 from .netlist import SOURCES, Chunk, Memory, Netlist, Sig, read_json
-from .schedule import observation, plan
+from .schedule import observation, plan, split_words
 from .sinks import Sinks, TapSigs
 
 # Processes left by "proc" are empty: case statements nothing is assigned in.
@@ -85,7 +85,7 @@ class Builder:
             return _unpack_image(stored)
         net = read_json(self._netlist())
         self._restore_memories(net)
-        sinks = self._sinks(net)
+        sinks = split_words(net, self._sinks)
         program = plan(net, sinks)
         layout = lay_out(net, len(self._design.taps), program.crossing)
         code = machine_code.compile_text(program_text(net, sinks, layout, program))
@@ -105,7 +105,7 @@ class Builder:
             return _unpack_observer(stored)
         net = read_json(self._netlist())
         self._restore_memories(net)
-        self._sinks(net)
+        split_words(net, self._sinks)
         wanted = {chunk.node for sig in net.names.values() for chunk in sig if chunk.node >= 0}
         layout = lay_out(net, len(self._design.taps), ())
         program = observation(net, wanted)

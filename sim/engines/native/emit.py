@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .divide import exports
+from .divide import exports, steps_of
 from .layout import RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL, Layout
 from .netlist import Chunk, Netlist, Sig, const_value, sig_width
-from .program import Block, Call, Do, If, Program
+from .program import Block, Call, Do, If, Merge, Program
 from .sinks import Sinks
 from .words import Words, bit, ones, store_bits, type_bits, word_type
 
@@ -22,6 +22,7 @@ class Body(Words):
         self.label = "entry"
         self.labels = 0
         self.exports = exports(net, sinks, block)
+        self.merging: list[dict[int, Merge]] = []
 
     # -- words in memory
 
@@ -107,25 +108,44 @@ class Body(Words):
                 self.do_if(step)
 
     def do_if(self, step: If) -> None:
+        others = self._other_values(step)
         test = self.sig((Chunk(step.test.node, step.test.offset, 1),))
         if not step.test.value:
             test = self.emit(f"xor i1 {test}, 1")
         before = self.label
         after = self.guarded(test)
+        self.merging.append(step.merges)
         self.block(step.body)
+        self.merging.pop()
         inner, last = self.scopes[-1], self.label
         self.end(after)
         depth = len(self.scopes) - 1
         for node, value in inner.items():
             if self.exports.get(node, depth + 1) <= depth:
                 kind = word_type(self.net.nodes[node].width)
-                self.scopes[-1][node] = self.emit(f"phi {kind} [ {value}, %{last} ], [ 0, %{before} ]")
+                other = others.get(node, "0")
+                self.scopes[-1][node] = self.emit(f"phi {kind} [ {value}, %{last} ], [ {other}, %{before} ]")
+
+    def _other_values(self, step: If) -> dict[int, str]:
+        """Values of merges where the test fails. One computed in another function passes through its place in memory."""
+        here = {inside.index for inside in steps_of(step.body) if isinstance(inside, Do) and inside.what == "node"}
+        values = {}
+        for node, merge in step.merges.items():
+            value = self.sig(merge.outside)
+            if node in here and node not in self.layout.nodes:
+                values[node] = value
+            elif node in self.layout.nodes:
+                self.store(self.pointer(self.layout.nodes[node]), value, self.net.nodes[node].width)
+                if node in here:
+                    values[node] = value
+        return values
 
     # -- steps
 
     def do_node(self, index: int) -> None:
         node = self.net.nodes[index]
-        value = self.operation(node)
+        merge = self.merging[-1].get(index) if self.merging else None
+        value = self.sig(merge.inside) if merge is not None else self.operation(node)
         self.scopes[-1][index] = value
         if index in self.layout.nodes:
             self.store(self.pointer(self.layout.nodes[index]), value, node.width)

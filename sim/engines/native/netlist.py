@@ -121,10 +121,11 @@ class Netlist:
         return (Chunk(len(self.nodes) - 1, 0, width),)
 
     def tap_enable(self, tap: str) -> Sig:
-        """A new input by which the host says whether it listens to a tap."""
-        sig = self.add("input", 1, ref=len(self.inputs))
-        self.inputs[f"listen:{tap}"] = sig[0].node
-        return sig
+        """The input by which the host says whether it listens to a tap, made when first asked for."""
+        name = f"listen:{tap}"
+        if name not in self.inputs:
+            self.inputs[name] = self.add("input", 1, ref=len(self.inputs))[0].node
+        return (Chunk(self.inputs[name], 0, 1),)
 
 
 BINARY = frozenset("and or xor xnor add sub mul div mod divfloor modfloor eq ne lt le gt ge "

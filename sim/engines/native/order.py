@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 from .netlist import SOURCES, Chunk, Netlist, Sig
-from .program import Block, Do, If, Literal
+from .program import Block, Do, If, Literal, Merge
 from .regions import Path
 from .sinks import Sinks, nodes_of, sink_inputs
 
@@ -17,10 +17,12 @@ class Ordering:
     in a circle are broken by a copy made first.
     """
 
-    def __init__(self, net: Netlist, sinks: Sinks, order: list[int], paths: dict[Do, Path]) -> None:
+    def __init__(self, net: Netlist, sinks: Sinks, order: list[int], paths: dict[Do, Path],
+                 merges: dict[int, Merge]) -> None:
         self._net = net
         self._sinks = sinks
         self._paths = paths
+        self._merges = merges
         self._writers = self._find_writers()
         self._waits: dict[Do, int] = {}
         self._next: dict[Do, list[Do]] = {}
@@ -136,6 +138,10 @@ class Ordering:
                 block.append(last)
             self._open.append(((*here, test), last.body))
         self._open[-1][1].append(step)
+        if step.what == "node" and step.index in self._merges:
+            around = self._open[-2][1][-1]
+            assert isinstance(around, If)
+            around.merges[step.index] = self._merges[step.index]
 
     # -- circles
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .netlist import Sig
+
 
 class Do(NamedTuple):
     """One step. ``what`` is ``node``, ``register``, ``memory``, ``tap``, ``ram`` or ``stop``; ``index`` says which."""
@@ -21,12 +23,24 @@ class Literal(NamedTuple):
     value: int
 
 
+class Merge(NamedTuple):
+    """A multiplexer, AND or OR decided by ``test``: it is ``inside`` where the test holds and ``outside`` elsewhere."""
+
+    test: Literal
+    inside: Sig
+    outside: Sig
+
+
 @dataclass
 class If:
-    """Steps done only when ``test`` holds. Words computed inside mean nothing when it does not."""
+    """Steps done only when ``test`` holds. Words computed inside mean nothing when it does not.
+
+    ``merges`` are the exception: nodes of the body with a value of their own for the other case.
+    """
 
     test: Literal
     body: Block = field(default_factory=list)
+    merges: dict[int, Merge] = field(default_factory=dict)
 
 
 @dataclass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .guards import Guards, cost
-from .netlist import Netlist
-from .program import Do, Literal
+from .guards import Guards, cost, literal
+from .netlist import Netlist, Node, const, sig_width
+from .program import Do, Literal, Merge
 
 #: A region costing less than this is not worth a branch, nor is a test that adds less than ``OWN`` to the one inside.
-WORTH = 16
-OWN = 6
+WORTH = 24
+OWN = 12
 _DEPTH = 6
 
 Path = tuple[Literal, ...]
@@ -31,6 +31,22 @@ class Regions:
         for step in steps:
             self.paths[step] = self._choose(guards.effects[step])
         self._prune(order, steps)
+        self.merges: dict[int, Merge] = {}
+        self._merge(order)
+
+    def _merge(self, order: list[int]) -> None:
+        """Move a multiplexer, AND or OR into the region of its own test, where that region makes one of its operands."""
+        used = set(self.paths.values())
+        for index in order:
+            step = Do("node", index)
+            base = self.paths[step]
+            for merge in _merges_of(self._net.nodes[index]):
+                path = (*base, merge.test)
+                under = [self.paths.get(Do("node", chunk.node), ()) for chunk in merge.inside]
+                if path in used and path in {place[:len(path)] for place in under}:
+                    self.merges[index] = merge
+                    self.paths[step] = path
+                    break
 
     def _weigh(self, order: list[int], steps: dict[Do, int]) -> dict[Literal, int]:
         weights: dict[Literal, int] = {}
@@ -84,3 +100,18 @@ class Regions:
             thin = own[path] < OWN and len(children[path]) == 1 and total[path] - own[path] >= WORTH
             renamed[path] = parent if small or thin else (*parent, path[-1])
         self.paths = {step: renamed[path] for step, path in self.paths.items()}
+
+
+def _merges_of(node: Node) -> list[Merge]:
+    """The ways a node is one operand where a test holds and another value where it does not."""
+    if node.op == "mux":
+        zero, one, select = node.ins
+        tests = (literal(select, 1), literal(select, 0))
+        return [Merge(test, *sides) for test, sides in zip(tests, ((one, zero), (zero, one)), strict=True)
+                if test is not None]
+    if node.op in ("and", "or") and node.width == 1 and all(sig_width(sig) == 1 for sig in node.ins):
+        value = 1 if node.op == "and" else 0
+        pairs = (node.ins, node.ins[::-1])
+        return [Merge(test, inside, const(1 - value, 1)) for deciding, inside in pairs
+                if (test := literal(deciding, value)) is not None]
+    return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .divide import divide
 from .guards import Guards
 from .netlist import SOURCES, Netlist
@@ -9,6 +11,10 @@ from .order import Ordering
 from .program import Do, Program
 from .regions import Regions
 from .sinks import Sinks, nodes_of, sink_inputs
+from .split import Splitter
+
+#: Splitting a register lets the words that feed it be split in the next round.
+SPLIT_ROUNDS = 4
 
 
 def topological(net: Netlist, roots: set[int]) -> list[int]:
@@ -35,15 +41,24 @@ def effect_cost(net: Netlist, step: Do) -> int:
     return {"memory": 4, "ram": 12, "tap": 12, "stop": 1}[step.what]
 
 
+def split_words(net: Netlist, describe: Callable[[Netlist], Sinks]) -> Sinks:
+    """Split the words of ``net`` where that saves putting them together; the sinks of the result."""
+    for _ in range(SPLIT_ROUNDS):
+        sinks = describe(net)
+        order = topological(net, set().union(*sink_inputs(net, sinks).values()))
+        if not Splitter(net, sinks, order).run():
+            break
+    return describe(net)
+
+
 def plan(net: Netlist, sinks: Sinks) -> Program:
     """The program of a cycle: guarded, ordered, divided into functions. Adds copies to ``net`` where needed."""
     effects = sink_inputs(net, sinks)
     order = topological(net, set().union(*effects.values()))
     regions = Regions(net, Guards(net, sinks, order), order, {step: effect_cost(net, step) for step in effects})
-    return divide(net, sinks, Ordering(net, sinks, order, regions.paths).run())
+    return divide(net, sinks, Ordering(net, sinks, order, regions.paths, regions.merges).run())
 
 
 def observation(net: Netlist, wanted: set[int]) -> Program:
     """The program that computes the nodes ``wanted``, all of them always."""
-    program = divide(net, Sinks((), None, None), [Do("node", node) for node in topological(net, wanted)])
-    return program
+    return divide(net, Sinks((), None, None), [Do("node", node) for node in topological(net, wanted)])
