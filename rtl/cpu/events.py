@@ -39,9 +39,18 @@ class EventUnit(wiring.Component):
 
     Members
     -------
-    take, vector, kind, error, restart_eip, next_eip : In
-    done, write_restart, write_eip : In
-    active, e_vector, e_error, e_has_error, e_soft, e_ext, e_rf, e_eip, e_restart, e_interrupt : Out
+    take : In(1); vector : In(8); kind : In(Kind); error, restart_eip, next_eip : In(32)
+    rf : In(1)
+        RF is to be set in the EFLAGS pushed.
+    done, write_restart : In(1); write_eip : In(32)
+    active : Out(1)
+    e_vector : Out(8); e_error : Out(32); e_has_error : Out(1)
+    e_soft, e_interrupt : Out(1)
+        Software interrupt: the gate's DPL is checked. External interrupt.
+    e_ext, e_rf : Out(1)
+        EXT of error codes raised by the delivery itself; RF to push.
+    e_eip, e_restart : Out(32)
+        EIP to push; EIP that a fault of the delivery points at.
     e_requested : Out(1)
         The delivery is the work of an instruction (INT n, INT3, INTO, ICEBP).
     shutdown : Out(1)
@@ -51,8 +60,9 @@ class EventUnit(wiring.Component):
         super().__init__({
             "take": In(1), "vector": In(8), "kind": In(Kind), "error": In(32), "rf": In(1),
             "restart_eip": In(32), "next_eip": In(32), "done": In(1), "write_restart": In(1), "write_eip": In(32),
-            "active": Out(1), "e_vector": Out(8), "e_error": Out(32), "e_has_error": Out(1), "e_soft": Out(1), "e_requested": Out(1),
-            "e_ext": Out(1), "e_rf": Out(1), "e_eip": Out(32), "e_restart": Out(32), "e_interrupt": Out(1),
+            "active": Out(1), "e_vector": Out(8), "e_error": Out(32), "e_has_error": Out(1),
+            "e_soft": Out(1), "e_requested": Out(1), "e_ext": Out(1), "e_rf": Out(1),
+            "e_eip": Out(32), "e_restart": Out(32), "e_interrupt": Out(1),
             "shutdown": Out(1),
         })
 

@@ -35,6 +35,14 @@ class Issue(wiring.Component):
     -------
     latch : Latch
         The A latch, loaded here.
+    q_bytes, q_count, q_eip, q_fault, q_walked : In; take, starved, redirect, redirect_eip : Out
+        The queue: see `Fetch`.
+    p_* : see `Predictor`, whose lookup, push and pop belong to the branch that issues.
+    cs_limit, cs_32, ss_32, cpl : In
+    a_free, drained, branching, halted : In(1)
+    x_flush, x_event, x_branch : In(1); x_target : In(11); context_eip : In(32)
+    x_override : In(1)
+        From now on the instruction in decode has the address ``context_eip`` (task switch).
     go, micro, blocked : Out(1)
         A micro-operation issues; decode is inside a microprogram; nothing can issue until ``x_flush`` (rule 3).
     """

@@ -16,7 +16,8 @@ class MulDiv(wiring.Component):
     2. ``ready`` is 1 from the cycle the result is valid in until the next ``start``. A new ``start`` abandons an
        operation under way.
     3. ``result`` is the low half of a product (of bytes: all 16 bits) or the quotient (of bytes: remainder and
-       quotient in bits 15:8 and 7:0). ``mul_hi`` and ``div_rem`` hold the other half until the next operation.
+       quotient in bits 15:8 and 7:0). ``mul_hi`` and ``div_rem`` hold the other half until the next operation, as long
+       as ``size`` stays.
     4. ``error`` with ``ready``: division by zero, or a quotient that does not fit.
 
     A product takes 3 cycles, a quotient its width plus 3.

@@ -31,8 +31,10 @@ class RegisterFile(wiring.Component):
         Rows read by address generation; ``a_base_data``, ``a_index_data`` their values.
     x_a, x_b, x_a_high, x_b_high : In
         Rows read by execution, and whether bits 15:8 are meant; ``x_a_data``, ``x_b_data`` their values.
-    edx, ecx : Out(32)
-        Implicit operands of division and shifts.
+    x_write, x_dst, x_size, x_high, x_data : In
+    x_step, x_step_reg, x_step_half, x_step_data : In
+    x_mark, x_restore : In(1)
+        See rules 2 to 4.
     gpr : Out(32) x 8
         The general registers.
     """

@@ -39,7 +39,25 @@ class SystemRegisters(wiring.Component):
        #DB, which clears DR7.GD.
     5. ``rf_clear`` is the end of an instruction: RF falls unless the instruction has written it.
 
-    Writing CR0, CR3 or CR4 gives one of the pulses ``inv_all``, ``inv_nonglobal`` in the same cycle.
+    6. Writing CR3 gives ``inv_nonglobal``, writing CR4 or another PG, WP or PE to CR0 ``inv_all``, in the same cycle.
+    7. Reserved bits are dropped, fixed bits stay. What may not be written (#GP) is not written: the program checks.
+
+    Members
+    -------
+    sys : In(Sys); dr_index : In(3); read : Out(32)
+        ``dr_index`` is ModRM.reg, for Sys.DR.
+    write, popf, iret, flag_op, flags_en : In(1)
+        What the committing micro-operation does; at most one of the first four.
+    data : In(32); size : In(Size); flag_kind : In(FlagOp)
+    flags_in, flags_mask : In(Flags)
+    rf_clear, cr2_en, debug_done : In(1); cr2_data, dr6_set : In(32)
+    flags : Out(Flags); eflags : Out(EflagsLayout); cpl, ncpl : Out(2)
+    cr0, cr2, cr3, cr4, dr, dr6, dr7, gdt_*, idt_*, sysenter_*, tsc : Out
+        The registers.
+    control : Out(PagingControl)
+    inv_all, inv_nonglobal : Out(1)
+    sti : Out(1)
+        An STI that sets IF commits: no interrupt before the next instruction is complete.
     """
 
     def __init__(self):

@@ -9,11 +9,12 @@ from rtl.cpu.flags import Flags
 from rtl.cpu.sysregs import SystemRegisters
 from rtl.cpu.uop import FlagOp, Size, Sys
 from rtl.isa.registers import Cr0, Cr4, Dr6, Dr7, Eflags
+from rtl.isa.segments import SystemType
 
 _M32 = 0xFFFF_FFFF
 _STATUS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "sf": Eflags.SF, "of": Eflags.OF}
 _ARITHMETIC = int(sum(_STATUS.values()))
-_PULSES = ("write", "flags_en", "flag_op", "popf", "iret", "rf_clear", "cr2_en")
+_PULSES = ("write", "flags_en", "flag_op", "popf", "iret", "rf_clear", "cr2_en", "debug_done")
 _IOPL_SHIFT = 12
 
 
@@ -133,11 +134,13 @@ def test_rf_lasts_for_one_instruction():
 def test_delivery_clears_flags():
     """TF, NT and RF always, IF only through an interrupt gate."""
     async def body(bench):
-        for gate in (0, 1):
+        for gate in (SystemType.INTERRUPT_GATE32, SystemType.TRAP_GATE32, SystemType.INTERRUPT_GATE16,
+                     SystemType.TRAP_GATE16):
             await bench.write(Sys.EFLAGS, _M32)
             before = bench.eflags
-            await bench.write(Sys.IFTF, gate)
-            cleared = Eflags.TF | Eflags.NT | Eflags.RF | (Eflags.IF if gate else 0)
+            await bench.write(Sys.IFTF, 0xABCDE000 | gate << 8)
+            interrupt = gate in (SystemType.INTERRUPT_GATE32, SystemType.INTERRUPT_GATE16)
+            cleared = Eflags.TF | Eflags.NT | Eflags.RF | (Eflags.IF if interrupt else 0)
             assert bench.eflags == before & ~int(cleared)
 
     _simulate(body)
@@ -228,6 +231,18 @@ def test_debug_registers_by_number():
         for added in (Dr6.B1, Dr6.BS):
             await bench.do(dr6_set=int(added))
         assert bench.read(Sys.DR6) == 0xFFFF0FF0 | Dr6.B1 | Dr6.BS
+
+    _simulate(body)
+
+
+def test_delivery_of_debug_exceptions_clears_gd():
+    """So that the handler may use the debug registers. SDM vol. 3B, 18.2.4."""
+    async def body(bench):
+        await bench.write(Sys.DR7, _M32)
+        before = bench.read(Sys.DR7)
+        assert before & Dr7.GD
+        await bench.do(debug_done=1)
+        assert bench.read(Sys.DR7) == before & ~int(Dr7.GD)
 
     _simulate(body)
 
