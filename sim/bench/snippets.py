@@ -151,7 +151,7 @@ SNIPPETS: tuple[Snippet, ...] = (
     *_group("Segments", [("8ec0", "same level"), *_plain("8cc0", "0f02c1", "0f03c1", "0f00e1")],
             "b810000000b908000000"),
     *_group("System", [*_plain("0f20c0"), ("0f22c0", "without a change")], "0f20c0"),
-    *_group("System", [*_plain("0f20d8"), ("0f22d8", "flushes the TLBs, which are filled again")], "0f20d8"),
+    *_group("System", [*_plain("0f20d8"), ("0f22d8", "flushes the TLBs; with the walk for the code")], "0f20d8"),
     *_group("System", [*_plain("0f013b", "0f21f8", "0f23f8", "fb", "fa", "0f31", "0f06", "0f01e0", "0f0103"),
                        ("31c00fa2", "leaf 0"), ("b9010000000f33", "instructions completed"),
                        ("b9740100000f32", "SYSENTER_CS"), ("0f09", "and the caches filled again")], "31c0"),
