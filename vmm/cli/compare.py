@@ -16,7 +16,6 @@ from rtl.isa.msrs import PERF_TEXT, PerfEvent
 from sim.bootinfo import Module
 from sim.engines import EngineError
 from sim.image import Image, ImageError
-from sim.machine import Machine
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
 from vmm.cli.emulated import Emulated
@@ -114,10 +113,9 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
     raise SystemExit(status_of(native.stop))
 
 
-def execute(technique: str, machine: Machine, image: Image, append: str, modules: list[Module],
+def execute(technique: str, machine: RtlMachine | Emulated, image: Image, append: str, modules: list[Module],
             max_cycles: int | None, output: bytearray) -> Result:
     """Run the image to its end and take the figures."""
-    assert isinstance(machine, RtlMachine | Emulated)
     machine.load(image, append, modules)
     begin = time.perf_counter()
     stop = machine.run(max_cycles)
