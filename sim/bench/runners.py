@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -192,7 +193,7 @@ class VerilatorRunner:
 
 
 def with_initial_values(verilog: str, values: dict[str, int]) -> str:
-    """The text with other initial values of registers, found by module and name.
+    """The text with other initial values of registers, found by module and name, through assignments if need be.
 
     Raises
     ------
@@ -200,14 +201,16 @@ def with_initial_values(verilog: str, values: dict[str, int]) -> str:
         If a register has no initial value in the text.
     """
     for name, value in values.items():
-        *path, register = name.split(".")
-        module = ".".join(["top", "top", *path])
-        start = verilog.find(f"module \\{module} ")
-        end_of_module = verilog.find("\nendmodule", start)
-        place = verilog.find(f" {register} =", start, end_of_module)
-        end = verilog.find(";", place)
-        if start < 0 or place < 0 or "\n" in verilog[place:end]:
-            raise EngineError(f"Register '{name}' has no initial value in the Verilog text")
-        width = value.bit_length() or 1
-        verilog = f"{verilog[:place]} {register} = {width}'h{value:x}{verilog[end:]}"
+        path, _dot, register = name.rpartition(".")
+        module = ".".join(["top", "top", *filter(None, path.split("."))])
+        start = max(verilog.find(f"module \\{module} "), 0)
+        end = verilog.find("\nendmodule", start)
+        found = None
+        while found is None:
+            found = re.compile(rf"^ *reg (?:\[.*\] )?{re.escape(register)} = (.*);$", re.M).search(verilog, start, end)
+            alias = re.compile(rf"^ *assign {re.escape(register)} = (\w+);$", re.M).search(verilog, start, end)
+            if found is None and alias is None:
+                raise EngineError(f"Register '{name}' has no initial value in the Verilog text")
+            register = alias[1] if alias is not None else register
+        verilog = f"{verilog[:found.start(1)]}{value.bit_length() or 1}'h{value:x}{verilog[found.end(1):]}"
     return verilog
