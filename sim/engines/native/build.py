@@ -23,8 +23,10 @@ from .schedule import observation, plan, split_words
 from .sinks import Sinks, TapSigs
 
 # Processes left by "proc" are empty: case statements nothing is assigned in.
-_SCRIPT = ("proc; delete p:*; flatten; memory_collect; opt -full -nosdff; opt_clean; "
-           "write_json out.json")
+# Enables are only inferred from a multiplexer right at a register: the general inference lets words that do not reach
+# the register go undefined, but they have names and are looked at.
+_SCRIPT = ("proc; delete p:*; flatten; memory_collect; opt -full -nodffe -nosdff; opt_dff -simple-dffe -nosdff; "
+           "opt_clean; write_json out.json")
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Body(Words):
                 self.scopes[-1][node] = self.emit(f"phi {kind} [ {value}, %{last} ], [ {other}, %{before} ]")
 
     def _other_values(self, step: If) -> dict[int, str]:
-        """Values of merges where the test fails. One computed in another function passes through its place in memory."""
+        """Values of merges where the test fails; one computed in another function passes through memory."""
         here = {inside.index for inside in steps_of(step.body) if isinstance(inside, Do) and inside.what == "node"}
         values = {}
         for node, merge in step.merges.items():

@@ -35,7 +35,7 @@ class Regions:
         self._merge(order)
 
     def _merge(self, order: list[int]) -> None:
-        """Move a multiplexer, AND or OR into the region of its own test, where that region makes one of its operands."""
+        """Move a multiplexer, AND or OR into the region of its own test, if that makes one of its operands."""
         used = set(self.paths.values())
         for index in order:
             step = Do("node", index)
