@@ -111,7 +111,9 @@ def test_a_coarse_difference_says_where_to_look_again(rtl: RtlMachine) -> None:
     assert divergence is not None and divergence.coarse and divergence.since == 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+# Seed 3: RF was pushed by an instruction breakpoint. 135, 137, 165: the golden model forgot #AC in the frame of a far
+# call within CPL 3 and in the second half of SGDT.
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 135, 137, 165])
 def test_random_programs(rtl: RtlMachine, seed: int) -> None:
     rtl.load(generate(seed).image)
     outcome = Lockstep(rtl, GoldenReference).run(30_000)

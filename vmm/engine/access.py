@@ -115,6 +115,10 @@ class Access:
         """What compiled code leaves out for flat segments: the wrap at 4 GiB, and alignment."""
         if linear + size > 1 << 32 and self.state.segments[segment].base == 0:
             raise Fault(_SS if segment == SS else _GP, 0)
+        self.check_alignment(linear, size)
+
+    def check_alignment(self, linear: int, size: int) -> None:
+        """#AC for a misaligned access of CPL 3."""
         state = self.state
         if linear & (size - 1) and state.cpl == 3 and state.system_flags & _AC and state.cr0 & _AM:
             raise Fault(_ACV, 0)
@@ -135,8 +139,9 @@ class Access:
         self.write(linear, size, value, self.state.cpl == 3)
 
     def probe(self, segment: int, offset: int, size: int, write: bool) -> None:
-        """Check segment and paging of a span without accessing it."""
+        """Check segment, alignment and paging of a span without accessing it."""
         linear = self.linear(segment, offset, size, write)
+        self._check(linear, size, segment)
         self.pieces(linear, size, write, self.state.cpl == 3)
 
     def pieces(self, linear: int, size: int, write: bool, user: bool) -> list[tuple[int, int]]:

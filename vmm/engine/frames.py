@@ -1,7 +1,8 @@
 """Stacks that the processor itself reads and writes: frames of gates and returns, and the stacks of inner levels.
 
-A frame is checked before anything is written: its lowest value, then its highest one, each against the segment and then
-against paging with the privilege of its owner. Then its values go out highest address first, as pushes would.
+A frame is checked before anything is written: its lowest value, then its highest one, each against the segment, for
+alignment where its owner is CPL 3, and against paging with the privilege of its owner. Then its values go out highest
+address first, as pushes would.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Frames(Segmentation):
             offset = cut(cache, place)
             if not span_allowed(cache, offset, width, True):
                 raise Fault(Vector.SS, error)
+            if user:
+                self.check_alignment(cache.base + offset & M32, width)
             self.pieces(cache.base + offset & M32, width, True, user)
 
     def write_frame(self, cache: SegmentCache, top: int, values: Sequence[int], size: int, user: bool) -> int:
