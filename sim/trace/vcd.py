@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from vcd import VCDWriter
@@ -107,7 +107,7 @@ def _write(engine: Engine, file: TextIO, signals: Sequence[str], widths: dict[st
             wanted = min(_CHUNK, last - start)
             values = engine.record(list(widths), wanted)
             done = engine.cycle - start
-            events: list[list[tuple[object, object]]] = [[] for _ in range(done)]
+            events: list[list[tuple[Any, Any]]] = [[] for _ in range(done)]
             for name, variable in variables.items():
                 for index in _changes(values[name]):
                     events[index].append((variable, int(values[name][index])))

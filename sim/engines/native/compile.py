@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -55,6 +56,6 @@ class Code:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(image))
         self._engine.finalize_object()
 
-    def function(self, name: str, result: type | None, *arguments: type) -> ctypes._CFuncPtr:
+    def function(self, name: str, result: type | None, *arguments: type) -> Callable[..., int]:
         """The function ``name``; it runs without holding Python's interpreter lock."""
         return ctypes.CFUNCTYPE(result, *arguments)(self._engine.get_function_address(name))

@@ -39,13 +39,13 @@ class Ordering:
                 self._enqueue(step)
         left = len(self._waits)
         while left:
-            step = self._pick()
-            if step is None:
+            chosen = self._pick()
+            if chosen is None:
                 left += self._break_circle()
                 continue
-            self._append(step)
+            self._append(chosen)
             left -= 1
-            for other in self._next.get(step, ()):
+            for other in self._next.get(chosen, ()):
                 self._waits[other] -= 1
                 if self._waits[other] == 0:
                     self._enqueue(other)

@@ -12,7 +12,7 @@ class Do(NamedTuple):
     """One step. ``what`` is ``node``, ``register``, ``memory``, ``tap``, ``ram`` or ``stop``; ``index`` says which."""
 
     what: str
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]
 
 
 class Literal(NamedTuple):
