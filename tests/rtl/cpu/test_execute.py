@@ -102,7 +102,7 @@ def test_loop_counts_down_to_zero(size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("op", _ARITHMETIC, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", (Alu.ADC, Alu.SBB), ids=lambda op: op.name)
 def test_arithmetic_of_every_byte(op):
     rng = random.Random(op)
     pairs = ((a, b) for a in range(256) for b in range(256))
