@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +14,12 @@ import click
 from rich.console import Console
 
 from sim.engines import EngineError
+from sim.rtlmachine import RtlMachine
 
 from . import cpi, instructions, interpreter, speed, start, walks
 from .figures import Figure
 from .guests import GuestFailed
+from .instruction_cycles import MeasureError
 from .report import machine_facts, table, write_json
 
 PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed")
@@ -25,6 +31,47 @@ class BenchError(click.ClickException):
     """One sentence on stderr and status 2."""
 
     exit_code = 2
+
+
+@dataclass
+class Bench:
+    """What the parts share.
+
+    Members
+    -------
+    say : told what is being done.
+    details : what does not fit in a figure, for the JSON.
+    """
+
+    images: Path
+    quick: bool
+    verilator_compiler: str
+    say: Callable[[str], None]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def machine(self) -> RtlMachine:
+        """The computer as it is by default, on the native engine; whoever uses it resets it first."""
+        return RtlMachine()
+
+    def measure(self, part: str) -> list[Figure]:
+        """Figures of one of `PARTS`."""
+        dhry = self.images / "dhry.elf"
+        if part == "instructions":
+            figures, self.details["instructions"] = instructions.measure(self.machine)
+            return figures
+        if part == "cpi":
+            iterations = {"dhry": 20} if self.quick else cpi.ITERATIONS
+            figures, self.details["workloads"] = cpi.measure(self.machine, self.images, iterations, self.say)
+            return figures
+        if part == "walks":
+            return walks.measure(self.images)
+        if part == "interpreter":
+            return [interpreter.measure(dhry, *((20_000, 1) if self.quick else (1_000_000, 5)))]
+        if part == "start":
+            return start.measure_warm(dhry, 1) if self.quick else start.measure(dhry, cold=3, warm=5)
+        effort = speed.QUICK if self.quick else speed.FULL
+        return speed.measure(self.machine, dhry, effort, self.verilator_compiler, self.say)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,40 +97,20 @@ def main(output: Path | None, images: Path, quick: bool, only: tuple[str, ...], 
     console = Console(stderr=True)
     facts = machine_facts(verilator_cxx)
     figures: list[Figure] = []
-    details: dict[str, Any] = {}
     parts = only or (QUICK_PARTS if quick else PARTS)
     try:
         with console.status("starting") as status:
-            def say(text: str) -> None:
-                status.update(text)
-
+            bench = Bench(images, quick, verilator_cxx, status.update)
             for part in (name for name in PARTS if name in parts):
-                say(part)
-                figures += _measure(part, images, quick, verilator_cxx, say, details)
-    except (EngineError, GuestFailed) as error:
+                status.update(part)
+                figures += bench.measure(part)
+    except (EngineError, GuestFailed, MeasureError) as error:
         raise BenchError(str(error)) from None
     if output is not None:
         write_json(output, {"quick": quick, "machine": facts, "figures": [figure.as_json() for figure in figures],
-                            "workloads": details})
-    Console().print(table(figures))
-
-
-def _measure(part: str, images: Path, quick: bool, verilator_cxx: str, say: Any,
-             details: dict[str, Any]) -> list[Figure]:
-    dhry = images / "dhry.elf"
-    if part == "instructions":
-        return instructions.measure()
-    if part == "cpi":
-        figures, counters = cpi.measure(images, {"dhry": 20} if quick else cpi.ITERATIONS, say)
-        details.update(counters)
-        return figures
-    if part == "walks":
-        return walks.measure(images)
-    if part == "interpreter":
-        return [interpreter.measure(dhry, *((20, 1) if quick else (2000, 5)))]
-    if part == "start":
-        return [start.measure_warm(dhry, 1)] if quick else start.measure(dhry, cold=3, warm=5)
-    return speed.measure(dhry, speed.QUICK if quick else speed.FULL, verilator_cxx, say)
+                            **bench.details})
+    # A table in a file or a pipe is not squeezed into the 80 columns of no terminal.
+    Console(width=None if sys.stdout.isatty() else 140).print(table(figures))
 
 
 if __name__ == "__main__":

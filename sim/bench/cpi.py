@@ -18,14 +18,13 @@ ITERATIONS: dict[str, int] = {
 }
 
 
-def measure(images: Path, iterations: Mapping[str, int],
+def measure(machine: RtlMachine, images: Path, iterations: Mapping[str, int],
             say: Callable[[str], None]) -> tuple[list[Figure], dict[str, dict[str, Any]]]:
     """CPI figures, and for each workload what the counters say of the same instructions.
 
     Cycles in HLT do not count: they are the length of a wait, not the cost of instructions.
     """
     figures, details = [], {}
-    machine = RtlMachine()
     for name, count in iterations.items():
         image = images / f"{name}.elf"
         if not image.is_file():

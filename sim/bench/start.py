@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,29 +18,43 @@ from sim.rtlmachine import RtlMachine
 
 from .figures import Figure, median
 
+#: Wall time, which is what a user waits, and processor time, which a busy machine does not lengthen.
+Times = tuple[float, float]
+
 
 def measure(image: Path, cold: int, warm: int) -> list[Figure]:
-    """Wall time of ``cold`` starts, each with a cache of its own, and of ``warm`` starts with the last one's cache."""
-    cold_seconds, warm_seconds = [], []
+    """``cold`` starts, each with an empty cache of its own, and ``warm`` starts with the last one's cache."""
+    cold_times: list[Times] = []
+    warm_times: list[Times] = []
     for number in range(cold):
         with tempfile.TemporaryDirectory(prefix="gigogne-bench-") as cache:
-            cold_seconds.append(_start(image, cache))
+            cold_times.append(_start(image, cache))
             if number == cold - 1:
-                warm_seconds = [_start(image, cache) for _ in range(warm)]
-    return [median("cold build", "s", cold_seconds), median("warm start", "s", warm_seconds)]
+                warm_times = [_start(image, cache) for _ in range(warm)]
+    return [*_figures("cold build", cold_times), *_figures("warm start", warm_times)]
 
 
-def measure_warm(image: Path, count: int) -> Figure:
+def measure_warm(image: Path, count: int) -> list[Figure]:
     """Only warm starts, with the user's own cache, which the first start may have to fill."""
     _start(image, None)
-    return median("warm start", "s", [_start(image, None) for _ in range(count)])
+    return _figures("warm start", [_start(image, None) for _ in range(count)])
 
 
-def _start(image: Path, cache: str | None) -> float:
+def _figures(name: str, times: list[Times]) -> list[Figure]:
+    return [median(name, "s", [wall for wall, _processor in times]),
+            median(f"{name}, processor time", "s", [processor for _wall, processor in times])]
+
+
+def _start(image: Path, cache: str | None) -> Times:
     environment = dict(os.environ) | ({} if cache is None else {"GIGOGNE_CACHE": cache})
-    before = time.perf_counter()
+    wall, processor = time.perf_counter(), _children()
     subprocess.run([sys.executable, "-m", "sim.bench.start", str(image)], env=environment, check=True)
-    return time.perf_counter() - before
+    return time.perf_counter() - wall, _children() - processor
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def first_cycle(image: Path) -> None:
