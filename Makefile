@@ -28,6 +28,9 @@ bench: $(STAMP) firmware
 
 docs: $(STAMP) firmware
 	$(BIN)/python -m rtl.isa.emit --docs docs/reference
+	$(BIN)/python -m rtl.cpu.microcode.listing docs/microcode.md
+	$(BIN)/python -m tests.docs.reading_guide docs/reading-guide.md
+	$(BIN)/python -m sim.bench.instruction_cycles docs/instruction-cycles.md
 
 firmware: $(STAMP)
 	$(BIN)/python -m firmware.build --out $(IMAGES)

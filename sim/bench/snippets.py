@@ -60,6 +60,11 @@ def _plain(*codes: str) -> list[Row]:
     return [(code,) for code in codes]
 
 
+def _add_elsewhere(here: int) -> bytes:
+    """add [ebx + disp8], eax"""
+    return bytes([0x01, 0x43, here // 3 % 16 * 4])
+
+
 def _near_call(here: int) -> bytes:
     return asm.call(here, NEAR)
 
@@ -115,19 +120,20 @@ SNIPPETS: tuple[Snippet, ...] = (
                                 *_plain("c1d005", "0fa4c805", "0fa5c8", "0fbcc1", "0fbdc1")]),
     *_group("Memory", [
         *_one("8b03", "8b4304", "8b448bfc", "8a03", "0fb603", "0303", "3b03", "8503", "8903", "8803", "c70301000000"),
-        ("648b03", "a prefix takes a cycle"), ("0103", "reads, then writes"),
+        ("648b03", "a prefix takes a cycle"), ("0103", "the word that was just written"),
         *_plain("830301", "ff03", "f713", "d123", "0fab0b", "0fc103", "8703"),
         *_plain("f00103", "f00fb10b", "f00fc70b"),
         ("8b4301", "across words"), ("8b431e", "across lines"), ("894301", "across words"),
         ("89431e", "across lines")]),
+    Snippet("Memory", _add_elsewhere, "another word each time"),
     *_group("Stack", [*_one("50", "58", "6a01", "6878563412"),
                       *_plain("ff33", "8f03", "06", "0607", "60", "61", "9c", "9d", "c8080000c9", "c8080001c9")]),
     *_group("Multiplication and division", [
         *_plain("0fafc1", "69c178563412", "f7e1", "f6e1", "f7e9"),
         ("31d2f7f1", "64 by 32 bits"), ("31d266f7f1", "32 by 16 bits"), ("0fb6c0f6f1", "16 by 8 bits"),
         ("31d2f7f9", "64 by 32 bits")]),
-    *_group("Branches", [("7500", "not taken", 1.0), ("0f8500000000", "not taken", 1.0),
-                         ("7400", "taken, predicted", 3.0), ("eb00", "", 3.0), ("e900000000", "", 3.0)], "31c0"),
+    *_group("Branches", [("7500", "not taken", 1.0), ("0f8500000000", "not taken, 6 bytes", 1.0),
+                         ("7400", "taken, predicted", 3.0), ("eb00", "", 3.0), ("e900000000", "5 bytes", 3.0)], "31c0"),
     Snippet("Branches", "e200", "taken, predicted", "b900010000", contract=3.0),
     Snippet("Branches", "e300", "not taken"),
     Snippet("Branches", _near_call, "and RET, both predicted", contract=6.0),
