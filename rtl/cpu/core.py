@@ -18,12 +18,15 @@ from rtl.isa.retire import RetireCause
 from rtl.mmu.config import MmuConfig
 
 from .address import AddressUnit
+from .boundary import Boundary
+from .branch import BranchUnit
 from .cpuid_rom import CPUID_ROM
 from .debug import DebugUnit
 from .decode_rom import Check, build
 from .descriptor_check import DescriptorCheck
 from .events import AccessFault, EventUnit, Kind
 from .execute import Execute
+from .faults import FaultUnit
 from .fetch import Fetch
 from .issue import Issue
 from .lsu import Lsu
@@ -97,6 +100,9 @@ class Core(wiring.Component):
         m.submodules.sysregs = sysregs = SystemRegisters()
         m.submodules.events = events = EventUnit()
         m.submodules.debug = debug = DebugUnit()
+        m.submodules.branch = branch = BranchUnit()
+        m.submodules.faults = faults = FaultUnit()
+        m.submodules.boundary = boundary = Boundary()
         m.submodules.perf = perf = PerfCounters()
         m.submodules.constants = constants = Memory(shape=32, depth=128, init=rom.constants)
         m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
@@ -207,19 +213,10 @@ class Core(wiring.Component):
             ]
 
         # ---- events that may be taken before an instruction ------------------------------------------------------
-        trap_pending = Signal()
-        nmi_pending = Signal()
-        nmi_blocked = Signal()
-        trap_bits = Signal(32)
-        shadow = Signal()
-        shadow_stack = Signal()
-        shadow_next = Signal()
-        shadow_stack_next = Signal()
-        interruptible = Signal()
-        any_event = Signal()
+        any_event = boundary.any_event
         m.d.comb += [
-            interruptible.eq(self.intr & sysregs.eflags.if_ & ~shadow),
-            any_event.eq(((trap_pending | (nmi_pending & ~nmi_blocked)) & ~shadow_stack) | interruptible),
+            boundary.intr.eq(self.intr), boundary.if_.eq(sysregs.eflags.if_), boundary.nmi.eq(self.nmi),
+            boundary.vector_in.eq(self.vector), self.intack.eq(boundary.intack),
         ]
 
         # ---- M: memory -------------------------------------------------------------------------------------------
@@ -321,26 +318,12 @@ class Core(wiring.Component):
 
         # ---- X: branches -----------------------------------------------------------------------------------------
         flags, raw = sysregs.flags, execute.flags_out
-        is_cond = Signal()
-        taken = Signal()
-        target = Signal(32, name="x_target_eip")
-        relative = Signal(32)
-        missed = Signal()
-        m.d.comb += relative.eq(next_eip + x.imm)
-        with m.Switch(x.alu):
-            with m.Case(Alu.JCC):
-                m.d.comb += [is_cond.eq(1), taken.eq(execute.cond)]
-            with m.Case(Alu.LOOP):   # opcodes E0 LOOPNE, E1 LOOPE, E2 LOOP
-                m.d.comb += [is_cond.eq(1), taken.eq(~raw.zf & (x.opcode[1] | (flags.zf == x.opcode[0])))]
-            with m.Case(Alu.JCXZ):
-                m.d.comb += [is_cond.eq(1), taken.eq(raw.zf)]
-            with m.Case(Alu.JMP, Alu.JMPI):
-                m.d.comb += taken.eq(1)
-        with m.If(x.alu == Alu.JMPI):
-            m.d.comb += [target.eq(Mux(x.size == Size.W, x_a[:16], x_a)),
-                         missed.eq(~x.taken | (target != x.imm))]
-        with m.Else():
-            m.d.comb += [target.eq(Mux(x.opsize16, relative[:16], relative)), missed.eq(taken != x.taken)]
+        taken, target = branch.taken, branch.target
+        m.d.comb += [
+            branch.alu.eq(x.alu), branch.opcode.eq(x.opcode), branch.size.eq(x.size), branch.opsize16.eq(x.opsize16),
+            branch.next_eip.eq(next_eip), branch.imm.eq(x.imm), branch.a.eq(x_a), branch.holds.eq(execute.cond),
+            branch.zero.eq(raw.zf), branch.zf.eq(flags.zf), branch.guess.eq(x.taken),
+        ]
 
         # Micro-branches.
         conditional = (x.next == Next.BR) | (x.next == Next.BRT)
@@ -352,7 +335,7 @@ class Core(wiring.Component):
         tf = Mux(x.first, sysregs.eflags.tf, instruction_tf)
         more = Signal()
         m.d.comb += [
-            go_on.eq(~interruptible & ~(nmi_pending & ~nmi_blocked) & ~trap_pending & ~tf & ~refetch_pending),
+            go_on.eq(boundary.go_on & ~tf & ~refetch_pending),
             iterating.eq((x.cond == Cond.REPZ) | (x.cond == Cond.REPZ_GO)),
             more.eq(~raw.zf & (~iterating | (flags.zf == x.repeat[0]))),
         ]
@@ -369,78 +352,39 @@ class Core(wiring.Component):
         m.d.comb += last.eq((x.next == Next.END) | (x.next == Next.ENDREP))
 
         # ---- X: faults and events --------------------------------------------------------------------------------
-        fault = Signal()
-        kind = Signal(Kind)
-        vector = Signal(8)
-        error = Signal(32)
-        m.d.comb += vector.eq(Vector.GP)
         event_now = Signal()
         # Between instructions X is empty: in HLT, or while decode waits for bytes.
         idle = issue.drained & (self.halted | (issue.starved & ~fetch.q_walked))
-        m.d.comb += event_now.eq(any_event & ((x.valid & x_new & x.first & ~x.uninterruptible) | idle) & ~start)
-        with m.If(event_now):
-            with m.If(trap_pending & ~shadow_stack):
-                m.d.comb += vector.eq(Vector.DB)
-            with m.Elif(nmi_pending & ~nmi_blocked & ~shadow_stack):
-                m.d.comb += [vector.eq(Vector.NMI), kind.eq(Kind.INTERRUPT)]
-            with m.Else():
-                m.d.comb += [vector.eq(self.vector), kind.eq(Kind.INTERRUPT), self.intack.eq(1)]
-        with m.Elif(debug.x_execute & x.first):
-            m.d.comb += [fault.eq(1), vector.eq(Vector.DB)]
-        with m.Elif(x.check != Check.NONE):
-            with m.Switch(x.check):
-                with m.Case(Check.UD):
-                    m.d.comb += [fault.eq(1), vector.eq(Vector.UD)]
-                with m.Case(Check.GP):
-                    m.d.comb += fault.eq(1)
-                with m.Case(Check.FETCH):
-                    m.d.comb += [fault.eq(1), vector.eq(Vector.PF), error.eq(fetch.q_fault_code)]
-                with m.Case(Check.IOPL):
-                    m.d.comb += fault.eq(sysregs.cpl > sysregs.eflags.iopl)
-                with m.Case(Check.ESCAPE):
-                    m.d.comb += [fault.eq(1), vector.eq(Mux(sysregs.cr0.em | sysregs.cr0.ts, Vector.NM, Vector.UD))]
-                with m.Case(Check.WAIT):
-                    m.d.comb += [fault.eq(sysregs.cr0.mp & sysregs.cr0.ts), vector.eq(Vector.NM)]
-        with m.Elif(x.fault != AccessFault.NONE):
-            m.d.comb += fault.eq(1)
-            with m.Switch(x.fault):
-                with m.Case(AccessFault.PROTECTION):
-                    m.d.comb += error.eq(events.active & events.e_ext)
-                with m.Case(AccessFault.STACK):
-                    m.d.comb += [vector.eq(Vector.SS), error.eq(events.active & events.e_ext)]
-                with m.Case(AccessFault.NEW_STACK):
-                    m.d.comb += [vector.eq(Vector.SS),
-                                 error.eq(Cat(events.active & events.e_ext, C(0, 1), segments.x_sel[2:]))]
-                with m.Case(AccessFault.ALIGNMENT):
-                    m.d.comb += vector.eq(Vector.AC)
-                with m.Case(AccessFault.PAGE):
-                    m.d.comb += [vector.eq(Vector.PF), error.eq(x_page_code)]
-        with m.Else():
-            with m.Switch(x.alu):
-                with m.Case(Alu.CHECK):
-                    m.d.comb += [fault.eq(~check.ok), vector.eq(check.vector), error.eq(check.code)]
-                with m.Case(Alu.FAULT):
-                    m.d.comb += [fault.eq(1), vector.eq(x.const), error.eq(x_a)]
-                with m.Case(Alu.SOFTINT):
-                    m.d.comb += [fault.eq(1), vector.eq(x_a[:8]),
-                                 kind.eq(Mux(x_b[0], Kind.TRAP, Kind.SOFTWARE))]
-                with m.Case(Alu.DIV, Alu.IDIV):
-                    m.d.comb += [fault.eq(execute.ready & execute.divide_error), vector.eq(Vector.DE)]
-                with m.Default():
-                    # A far transfer has checked its target, or leaves that to the fetch in a new task.
-                    far = (x.alu == Alu.JMPI) & (x.sreg == Aseg.CS)
-                    m.d.comb += fault.eq(taken & ~far & (target > segments.cs_limit))
-        m.d.comb += take.eq(event_now | (x.valid & ~x_abandoned & fault))
+        code_breakpoint = debug.x_execute & x.first
+        # A far transfer has checked its target, or leaves that to the fetch in a new task.
+        far = (x.alu == Alu.JMPI) & (x.sreg == Aseg.CS)
+        vector = Signal(8)
+        kind = Signal(Kind)
+        m.d.comb += [
+            event_now.eq(any_event & ((x.valid & x_new & x.first & ~x.uninterruptible) | idle) & ~start),
+            faults.breakpoint.eq(code_breakpoint), faults.check.eq(x.check), faults.access.eq(x.fault),
+            faults.alu.eq(x.alu), faults.number.eq(x.const), faults.a.eq(x_a), faults.b.eq(x_b),
+            faults.fetch_code.eq(fetch.q_fault_code), faults.page_code.eq(x_page_code),
+            faults.selector.eq(segments.x_sel), faults.ext.eq(events.active & events.e_ext),
+            faults.iopl_ok.eq(sysregs.cpl <= sysregs.eflags.iopl),
+            faults.escape_nm.eq(sysregs.cr0.em | sysregs.cr0.ts), faults.wait_nm.eq(sysregs.cr0.mp & sysregs.cr0.ts),
+            faults.refused.eq(~check.ok), faults.refused_vector.eq(check.vector), faults.refused_code.eq(check.code),
+            faults.divide_error.eq(execute.ready & execute.divide_error),
+            faults.beyond_limit.eq(taken & ~far & (target > segments.cs_limit)),
+            take.eq(event_now | (x.valid & ~x_abandoned & faults.fault)),
+            vector.eq(Mux(event_now, boundary.vector, faults.vector)),
+            kind.eq(Mux(event_now, boundary.kind, faults.kind)),
+        ]
         restart_eip = Signal(32)
         partial = Signal()
         m.d.comb += [
             restart_eip.eq(Mux(x.valid, x.eip, eip)),
-            events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(error),
+            events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(faults.error),
             events.restart_eip.eq(restart_eip),
             events.next_eip.eq(next_eip),
             # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations. An instruction
             # breakpoint pushes it as it is, which is clear.
-            events.rf.eq(Mux(event_now, partial, (kind == Kind.FAULT) & ~(debug.x_execute & x.first))),
+            events.rf.eq(Mux(event_now, partial, (kind == Kind.FAULT) & ~code_breakpoint)),
             sysregs.cr2_en.eq(take & ~event_now & (vector == Vector.PF) & (
                 (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
             sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
@@ -494,13 +438,12 @@ class Core(wiring.Component):
         # ---- X: what follows -------------------------------------------------------------------------------------
         done = Signal()
         smc = lsu.snoop_hit & (x.mem == Mem.STORE)
-        wrong_way = taken & (x.alu == Alu.JMPI) & missed | is_cond & missed | (x.alu == Alu.JMP) & missed
         after = Signal(32)
         m.d.comb += [
             done.eq(commit & last & ~restart),
             after.eq(Mux(restart, x.eip, Mux(taken, target, next_eip))),
             refetch.eq((x.valid & x_abandoned & ~take)
-                       | (commit & last & (restart | wrong_way | refetch_pending | smc))),
+                       | (commit & last & (restart | branch.missed | refetch_pending | smc))),
             flush.eq(take | refetch | (commit & micro_missed)),
             issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown),
             issue.x_branch.eq(commit & micro_missed), issue.x_target.eq(x.alt),
@@ -509,9 +452,9 @@ class Core(wiring.Component):
             fetch.x_redirect.eq(refetch | start),
             fetch.x_redirect_eip.eq(Mux(start, eip, Mux(x_abandoned, x.eip, after))),
             fetch.drained.eq(issue.drained & ~any_event & ~flush),
-            predictor.x_update.eq(commit & is_cond), predictor.x_eip.eq(x.eip),
+            predictor.x_update.eq(commit & branch.conditional), predictor.x_eip.eq(x.eip),
             predictor.x_backward.eq(x.imm[31]), predictor.x_counter.eq(x.counter), predictor.x_taken.eq(taken),
-            predictor.x_indirect.eq(commit & (x.alu == Alu.JMPI) & wrong_way & ~x.event),
+            predictor.x_indirect.eq(commit & (x.alu == Alu.JMPI) & branch.missed & ~x.event),
             predictor.x_target.eq(target),
             predictor.x_restore.eq(flush & ~issue.x_branch), predictor.x_pointer.eq(x.ras),
         ]
@@ -525,29 +468,15 @@ class Core(wiring.Component):
 
         with m.If(commit & x.first):
             m.d.sync += instruction_tf.eq(sysregs.eflags.tf)
-        with m.If(sysregs.write & (x.sys == Sys.SHADOW)):
-            m.d.sync += [shadow_next.eq(1), shadow_stack_next.eq(1)]
-        with m.If(done):
-            m.d.sync += [
-                shadow.eq(shadow_next | sysregs.sti | (sysregs.write & (x.sys == Sys.SHADOW))),
-                shadow_stack.eq(shadow_stack_next | (sysregs.write & (x.sys == Sys.SHADOW))),
-                shadow_next.eq(0), shadow_stack_next.eq(0),
-            ]
-        with m.If(take):
-            m.d.sync += [shadow.eq(0), shadow_stack.eq(0), shadow_next.eq(0), shadow_stack_next.eq(0)]
-
-        # Traps wait for the next instruction boundary.
-        single_step = commit & last & tf & ~x.event
-        task_trap = events.done & x_b[0]
-        with m.If(single_step | task_trap | (debug.x_data_hits != 0)):
-            m.d.sync += [
-                trap_pending.eq(1),
-                trap_bits.eq(trap_bits | Cat(debug.x_data_hits, C(0, 10), single_step, task_trap)),
-            ]
-        with m.If(take):
-            with m.If(vector == Vector.DB):
-                m.d.comb += sysregs.dr6_set.eq(Mux(event_now, trap_bits, debug.x_fault_bits))
-            m.d.sync += [trap_pending.eq(0), trap_bits.eq(0)]
+        m.d.comb += [
+            boundary.take.eq(take), boundary.take_event.eq(event_now), boundary.done.eq(done),
+            boundary.sti.eq(sysregs.sti), boundary.stack_load.eq(sysregs.write & (x.sys == Sys.SHADOW)),
+            boundary.step.eq(commit & last & tf & ~x.event), boundary.task_trap.eq(events.done & x_b[0]),
+            boundary.data_hits.eq(debug.x_data_hits),
+            boundary.nmi_unblock.eq(sysregs.write & (x.sys == Sys.NMI_UNBLOCK)),
+        ]
+        with m.If(take & (vector == Vector.DB)):
+            m.d.comb += sysregs.dr6_set.eq(Mux(event_now, boundary.trap_bits, debug.x_fault_bits))
         m.d.comb += [
             debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
             debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip), debug.rf.eq(sysregs.eflags.rf),
@@ -557,28 +486,20 @@ class Core(wiring.Component):
         for index in range(4):
             m.d.comb += debug.dr[index].eq(sysregs.dr[index])
 
-        last_nmi = Signal()
-        m.d.sync += last_nmi.eq(self.nmi)
-        with m.If(self.nmi & ~last_nmi):
-            m.d.sync += nmi_pending.eq(1)
-        with m.If(event_now & (vector == Vector.NMI) & (kind == Kind.INTERRUPT) & ~self.intack):
-            m.d.sync += [nmi_pending.eq(0), nmi_blocked.eq(1)]
-        with m.If(sysregs.write & (x.sys == Sys.NMI_UNBLOCK)):
-            m.d.sync += nmi_blocked.eq(0)
-
         with m.If(take):
             m.d.sync += self.halted.eq(0)
         with m.If(commit & (x.alu == Alu.HALT)):
             m.d.sync += self.halted.eq(1)
         with m.If(events.shutdown | (commit & (x.alu == Alu.SHUTDOWN))):
             m.d.sync += self.shutdown.eq(1)
-        m.d.comb += self.stuck.eq(self.halted & ~sysregs.eflags.if_ & ~trap_pending & ~nmi_pending)
+        m.d.comb += self.stuck.eq(self.halted & ~sysregs.eflags.if_ & ~boundary.waking)
 
         # ---- performance counters --------------------------------------------------------------------------------
         completes = Signal()
         m.d.comb += completes.eq(done & (~x.event | events.e_requested))
         # A jump to the next instruction is how microprograms drop what was fetched too early.
-        is_branch = completes & (is_cond | (x.alu == Alu.JMP) | ((x.alu == Alu.JMPI) & (x.a != Src.NEXT))) & ~x.event
+        refetches = (x.alu == Alu.JMPI) & (x.a == Src.NEXT)
+        is_branch = completes & (taken | branch.conditional) & ~refetches & ~x.event
         turned = Signal()
         m.d.sync += turned.eq(fetch.x_redirect | issue.redirect)
         walking = issue.starved & fetch.walk.valid
