@@ -76,7 +76,7 @@ class FarTransfers(Frames):
         if loaded.type == SystemType.TASK_GATE:
             self.check_present(loaded)
             loaded = self.check_task_gate(loaded.gate_selector)
-        elif loaded.type not in _TSS_AVAILABLE:
+        elif loaded.type not in _TSS_AVAILABLE or loaded.selector & SELECTOR_TI:
             raise Fault(Vector.GP, selector_error(loaded.selector))
         self.check_present(loaded)
         return loaded

@@ -119,10 +119,12 @@ class Interpreter(Interrupts, SystemRegisters):
         if state.halted:
             return Retired(RetireCause.HALT, state.eip)
         start, flags, held = state.eip, state.system_flags, state.pending_debug
+        # SDM vol. 3A, 6.8.3: no instruction breakpoint behind a load of SS, as if RF were set.
+        watched = state.dr[7] & 0xFF and not flags & _RF and state.shadow != SHADOW_MOV_SS
         state.shadow = SHADOW_NONE
         self.diverted = False
         try:
-            if state.dr[7] & 0xFF and not flags & _RF:
+            if watched:
                 self._check_code_breakpoints()
             code = self._cache.lookup(start)
             state.system_flags &= ~_RF

@@ -4,10 +4,11 @@ Order:
 
 1. Limit of the new TSS (#TS). Translation of everything that will be touched: the saved part of the old TSS for
    writing, then the new TSS for reading, its link field for writing where it will be written.
-2. The new TSS is read. Then memory changes: busy bit of the old task cleared (JMP, IRET), registers saved in the old
-   TSS in order of offset, link written (CALL, interrupts), busy bit of the new task set (not IRET).
-3. TR, CR3 (32-bit TSS with paging on), EFLAGS, EIP, general registers, selectors with unusable caches, CR0.TS set,
-   local breakpoints disabled. From here on faults belong to the new task.
+2. Memory changes: busy bit of the old task cleared (JMP, IRET), registers saved in the old TSS in order of offset, link
+   written (CALL, interrupts), busy bit of the new task set (not IRET).
+3. The new TSS is read, after the old one was saved: a task that returns to itself finds what it saved. TR, CR3 (32-bit
+   TSS with paging on), EFLAGS, EIP, general registers, selectors with unusable caches, CR0.TS set, local breakpoints
+   disabled. From here on faults belong to the new task.
 4. LDTR, CS, SS, DS, ES, FS, GS are checked and loaded in this order, #TS unless the table of SDM 7.3 says otherwise.
 5. The T bit of the new TSS leaves a debug trap pending.
 
@@ -47,9 +48,6 @@ class Tasks(Returns):
             raise Fault(Vector.TS, selector_error(loaded.selector))
         old = state.segments[TR].copy()
         self._probe(old, loaded, wide, reason)
-        image = self._read(loaded.base, wide)
-        trap = self.read_system(loaded.base + Tss32.T, 2) & 1 if wide else 0
-
         if reason in _LEAVING:
             self._clear_busy(old)
         flags = state.eflags | saved_rf
@@ -58,10 +56,13 @@ class Tasks(Returns):
         self._save(old, return_eip, flags)
         if reason in _NESTING:
             self.write_system(loaded.base, 2, old.selector)
-            image["flags"] |= _NT
         if reason is not Reason.RETURN:
             self.set_busy(loaded, True)
             loaded.high |= 2 << 8
+        trap = self.read_system(loaded.base + Tss32.T, 2) & 1 if wide else 0
+        image = self._read(loaded.base, wide)
+        if reason in _NESTING:
+            image["flags"] |= _NT
 
         state.segments[TR].copy_from(loaded.cache())
         state.cr0 |= int(Cr0.TS)
@@ -89,7 +90,9 @@ class Tasks(Returns):
         saved = TSS32_SAVED if old.type & 8 else TSS16_SAVED
         last = 4 if old.type & 8 else 2
         self.probe_system(old.base + saved[0], saved[-1] + last - saved[0], True)
-        self.probe_system(loaded.base, TSS32_MIN_LIMIT + 1 if wide else TSS16_MIN_LIMIT + 1, False)
+        # read, not probed: data breakpoints see the two ends
+        self.read_system(loaded.base, 1)
+        self.read_system(loaded.base + (TSS32_MIN_LIMIT if wide else TSS16_MIN_LIMIT), 1)
         if reason in _NESTING:
             self.probe_system(loaded.base, 2, True)
 

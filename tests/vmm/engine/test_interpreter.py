@@ -192,6 +192,24 @@ def test_data_breakpoint_is_a_trap() -> None:
     assert stack(cpu, 1) == [CODE + 5]
 
 
+def test_no_code_breakpoint_behind_a_load_of_ss() -> None:
+    """SDM vol. 3A, 6.8.3: as if RF were set. The model used to stop there, between the two halves of a stack switch."""
+    cpu = machine("8e d0 90 90", eax=KERNEL_DATA)
+    cpu.state.dr[0], cpu.state.dr[1], cpu.state.dr[7] = CODE + 2, CODE + 3, 0x405
+    cpu.state_changed()
+    assert causes(cpu, 3) == [INSTRUCTION, INSTRUCTION, EXCEPTION] and cpu.state.dr[6] & 0xF == 2
+
+
+def test_data_breakpoint_of_a_load_of_ss_waits_for_the_handler_of_a_software_interrupt() -> None:
+    """SDM vol. 3A, 6.8.3: the trap is held over INT n and delivered before the first instruction of its handler."""
+    cpu = machine("8e 15 00800000 cd 21")
+    cpu.memory.write(0x8000, 2, KERNEL_DATA)
+    cpu.state.dr[0], cpu.state.dr[7] = 0x8000, 0x400 | 1 | 3 << 16 | 1 << 18
+    cpu.state_changed()
+    assert causes(cpu, 3) == [INSTRUCTION, INSTRUCTION, EXCEPTION]
+    assert stack(cpu, 1) == [HANDLERS + 0x21] and cpu.state.dr[6] & 0xF == 1
+
+
 @pytest.mark.parametrize("fast", [False, True])
 def test_self_modifying_code_takes_effect_at_once(fast: bool) -> None:
     """MOV [next+1], imm8 then MOV EAX, imm: the immediate is the new one. Twice, to run cached code the second time."""

@@ -30,9 +30,11 @@ from tests.vmm.engine.machine import (
     to_user,
 )
 from vmm.engine.interpreter import Interpreter
+from vmm.state import SegmentCache
 
 NT, RF, IF = int(Eflags.NT), int(Eflags.RF), int(Eflags.IF)
 NEW_TSS, NEW_CODE, NEW_STACK = 0x5000, 0x7000, 0xB000
+LDT_PLACE, LOCAL_TSS = 0xC000, 0x14
 
 
 def fault(cpu: Interpreter) -> tuple[int | None, int | None]:
@@ -251,6 +253,28 @@ def test_short_tss() -> None:
     cpu = with_task(f"ea 00000000 {selector(FREE)}")
     set_descriptor(cpu, FREE, descriptor(NEW_TSS, 0x66, ATTR_P | SystemType.TSS32_AVAILABLE.value, 0))
     assert fault(cpu) == (Vector.TS, FREE)
+
+
+@pytest.mark.parametrize("opcode", ["ea", "9a"])
+def test_transfer_straight_to_a_tss_in_the_ldt(opcode: str) -> None:
+    """SDM vol. 2A, JMP, CALL: #GP(selector). Only a task gate may be in the LDT; the model used to switch."""
+    cpu = with_task(f"{opcode} 00000000 {selector(LOCAL_TSS)}")
+    cpu.memory.write(LDT_PLACE + (LOCAL_TSS & ~7), 4, cpu.memory.read32(GDT + FREE))
+    cpu.memory.write(LDT_PLACE + (LOCAL_TSS & ~7) + 4, 4, cpu.memory.read32(GDT + FREE + 4))
+    cpu.state.segments[Seg.LDTR].copy_from(SegmentCache(0x38, LDT_PLACE, 0xFF, ATTR_P | SystemType.LDT.value))
+    assert fault(cpu) == (Vector.GP, LOCAL_TSS)
+
+
+def test_task_that_returns_to_itself_finds_what_it_saved() -> None:
+    """SDM vol. 3A, 7.3: the old task is saved, then the new one loaded. The model used to read before it saved."""
+    cpu = machine("cf 90")
+    cpu.memory.write(TSS, 2, TASK)
+    cpu.state.eflags |= NT
+    cpu.state.gpr[7] = 0x1234
+    for segment, value in zip(range(6), (KERNEL_DATA, KERNEL_CODE, *[KERNEL_DATA] * 4), strict=True):
+        cpu.state.segments[segment].selector = value
+    cpu.step()
+    assert (cpu.state.eip, cpu.state.gpr[7], cpu.state.eflags & NT) == (CODE + 1, 0x1234, 0)
 
 
 # Deliveries
