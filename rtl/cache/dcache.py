@@ -46,7 +46,8 @@ class DCache(wiring.Component):
        the caller knows to hold the line; `write_clean` tells that the line was not dirty.
     5. While `pending` is 1 a store to the set of `pending_word` (to any set with `pending_any`) is still to be
        written: the engine begins nothing in that set. While `holding` is 1 a store not yet pending relies on a look-up:
-       the walker, whose reads may replace lines, waits.
+       the walker, whose reads may replace lines, waits. While `noticed` is 1 the instruction cache was told of a line
+       of such a store: instruction refills wait.
 
     Misses
 
@@ -108,6 +109,7 @@ class DCache(wiring.Component):
             "pending_any": In(1),
             "pending_word": In(arrays.word_bits),
             "holding": In(1),
+            "noticed": In(1),
             "fill": In(1),
             "read": In(1),
             "miss_addr": In(32),
@@ -298,7 +300,7 @@ class DCache(wiring.Component):
                     m.d.comb += begin.eq(~self.pending)
                     m.d.sync += clean_way.eq(0)
                 with m.Elif(self.code.valid):
-                    serve_port(Owner.CODE, self.code, free)
+                    serve_port(Owner.CODE, self.code, free & ~self.noticed)
                 with m.Elif(self.dma.valid):
                     serve_port(Owner.DMA, self.dma, free)
                 with m.If(begin):

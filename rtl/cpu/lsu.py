@@ -381,6 +381,7 @@ class Lsu(wiring.Component):
             cache.pending_word.eq(store.pending_word),
             # Its own walk makes a store look up again; that of the instruction side must not come between.
             cache.holding.eq(m_valid & is_store & ~walking & (m_looked | m_have | m_high)),
+            cache.noticed.eq(m_valid & is_store & m_high & ~m_translating),
             cache.write.eq(store.write),
             cache.write_way.eq(store.write_way),
             cache.write_clean.eq(store.write_clean),

@@ -322,3 +322,43 @@ def test_random_traffic(name, seed):
 def test_has_no_combinational_loop():
     """The back end checks for loops bit by bit over shared conditions, which the simulator does not."""
     assert rtlil.convert(Lsu())
+
+
+def test_refill_of_a_line_waits_between_notice_and_write_of_a_crossing_store(program):
+    """The low line was told of before the high one arrived; a refill of the low one, asked for meanwhile, used to be
+    served in the cycle between the fill and the entry into X: old bytes, and no further notice."""
+    b = program.bench
+    program.access(LOAD, 0x2000)
+    for name, value in (("a_go", 1), ("a_size", 2), ("a_kind", STORE), ("a_linear", 0x201E), ("m_drained", 1)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_go", 0)
+    noticed = False
+    for _ in range(40):
+        noticed = noticed or (b.peek("snoop_valid") and b.peek("snoop_line") == 0x2000 >> 5)
+        program.tick()
+        if noticed:
+            break
+    assert noticed
+    for name, value in (("code_valid", 1), ("code_line", 1), ("code_addr", 0x201C)):
+        b.poke(name, value)
+    for _ in range(60):
+        assert not b.peek("code_ready"), "the refill would bring bytes from before the store"
+        program.tick()
+    assert b.peek("m_done")
+    b.poke("m_go", 1)
+    program.tick()
+    b.poke("m_go", 0)
+    b.poke("x_data", 0xA1B2C3D4)
+    b.poke("x_commit", 1)
+    program.tick()
+    b.poke("x_commit", 0)
+    for _ in range(60):
+        if b.peek("code_rvalid"):
+            break
+        if b.peek("code_ready"):
+            program.tick()
+            b.poke("code_valid", 0)
+            continue
+        program.tick()
+    assert b.peek("code_rdata") >> 16 == 0xC3D4
