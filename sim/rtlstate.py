@@ -37,7 +37,7 @@ def read_state(engine: Engine) -> ArchState:
         bit = int(mask) & -int(mask)
         eflags |= peek(f"core.sysregs.eflags_{name}") * bit
     state: ArchState = {name: peek(f"core.sysregs.{register}") for name, register in _SYSTEM.items()}
-    shadow = _SHADOW_MOV_SS if peek("core.shadow_stack") else _SHADOW_STI if peek("core.shadow") else 0
+    shadow = _SHADOW_MOV_SS if peek("core.boundary.shadow_stack") else _SHADOW_STI if peek("core.boundary.shadow") else 0
     state |= {
         "eip": peek("core.eip"),
         "eflags": eflags,
@@ -50,7 +50,7 @@ def read_state(engine: Engine) -> ArchState:
         "instructions": peek("core.perf.instructions"),
         "tsc_offset": (peek("core.sysregs.tsc") - engine.cycle) & M64,
         "shadow": shadow,
-        "pending_debug": peek("core.trap_bits") if peek("core.trap_pending") else 0,
+        "pending_debug": peek("core.boundary.trap_bits") if peek("core.boundary.trap_pending") else 0,
         "repeating": bool(peek("core.partial")),
         "halted": bool(peek("core.halted")),
         "shutdown": bool(peek("shutdown")),
@@ -83,10 +83,10 @@ def write_state(engine: Engine, state: ArchState) -> None:
         poke(f"core.sysregs.{register}", state["msrs"].get(number, 0))
     poke("core.perf.instructions", state["instructions"])
     poke("core.sysregs.tsc", (state["tsc_offset"] + engine.cycle) & M64)
-    poke("core.shadow", int(state["shadow"] != 0))
-    poke("core.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
-    poke("core.trap_bits", state["pending_debug"])
-    poke("core.trap_pending", int(state["pending_debug"] != 0))
+    poke("core.boundary.shadow", int(state["shadow"] != 0))
+    poke("core.boundary.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
+    poke("core.boundary.trap_bits", state["pending_debug"])
+    poke("core.boundary.trap_pending", int(state["pending_debug"] != 0))
     poke("core.partial", int(state["repeating"]))
     poke("core.halted", int(state["halted"]))
     poke("shutdown", int(state["shutdown"]))
