@@ -1,0 +1,91 @@
+"""Puts the figures of a run into the page: ``python -m sim.bench.page build/bench.json docs/performance.md``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .report import number
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+#: Columns of the table of workloads: heading and counter.
+STALLS = (("fetch", "stall_fetch"), ("branch", "stall_branch"), ("load use", "stall_load_use"),
+          ("load miss", "stall_load_miss"), ("store", "stall_store"), ("microcode", "stall_microcode"),
+          ("mul, div", "stall_muldiv"), ("walk", "stall_walk"), ("I/O", "stall_io"))
+
+
+class PageError(Exception):
+    """The page cannot take the figures; the message is one sentence."""
+
+
+def tables(report: dict[str, Any]) -> str:
+    """Both tables in Markdown, and the machine they were taken on."""
+    machine = report["machine"]
+    lines = [f"Taken by `make bench` on {machine['processor']}, {machine['processors']} processors, load average "
+             f"{machine['load average']:.1f} at the start; {machine['verilator'] or 'no Verilator'}; "
+             f"{machine['clang++'] or 'no clang++'}.", "",
+             "| figure | median | unit | samples | target | ratio | |", "|---|---:|---|---|---|---:|---|"]
+    lines += [_row(figure) for figure in report["figures"] if not figure["name"].startswith("CPI ")
+              or figure.get("target")]
+    workloads = report.get("workloads", {})
+    if workloads:
+        lines += ["", "Cycles per instruction, and how many of them by the counter that explains them (a cycle may be "
+                  "counted under two causes):", "",
+                  f"| workload | CPI | {' | '.join(heading for heading, _counter in STALLS)} |",
+                  f"|---|---:|{'---:|' * len(STALLS)}"]
+        lines += [_workload(name, counters) for name, counters in workloads.items()]
+    return "\n".join(lines)
+
+
+def _row(figure: dict[str, Any]) -> str:
+    value = "-" if figure["value"] is None else number(figure["value"])
+    samples = figure["samples"]
+    spread = f"{number(min(samples))} to {number(max(samples))} ({len(samples)})" if len(samples) > 1 else ""
+    wanted = ratio = ""
+    verdict = f"skipped: {figure['skipped']}" if figure["skipped"] else ""
+    if "target" in figure:
+        aim = "" if figure["aim"] is None else f", aim {number(figure['aim'])}"
+        wanted = f"{figure['bound']} {number(figure['target'])}{aim}"
+        if figure["met"] is not None:
+            ratio, verdict = f"{figure['ratio']:.2f}", "met" if figure["met"] else "**missed**"
+    return f"| {figure['name']} | {value} | {figure['unit']} | {spread} | {wanted} | {ratio} | {verdict} |"
+
+
+def _workload(name: str, counters: dict[str, int]) -> str:
+    instructions = counters["instructions"]
+    busy = counters["cycles"] - counters.get("halted", 0)
+    cells = [f"{counters.get(counter, 0) / instructions:.2f}" for _heading, counter in STALLS]
+    return f"| `{name}` | {busy / instructions:.2f} | {' | '.join(cells)} |"
+
+
+def renewed(page: str, report: dict[str, Any]) -> str:
+    """The page with the figures of ``report`` between its two marks.
+
+    Raises
+    ------
+    PageError
+        If the marks are not there.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not begin or not end:
+        raise PageError(f"The page needs a line '{BEGIN}' and after it a line '{END}'")
+    return f"{before}{BEGIN}\n{tables(report)}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Put the figures of a run into the page that shows them.")
+    parser.add_argument("report", type=Path, help="JSON written by python -m sim.bench --json")
+    parser.add_argument("page", type=Path, help="the page, in Markdown")
+    arguments = parser.parse_args()
+    try:
+        text = renewed(arguments.page.read_text(), json.loads(arguments.report.read_text()))
+    except (OSError, ValueError, PageError) as error:
+        parser.error(str(error))
+    arguments.page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
