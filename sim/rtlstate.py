@@ -37,7 +37,8 @@ def read_state(engine: Engine) -> ArchState:
         bit = int(mask) & -int(mask)
         eflags |= peek(f"core.sysregs.eflags_{name}") * bit
     state: ArchState = {name: peek(f"core.sysregs.{register}") for name, register in _SYSTEM.items()}
-    shadow = _SHADOW_MOV_SS if peek("core.boundary.shadow_stack") else _SHADOW_STI if peek("core.boundary.shadow") else 0
+    shadow = (_SHADOW_MOV_SS if peek("core.boundary.shadow_stack") else
+              _SHADOW_STI if peek("core.boundary.shadow") else 0)
     state |= {
         "eip": peek("core.eip"),
         "eflags": eflags,
