@@ -46,9 +46,8 @@ Row = tuple[str] | tuple[str, str] | tuple[str, str, float]
 
 
 def _group(group: str, rows: list[Row], setup: str = "") -> Iterator[Snippet]:
-    for code, *rest in rows:
-        note = str(rest[0]) if rest else ""
-        yield Snippet(group, code, note, setup, contract=float(rest[1]) if len(rest) > 1 else None)
+    for row in rows:
+        yield Snippet(group, row[0], row[1] if len(row) > 1 else "", setup, contract=row[2] if len(row) > 2 else None)
 
 
 def _one(*codes: str) -> list[Row]:
