@@ -145,7 +145,11 @@ class VerilatorRunner:
         self._folder = tempfile.TemporaryDirectory(prefix="gigogne-bench-")
         folder = Path(self._folder.name)
         before = time.perf_counter()
-        self._compile(folder, fresh, state, compiler)
+        try:
+            self._compile(folder, fresh, state, compiler)
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self.build_seconds = time.perf_counter() - before
         np.asarray(state["ram"], dtype=np.uint32).tofile(folder / "ram.bin")
         self._process = subprocess.Popen([str(folder / "obj" / "Vtop")], cwd=folder, text=True, bufsize=1,

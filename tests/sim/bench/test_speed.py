@@ -78,3 +78,19 @@ def test_an_absent_compiler(rtl: RtlMachine) -> None:
         VerilatorRunner(state, state, "no-such-c++")
     with pytest.raises(EngineError, match=r"^no-such-c\+\+ is not installed$"), _environment("no-such-c++"):
         pass
+
+
+def test_a_verilator_that_fails(rtl: RtlMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line that speaks of an error is the message, and nothing is left behind."""
+    tool = tmp_path / "verilator"
+    tool.write_text("#!/bin/sh\necho '%Warning: unimportant' >&2\necho '%Error: design.v:3: no' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    left = tmp_path / "left"
+    left.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(left))
+    monkeypatch.setattr("sim.bench.runners.export_verilog", lambda _design: "")
+    state = rtl.engine.save()
+    with pytest.raises(EngineError, match="^Verilator failed: %Error: design.v:3: no$"):
+        VerilatorRunner(state, state, "sh")
+    assert list(left.iterdir()) == []
