@@ -82,7 +82,8 @@ def test_rows_that_cannot_be(row, message):
 
 
 @pytest.mark.parametrize("build_program, message", [
-    (lambda p: (p(next=Next.BR, cond=Cond.Z, target="x"), p.label("x"), p()), "row 0 of bad is in the decode ROM and may not be BR"),
+    (lambda p: (p(next=Next.BR, cond=Cond.Z, target="x"), p.label("x"), p()),
+     "row 0 of bad is in the decode ROM and may not be BR"),
     (lambda p: (p.label("x"), p(), p()), "row 0 of bad is in the decode ROM and may not have a label"),
     (lambda p: (p(), p.label("x"), p.label("x")), "bad has the label x twice"),
     (lambda p: (p(), p.label("x")), "the label x of bad has no row"),
