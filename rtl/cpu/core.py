@@ -255,7 +255,7 @@ class Core(wiring.Component):
             constant.addr.eq(x.const), next_eip.eq(x.eip + x.length),
             regs.x_a.eq(x.a), regs.x_a_high.eq(x.a_high), regs.x_b.eq(x.b), regs.x_b_high.eq(x.b_high),
             segments.x_seg.eq(Mux(x.fault == AccessFault.NEW_STACK, Aseg.TMP0 + x.fault_seg, x.sreg)),
-            sysregs.sys.eq(x.sys), sysregs.dr_index.eq(x.reg),
+            sysregs.sys.eq(x.sys), sysregs.live.eq(x.valid), sysregs.dr_index.eq(x.reg),
         ]
         for bit, value in {
                 Status.OPSIZE16: x.opsize16, Status.ADSIZE16: x.adsize16, Status.REP: x.repeat[1],
@@ -274,7 +274,7 @@ class Core(wiring.Component):
                     Sys.LIMIT: segments.x_limit, Sys.ATTR: Cat(C(0, 8), segments.x_attr.as_value()[:8], C(0, 4),
                                                                 segments.x_attr.as_value()[8:]),
                     Sys.MUL_HI: execute.mul_hi, Sys.DIV_REM: execute.div_rem, Sys.PERF_LO: perf.value[:32],
-                    Sys.PERF_HI: perf.value[32:], Sys.EXT: events.active & events.e_ext,
+                    Sys.PERF_HI: perf.high, Sys.EXT: events.active & events.e_ext,
                     Sys.EFLAGS: sysregs.read | (events.active & events.e_rf) << 16}.items():
                 with m.Case(number):
                     m.d.comb += sys_value.eq(value)
@@ -305,7 +305,7 @@ class Core(wiring.Component):
             check.ncpl.eq(sysregs.ncpl), check.soft.eq(events.e_soft), check.ext.eq(events.active & events.e_ext),
             cpuid_port.addr.eq(x_a),
             # The number of an event, or of its MSR: PERF_BASE has zeros there.
-            perf.index.eq(self.retire.gpr[Gpr.ECX]),
+            perf.index.eq(self.retire.gpr[Gpr.ECX]), perf.sample.eq(x.valid & (x.sys == Sys.PERF_LO)),
         ]
         is_io = (x.alu == Alu.IN) | (x.alu == Alu.OUT)
         with m.Switch(x.alu):
@@ -479,7 +479,8 @@ class Core(wiring.Component):
             m.d.comb += sysregs.dr6_set.eq(Mux(event_now, boundary.trap_bits, debug.x_fault_bits))
         m.d.comb += [
             debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
-            debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip), debug.rf.eq(sysregs.eflags.rf),
+            debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip),
+            debug.rf.eq(sysregs.eflags.rf | boundary.stack_shadow),
             debug.io.eq(is_io & sysregs.cr4.de), debug.io_port.eq(x_a), debug.io_size.eq(x.size),
             sysregs.rf_clear.eq(done | (take & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),
         ]

@@ -17,11 +17,13 @@ class DebugUnit(wiring.Component):
     1. ``x_execute``: an enabled instruction breakpoint is at linear address ``eip`` and RF is clear. A fault, with
        ``x_fault_bits`` for DR6.
     2. ``x_data_hits``: the enabled data or I/O breakpoints that a committing micro-operation (``access``) touches by
-       its access to memory (``mem``, ``linear``, ``width``) or to a port. Traps.
+       its access to memory (``mem``, ``linear``, ``width``) or to a port. Traps. RMW does not count: a STORE to the
+       same place follows, or it only probes a stack frame.
 
     Members
     -------
     dr : In(32) x 4; dr7 : In(32); rf : In(1)
+        Instruction breakpoints are masked.
     eip, linear : In(32)
     mem : In(Mem); width : In(Size); access : In(1)
     io : In(1); io_port : In(16); io_size : In(Size)
@@ -68,7 +70,8 @@ class DebugUnit(wiring.Component):
                     touched.eq(((first - address)[:32] <= after) | ((address - first)[:32] <= mask)),
                     wanted.eq((is_io & self.io)
                               | ((kind == BreakpointType.WRITE.value) & (self.mem == Mem.STORE))
-                              | ((kind == BreakpointType.ACCESS.value) & (self.mem != Mem.NONE))),
+                              | ((kind == BreakpointType.ACCESS.value)
+                                 & ((self.mem == Mem.LOAD) | (self.mem == Mem.STORE)))),
                     self.x_data_hits[index].eq(self.access & on & wanted & touched),
                     self.x_fault_bits[index].eq(
                         on & (kind == BreakpointType.EXECUTE.value) & (register == self.eip) & ~self.rf),

@@ -18,13 +18,19 @@ class PerfCounters(wiring.Component):
     index : In(6)
         The counter read; ``value`` is 0 for a number that is no event.
     value : Out(64)
+    sample : In(1)
+    high : Out(16)
+        The upper part of ``value`` in the last cycle with ``sample``: read the lower part in it, then this.
     """
 
     def __init__(self):
-        super().__init__({"pulse": In(max(PerfEvent) + 1), "index": In(PerfEvent), "value": Out(64)})
+        super().__init__({"pulse": In(max(PerfEvent) + 1), "index": In(PerfEvent), "value": Out(64),
+                          "sample": In(1), "high": Out(PERF_WIDTH - 32)})
 
     def elaborate(self, platform):
         m = Module()
+        with m.If(self.sample):
+            m.d.sync += self.high.eq(self.value[32:])
         for event in PerfEvent:
             counter = Signal(PERF_WIDTH, name=event.name.lower())
             with m.If(self.pulse[event]):

@@ -44,8 +44,8 @@ class SystemRegisters(wiring.Component):
 
     Members
     -------
-    sys : In(Sys); dr_index : In(3); read : Out(32)
-        ``dr_index`` is ModRM.reg, for Sys.DR.
+    sys : In(Sys); live : In(1); dr_index : In(3); read : Out(32)
+        ``live``: a micro-operation is there to read ``sys``. ``dr_index`` is ModRM.reg, for Sys.DR.
     write, popf, iret, flag_op, flags_en : In(1)
         What the committing micro-operation does; at most one of the first four.
     data : In(32); size : In(Size); flag_kind : In(FlagOp)
@@ -62,7 +62,7 @@ class SystemRegisters(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "sys": In(Sys), "dr_index": In(3), "read": Out(32),
+            "sys": In(Sys), "live": In(1), "dr_index": In(3), "read": Out(32),
             "write": In(1), "data": In(32), "size": In(Size),
             "flags_en": In(1), "flags_in": In(Flags), "flags_mask": In(Flags),
             "flag_op": In(1), "flag_kind": In(FlagOp), "popf": In(1), "iret": In(1),
@@ -88,6 +88,10 @@ class SystemRegisters(wiring.Component):
             m.d.comb += self.flags[name].eq(flag)
 
         m.d.sync += self.tsc.eq(self.tsc + 1)
+        # TSC_HI belongs to the TSC_LO read before it: the counter may carry in between.
+        tsc_high = Signal(32)
+        with m.If(self.live & (self.sys == Sys.TSC_LO)):
+            m.d.sync += tsc_high.eq(self.tsc[32:])
 
         # Arithmetic flags.
         with m.If(self.flags_en):
@@ -214,7 +218,7 @@ class SystemRegisters(wiring.Component):
                     (Sys.CR0, self.cr0.as_value()), (Sys.CR2, self.cr2), (Sys.CR3, self.cr3),
                     (Sys.CR4, self.cr4.as_value()), (Sys.EFLAGS, self.eflags.as_value()),
                     (Sys.GDT_BASE, self.gdt_base), (Sys.GDT_LIMIT, self.gdt_limit), (Sys.IDT_BASE, self.idt_base),
-                    (Sys.IDT_LIMIT, self.idt_limit), (Sys.TSC_LO, self.tsc[:32]), (Sys.TSC_HI, self.tsc[32:]),
+                    (Sys.IDT_LIMIT, self.idt_limit), (Sys.TSC_LO, self.tsc[:32]), (Sys.TSC_HI, tsc_high),
                     (Sys.CPL, self.cpl), (Sys.NCPL, self.ncpl), (Sys.DR6, self.dr6), (Sys.DR7, self.dr7),
                     (Sys.SYSENTER_CS, self.sysenter_cs), (Sys.SYSENTER_ESP, self.sysenter_esp),
                     (Sys.SYSENTER_EIP, self.sysenter_eip)):

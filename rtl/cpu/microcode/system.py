@@ -227,8 +227,10 @@ def wrmsr(p: Program) -> None:
     _select_msr(p)
     jump(p, _GP0)
     p.label("tsc")
-    write(p, Sys.TSC_LO, Reg.EAX)
-    write(p, Sys.TSC_HI, Reg.EDX, next=Next.END)
+    # a lower half that cannot carry while the upper one is written
+    write(p, Sys.TSC_LO, Src.ZERO)
+    write(p, Sys.TSC_HI, Reg.EDX)
+    write(p, Sys.TSC_LO, Reg.EAX, next=Next.END)
     for msr, sys in _SYSENTER.items():
         p.label(msr.name)
         branch(p, Cond.NZ, _GP0, Alu.MOV, Src.ZERO, Reg.EDX)

@@ -43,8 +43,9 @@ def _machine() -> tuple[Engine, State]:
     return engine, engine.save()
 
 
-def run(*code: str, cycles: int = 1500, words: dict[int, int] | None = None) -> Ended:
-    """Run hexadecimal `code` at `CODE` until the HLT put behind it, or any other."""
+def run(*code: str, cycles: int = 1500, words: dict[int, int] | None = None,
+        pokes: dict[str, int] | None = None) -> Ended:
+    """Run hexadecimal `code` at `CODE` until the HLT put behind it, or any other, with registers preset by `pokes`."""
     engine, state = _machine()
     engine.load(state | {"ram": np.zeros_like(engine.ram)})
     engine.poke("ram_size_words", _RAM_WORDS)
@@ -53,7 +54,8 @@ def run(*code: str, cycles: int = 1500, words: dict[int, int] | None = None) -> 
     for address, value in (words or {}).items():
         engine.ram[address >> 2] = value
     engine.poke("core.eip", CODE)
-    engine.poke("core.regs.esp", STACK)
+    for register, value in {"core.regs.esp": STACK, **(pokes or {})}.items():
+        engine.poke(register, value)
     result = engine.run(cycles)
     assert engine.peek("core.halted"), "the program does not end"
     return Ended(engine, result.cycles)

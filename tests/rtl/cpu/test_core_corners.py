@@ -36,3 +36,29 @@ def test_sixteen_bytes():
     """Fourteen prefixes and UD2: #GP(0), since the sixteenth byte is never looked at."""
     end = run(LOAD_TABLES, "66" * 14 + "0F0B", words=tables(v6="B806000000", v13="B80D000000"))
     assert end.eax == 13 and end.esp == STACK - 16
+
+
+def test_breakpoint_of_a_load_of_ss_waits_for_the_handler_of_int():
+    """DR0 = 2104h, accesses of 4 bytes; MOV SS, [2104h]; INT 21h: the trap comes before the handler's first
+    instruction (SDM vol. 3A, 6.8.3). INT used to forget it."""
+    end = run(LOAD_TABLES, "BE04210000", "0F23C6", "BE02000F00", "0F23FE", "8E1504210000", "CD21",
+              words=tables(v1="58", v33="40") | {0x2104: 16, 0x4010: 0x0000FFFF, 0x4014: 0x00CF9300})
+    assert end.eax == 0x6040 and end.system("dr6") & 0xF == 1
+
+
+def test_no_instruction_breakpoint_behind_a_load_of_ss():
+    """DR0 at the instruction behind MOV SS, DR1 at the one after that: only the second stops."""
+    code = (LOAD_TABLES, "B810000000", "BE28100000", "0F23C6", "46", "0F23CE", "BE05000000", "0F23FE", "8ED0", "40",
+            "40")
+    place = CODE + len(bytes.fromhex("".join(code))) - 2
+    patched = "".join(code).replace("BE28100000", "BE" + place.to_bytes(4, "little").hex())
+    end = run(patched, words=tables(v1="58") | {0x4010: 0x0000FFFF, 0x4014: 0x00CF9300})
+    assert end.eax == place + 1 and end.system("dr6") & 0xF == 2
+
+
+def test_data_breakpoint_on_the_frame_of_an_exception():
+    """DR0 at the lowest word of the frame of #UD: the delivery writes it, the trap comes in the handler."""
+    low = STACK - 12
+    end = run(LOAD_TABLES, "BE" + low.to_bytes(4, "little").hex(), "0F23C6", "BE02000F00", "0F23FE", "0F0B",
+              words=tables(v1="58", v6="40"))
+    assert end.eax == 0x6040 and end.system("dr6") & 0xF == 1

@@ -26,7 +26,7 @@ def _bytes(start, count):
 def _model(vector):
     faults = hits = 0
     ports = _bytes(vector["io_port"], 1 << vector["io_size"]) if vector["io"] else set()
-    touched = _bytes(vector["linear"], 1 << vector["width"]) if vector["mem"] != Mem.NONE else set()
+    touched = _bytes(vector["linear"], 1 << vector["width"]) if vector["mem"] in (Mem.LOAD, Mem.STORE) else set()
     covered = {BreakpointType.IO.value: ports, BreakpointType.ACCESS.value: touched,
                BreakpointType.WRITE.value: touched if vector["mem"] == Mem.STORE else set()}
     for number in range(4):

@@ -40,6 +40,14 @@ def test_each_pulse_counts_for_itself():
     sim.run()
 
 
+@pytest.mark.parametrize(("code", "counter"), [("0F33", "core.perf.cycles"), ("0F31", "core.sysregs.tsc")])
+def test_halves_belong_together(code, counter):
+    """RDPMC and RDTSC: a counter that carried between the two rows that read it gave 2**32 too much."""
+    early = run("31C9", code).eax
+    end = run("31C9", code, pokes={counter: (1 << 32) - 1 - early})
+    assert (end.eax, end.edx) == (0xFFFF_FFFF, 0)
+
+
 def test_every_event_has_a_text_and_a_place():
     assert set(PERF_TEXT) == set(PerfEvent) and max(PerfEvent) < 64 and PERF_WIDTH == 48
 

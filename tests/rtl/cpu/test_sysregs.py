@@ -14,7 +14,7 @@ from rtl.isa.segments import SystemType
 _M32 = 0xFFFF_FFFF
 _STATUS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "sf": Eflags.SF, "of": Eflags.OF}
 _ARITHMETIC = int(sum(_STATUS.values()))
-_PULSES = ("write", "flags_en", "flag_op", "popf", "iret", "rf_clear", "cr2_en", "debug_done")
+_PULSES = ("write", "flags_en", "flag_op", "popf", "iret", "rf_clear", "cr2_en", "debug_done", "live")
 _IOPL_SHIFT = 12
 
 
@@ -292,11 +292,13 @@ def test_paging_control_follows_the_registers():
 def test_time_stamp_counts_every_clock():
     async def body(bench):
         await bench.write(Sys.TSC_HI, 7)
-        await bench.write(Sys.TSC_LO, _M32 - 1)
+        await bench.write(Sys.TSC_LO, _M32 - 4)
         values = []
         for _ in range(4):
-            values.append(bench.read(Sys.TSC_HI) << 32 | bench.read(Sys.TSC_LO))
+            low = bench.read(Sys.TSC_LO)
+            await bench.do(live=1)
+            values.append(bench.read(Sys.TSC_HI) << 32 | low)
             await bench.do()
-        assert values == [(7 << 32) + _M32 - 1 + n for n in range(4)]
+        assert values == [(7 << 32) + _M32 - 4 + 2 * n for n in range(4)]
 
     _simulate(body)
