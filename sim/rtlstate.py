@@ -88,6 +88,7 @@ def write_state(engine: Engine, state: ArchState) -> None:
     poke("core.boundary.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
     poke("core.boundary.trap_bits", state["pending_debug"])
     poke("core.boundary.trap_pending", int(state["pending_debug"] != 0))
+    poke("core.boundary.held", state["pending_debug"] & 0xF if state["shadow"] == _SHADOW_MOV_SS else 0)
     poke("core.partial", int(state["repeating"]))
     poke("core.halted", int(state["halted"]))
     poke("shutdown", int(state["shutdown"]))

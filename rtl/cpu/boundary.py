@@ -53,7 +53,7 @@ class Boundary(wiring.Component):
         nmi_pending = Signal()
         nmi_blocked = Signal()
         shadow = Signal()
-        shadow_stack = self.stack_shadow
+        shadow_stack = Signal()
         shadow_next = Signal()
         shadow_stack_next = Signal()
         interrupt = Signal()
@@ -78,6 +78,7 @@ class Boundary(wiring.Component):
                          self.intack.eq(self.take_event)]
 
         m.d.comb += [
+            self.stack_shadow.eq(shadow_stack),
             stack_load.eq(shadow_stack_next | self.stack_load),
             new_bits.eq(Cat(self.data_hits, C(0, 10), self.step & ~stack_load, self.task_trap)),
         ]
