@@ -65,7 +65,7 @@ class Boundary(wiring.Component):
             interrupt.eq(self.intr & self.if_ & ~shadow),
             self.any_event.eq(((trap_pending | nmi) & ~shadow_stack) | interrupt),
             self.go_on.eq(~interrupt & ~nmi & ~trap_pending),
-            self.waking.eq(trap_pending | nmi_pending),
+            self.waking.eq(trap_pending | nmi),
         ]
         with m.If(trap_pending & ~shadow_stack):
             m.d.comb += self.vector.eq(Vector.DB)
