@@ -25,7 +25,8 @@ _TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.retired", "text.
 _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("Pipeline", (
         r"core\.eip", r"core\.(issue\.a|m|x)_valid", r"core\.(issue\.a|m|x)_eip", r"core\.x_(alu|first|linear|result)",
-        r"core\.(a_wait|commit|flush|refetch|take|event_now|any_event)", r"core\.retire__(valid|cause|eip|vector)",
+        r"core\.(a_wait|commit|flush|refetch|take|event_now)", r"core\.branch\.(taken|missed|target)",
+        r"core\.faults\.(fault|vector|error)", r"core\.boundary\.any_event", r"core\.retire__(valid|cause|eip|vector)",
         r"core\.issue\.(starved|drained)", r"core\.fetch\.q_(eip|count)"), False),
     ("Registers", (
         *(rf"core\.regs\.{name}" for name in GPRS), r"core\.sysregs\.eflags_\w+", r"core\.sysregs\.cpl",
