@@ -1,5 +1,9 @@
 """What is taken between instructions, and what a load of SS does to it (SDM vol. 3A, 6.8.3)."""
 
+import random
+from dataclasses import dataclass
+
+import pytest
 from amaranth.sim import Simulator
 
 from rtl.cpu.boundary import Boundary
@@ -88,3 +92,123 @@ def test_order_and_shadows():
         assert b.get("any_event") and b.get("vector") == Vector.NMI
 
     _simulate(body)
+
+
+def test_nmi_that_waits_for_iret_wakes_no_one():
+    """It used to: HLT in the handler of an NMI, with another waiting, then never was the dead end it is."""
+    async def body(b):
+        await b.cycle(nmi=1)
+        assert b.get("waking")
+        await b.cycle(take=1, take_event=1)
+        await b.cycle(nmi=1)
+        assert not b.get("waking")
+        await b.cycle(nmi_unblock=1)
+        assert b.get("waking")
+
+    _simulate(body)
+
+
+@dataclass
+class _Model:
+    """The same at the pace of instructions."""
+    traps: int = 0
+    of_stack_load: int = 0
+    shadow: str = ""
+    nmi_waits: bool = False
+    in_nmi: bool = False
+    level: int = 0
+
+    def instruction(self, hits=0, loads_ss=False, sti=False, step=False, task_trap=False):
+        self.traps |= hits | (Dr6.BS if step and not loads_ss else 0) | (Dr6.BT if task_trap else 0)
+        self.of_stack_load = self.traps & 15 if loads_ss else 0
+        self.shadow = "stack" if loads_ss else "sti" if sti else ""
+
+    def fault(self):
+        self.traps, self.shadow = self.of_stack_load, ""
+
+    def due(self, intr, if_):
+        """(vector or None for an interrupt, kind), or None."""
+        if self.shadow != "stack" and self.traps:
+            return Vector.DB, Kind.FAULT
+        if self.shadow != "stack" and self.nmi_waits and not self.in_nmi:
+            return Vector.NMI, Kind.INTERRUPT
+        return (None, Kind.INTERRUPT) if intr and if_ and not self.shadow else None
+
+    def take(self, vector):
+        if vector is Vector.NMI:
+            self.nmi_waits, self.in_nmi = False, True
+        self.traps, self.shadow = 0, ""
+
+    def line(self, level):
+        self.nmi_waits |= bool(level and not self.level)
+        self.level = level
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_instructions(seed):
+    """Instructions, faults and events as they come, with lines that change in every cycle."""
+    rng = random.Random(seed)
+    seen = set()
+
+    async def body(b):
+        model, lines = _Model(), {"intr": 0, "if_": 0, "vector_in": 0}
+
+        async def cycle(**pulses):
+            """One cycle; an edge of NMI in it counts from the next on."""
+            level = model.level if rng.random() < 0.9 else 1 - model.level
+            b.ctx.set(b.dut.nmi, level)
+            await b.cycle(**pulses)
+            model.line(level)
+
+        async def body_of_instruction(loads_ss):
+            """Its micro-operations but the last: (breakpoints touched, whether SS is still to be loaded)."""
+            hits = 0
+            for _ in range(rng.randrange(3)):
+                new = rng.getrandbits(4) if rng.random() < 0.1 else 0
+                early = loads_ss and rng.random() < 0.5
+                loads_ss, hits = loads_ss and not early, hits | new
+                await cycle(data_hits=new, stack_load=int(early))
+            return hits, loads_ss
+
+        async def delivery():
+            await cycle()
+            await cycle(done=1)
+            model.instruction()
+
+        for _ in range(1500):
+            for name in lines:
+                if rng.random() < 0.3:
+                    lines[name] = rng.getrandbits(8 if name == "vector_in" else 1)
+                    b.ctx.set(getattr(b.dut, name), lines[name])
+            due, nmi = model.due(lines["intr"], lines["if_"]), model.nmi_waits and not model.in_nmi
+            assert (b.get("any_event"), b.get("trap_bits")) == (due is not None, model.traps)
+            assert b.get("go_on") == (not (model.traps or nmi or (lines["intr"] and lines["if_"] and not model.shadow)))
+            assert b.get("waking") == bool(model.traps or nmi)
+            assert b.get("stack_shadow") == (model.shadow == "stack") and not b.get("intack")
+            if due is not None:
+                vector, kind = due
+                b.ctx.set(b.dut.take_event, 1)
+                assert (b.get("vector"), b.get("kind"), b.get("intack")) == (
+                    lines["vector_in"] if vector is None else vector, kind, vector is None)
+                model.take(vector)
+                await cycle(take=1, take_event=1)
+                await delivery()
+                seen.add(vector)
+                continue
+            loads_ss, unblock = rng.random() < 0.2, rng.random() < 0.2
+            hits, still = await body_of_instruction(loads_ss)
+            if rng.random() < 0.15:
+                seen.add("kept" if model.of_stack_load else "fault")
+                model.fault()
+                await cycle(take=1)
+                await delivery()
+                continue
+            facts = {name: rng.random() < 0.1 for name in ("sti", "step", "task_trap")}
+            if unblock:
+                await cycle(nmi_unblock=1)
+                model.in_nmi = False
+            model.instruction(hits, loads_ss, **facts)
+            await cycle(done=1, stack_load=int(still), **{name: int(value) for name, value in facts.items()})
+
+    _simulate(body)
+    assert seen == {Vector.DB, Vector.NMI, None, "fault", "kept"}
