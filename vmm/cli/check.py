@@ -36,7 +36,7 @@ Start = Callable[[RtlMachine], None]
 #: Cycles of the waveform before the retirement that differs, and after it.
 BEFORE, AFTER = 200, 10
 #: A random program that does not end by itself is left after so many cycles.
-RANDOM_CYCLES = 100_000
+RANDOM_CYCLES = 60_000
 
 
 @click.command()
