@@ -222,13 +222,16 @@ class Core(wiring.Component):
         # ---- M: memory -------------------------------------------------------------------------------------------
         m_access = Signal()
         m_skip = Signal()
+        m_halted = Signal()
         m.d.comb += [
+            # An event or an instruction breakpoint goes before what a walk or an uncached read would do.
+            m_halted.eq(mm.first & ~x.valid & ((any_event & ~mm.uninterruptible) | debug.x_execute)),
             m_access.eq(mm.valid & (mm.mem != Mem.NONE) & (mm.fault == AccessFault.NONE)),
             # An access that must not start because an event goes first leaves as it is; X then takes the event.
-            m_skip.eq(m_access & mm.first & any_event & ~x.valid & ~lsu.m_done & ~lsu.m_walked & ~mm.uninterruptible),
+            m_skip.eq(m_access & m_halted & ~lsu.m_done & ~lsu.m_walked),
             m_go.eq(mm.valid & x_free & (~m_access | lsu.m_done | m_skip) & ~flush),
             m_free.eq(~mm.valid | m_go),
-            lsu.m_drained.eq(~x.valid & ~(mm.first & any_event & ~mm.uninterruptible)),
+            lsu.m_drained.eq(~x.valid & ~m_halted),
             lsu.m_go.eq(m_go & m_access & ~m_skip & ~lsu.m_fault),
             lsu.m_kill.eq(m_access & (flush | (m_go & (m_skip | lsu.m_fault)))),
         ]
@@ -371,7 +374,7 @@ class Core(wiring.Component):
             faults.refused.eq(~check.ok), faults.refused_vector.eq(check.vector), faults.refused_code.eq(check.code),
             faults.divide_error.eq(execute.ready & execute.divide_error),
             faults.beyond_limit.eq(taken & ~far & (target > segments.cs_limit)),
-            take.eq(event_now | (x.valid & ~x_abandoned & faults.fault)),
+            take.eq(event_now | (x.valid & (code_breakpoint | (~x_abandoned & faults.fault)))),
             vector.eq(Mux(event_now, boundary.vector, faults.vector)),
             kind.eq(Mux(event_now, boundary.kind, faults.kind)),
         ]
@@ -479,7 +482,7 @@ class Core(wiring.Component):
             m.d.comb += sysregs.dr6_set.eq(Mux(event_now, boundary.trap_bits, debug.x_fault_bits))
         m.d.comb += [
             debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
-            debug.access.eq(commit), debug.eip.eq(segments.cs_base + x.eip),
+            debug.access.eq(commit), debug.eip.eq(segments.cs_base + Mux(x.valid, x.eip, mm.eip)),
             debug.rf.eq(sysregs.eflags.rf | boundary.stack_shadow),
             debug.io.eq(is_io & sysregs.cr4.de), debug.io_port.eq(x_a), debug.io_size.eq(x.size),
             sysregs.rf_clear.eq(done | (take & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),

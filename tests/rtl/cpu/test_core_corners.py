@@ -62,3 +62,17 @@ def test_data_breakpoint_on_the_frame_of_an_exception():
     end = run(LOAD_TABLES, "BE" + low.to_bytes(4, "little").hex(), "0F23C6", "BE02000F00", "0F23FE", "0F0B",
               words=tables(v1="58", v6="40"))
     assert end.eax == 0x6040 and end.system("dr6") & 0xF == 1
+
+
+def test_instruction_breakpoint_comes_before_the_walk_of_its_instruction():
+    """Paging on, DR0 at MOV [20000h], EAX: the handler finds A and D of that page clear.
+
+    The store used to be translated first, and an uncached load read, on behalf of an instruction that never began.
+    """
+    table, directory = 0xA000, 0xB000
+    pages = {table + 4 * number: number << 12 | 3 for number in range(64)}
+    before = LOAD_TABLES + "B800B00000" "0F22D8" "0F20C0" "0D00000080" "0F22C0" "BE02040000" "0F23FE"
+    place = CODE + len(before) // 2 + 8
+    code = before.replace("BE02040000", "BE" + place.to_bytes(4, "little").hex() + "0F23C6" "BE02040000")
+    end = run(code, "A300000200", words=tables(v1="A180A00000") | pages | {directory: table | 3})
+    assert end.eax == 0x20003 and end.system("dr6") & 0xF == 1
