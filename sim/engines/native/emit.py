@@ -275,6 +275,8 @@ entry:
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %next, %again ]
+  %words = getelementptr inbounds i8, ptr %s, i64 {words}
+  call void @llvm.memset.p0.i64(ptr align 64 %words, i8 0, i64 {bytes}, i1 false)
   call void @f0(ptr %s)
   %next = add i64 %i, 1
   %stop_at = getelementptr inbounds i8, ptr %s, i64 {stop}
@@ -303,12 +305,17 @@ def declarations() -> str:
 
 
 def program_text(net: Netlist, sinks: Sinks, layout: Layout, program: Program) -> str:
-    """The module with the function ``run(state, cycles) -> cycles done``; ``cycles`` must not be 0."""
-    texts = [declarations()]
+    """The module with the function ``run(state, cycles) -> cycles done``; ``cycles`` must not be 0.
+
+    Words that pass between functions are 0 in a cycle that skips them, as they are inside a function: an enable among
+    them must not be that of an earlier cycle.
+    """
+    texts = [declarations(), "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n"]
     for number, block in enumerate(program.functions):
         lines = Body(net, sinks, layout, block).text(block)
         texts.append(f"define internal void @f{number}(ptr noalias %s) {{\nentry:\n{lines}\n}}\n")
-    texts.append(_LOOP.format(stop=STOP_VALUE, full=TAP_FULL))
+    texts.append(_LOOP.format(stop=STOP_VALUE, full=TAP_FULL, words=layout.sources,
+                              bytes=layout.computed - layout.sources))
     return "\n".join(texts)
 
 

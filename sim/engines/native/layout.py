@@ -23,13 +23,15 @@ class Layout:
     -------
     nodes : offset of each register and input, and of each computed node that passes between functions.
     memories : offset of row 0 of each memory; rows are ``store_bits`` wide.
-    sources : bytes up to the end of the inputs and registers, which come first. size : bytes in all.
+    sources, computed : bytes up to the end of the inputs and registers, which come first; of the other nodes.
+    size : bytes in all.
     """
 
     taps: int
     nodes: dict[int, int] = field(default_factory=dict)
     memories: list[int] = field(default_factory=list)
     sources: int = 0
+    computed: int = 0
     size: int = 0
 
     def tap(self, index: int) -> int:
@@ -50,6 +52,7 @@ def lay_out(net: Netlist, taps: int, crossing: Iterable[int]) -> Layout:
             position += store_bits(net.nodes[node].width) // 8
         position = (position + 63) // 64 * 64
         layout.sources = layout.sources or position
+    layout.computed = position
     for memory in net.memories:
         layout.memories.append(position)
         position += store_bits(memory.width) // 8 * memory.depth
