@@ -37,8 +37,9 @@ class DCache(wiring.Component):
        The engine reads first, except when it streams a line to a requester.
     2. `hit`, `hit_way`, `hit_data`, `hit_dirty` compare the last look-up with `look_tag`. They stand until `stale`
        was 1 in the cycle of the look-up or since: then look up again.
-    3. `arriving`: the line looked up (`look_tag`, `look_set`) is being filled. With `arrived`, `hit_data` is the word
-       looked up although `hit` is 0; without, look up again.
+    3. `filling`: the line looked up (`look_tag`, `look_set`) is being filled: whether it is in the cache is known only
+       after that. `arriving`: its words come now. With `arrived`, `hit_data` is the word looked up although `hit` is 0;
+       without, look up again.
 
     Writes
 
@@ -90,6 +91,7 @@ class DCache(wiring.Component):
             "looked": Out(1),
             "stale": Out(1),
             "look_set": In(arrays.set_bits),
+            "filling": Out(1),
             "arriving": Out(1),
             "arrived": Out(1),
             "hit": Out(1),
@@ -496,9 +498,10 @@ class DCache(wiring.Component):
         look_arrived = Signal()
         sought = (self.look_word[:3] - addr[2:5])[:3]
         arrivals = (7 - left)[:3]
-        with m.If(fsm.ongoing("FILL")):
+        with m.If(fsm.ongoing("FILL") | fsm.ongoing("FILL REQUEST")):
             m.d.comb += [
-                self.arriving.eq((self.look_set == index) & (self.look_tag == tag)),
+                self.filling.eq((self.look_set == index) & (self.look_tag == tag)),
+                self.arriving.eq(self.filling & fsm.ongoing("FILL")),
                 self.arrived.eq(self.arriving & look_arrived),
             ]
         with m.If(self.looked):

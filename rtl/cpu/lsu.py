@@ -234,11 +234,12 @@ class Lsu(wiring.Component):
             with m.Elif(m_translating):
                 m.d.comb += [advance.eq(~m_high), rewind.eq(m_high)]
             with m.Elif(~conflict):
-                with m.If(hit | (cache.arrived & ~is_store) | (is_store & ~cacheable)):
+                # A store past the cache into a line being filled would leave the old bytes in the cache.
+                with m.If(hit | (cache.arrived & ~is_store) | (is_store & ~cacheable & ~cache.filling)):
                     m.d.comb += ready.eq(1)
                 with m.Elif(cacheable):
                     m.d.comb += cache.fill.eq(~m_filling)
-                with m.Else():
+                with m.Elif(~is_store):
                     m.d.comb += cache.read.eq(self.m_drained & ~m_reading)
         live = active & translated & ~m_translating & ~m_have & ready
         with m.If(ready & m_cross & ~m_high):
@@ -258,6 +259,8 @@ class Lsu(wiring.Component):
             m.d.comb += next_dword.eq(m_linear[2:] + 1)
         with m.Elif(rewind):
             m.d.comb += next_dword.eq(m_linear[2:])
+        # A register whose neighbour was read has not been read.
+        wanted = Signal(8)
         look_dword = Signal(30)
         m.d.comb += [
             look_dword.eq(Mux(self.a_go, self.a_linear[2:], next_dword)),
@@ -269,8 +272,9 @@ class Lsu(wiring.Component):
             tlb.translate.eq(control.paging & ~Mux(self.a_go, self.a_phys, m_phys)),
             cache.used.eq(live & hit),
             cache.used_word.eq(m_dword[:cache.word_bits]),
+            wanted.eq(Mux(m_size == 0, 0b1, Mux(m_size == 1, 0b11, 0b1111)) << m_linear[:2]),
             cache.miss_addr.eq(Cat(Const(0, 2), m_dword[:page_bits], entry.frame)),
-            cache.miss_mask.eq(0xF),
+            cache.miss_mask.eq(Mux(m_high, wanted[4:], wanted[:4])),
         ]
 
         m.d.sync += m_looked.eq((cache.looked | (m_looked & ~again & ~self.a_go)) & ~cache.stale)

@@ -5,7 +5,7 @@ from amaranth.back import rtlil
 
 from rtl.cache.config import CacheConfig
 from rtl.cpu.lsu import Lsu, LsuEvents
-from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
+from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PCD, PTE_PS, PTE_RW, PTE_US
 from rtl.mmu.config import MmuConfig
 from tests.rtl.cpu.lsu_bench import LOAD, RMW, STORE, LsuBench
 from tests.rtl.cpu.lsu_random import RandomTraffic
@@ -362,3 +362,51 @@ def test_refill_of_a_line_waits_between_notice_and_write_of_a_crossing_store(pro
             continue
         program.tick()
     assert b.peek("code_rdata") >> 16 == 0xC3D4
+
+
+@pytest.mark.parametrize(("linear", "size", "masks"), [
+    (0x1000_0002, 0, [0b0100]), (0x1000_0001, 1, [0b0110]), (0x1000_0000, 2, [0b1111]),
+    (0x1000_0003, 1, [0b1000, 0b0001]), (0x1000_0002, 2, [0b1100, 0b0011]),
+])
+def test_uncached_read_asks_for_its_own_bytes_once(program, linear, size, masks):
+    """A device must be able to tell which register was read. All four bytes used to be asked for."""
+    b = program.bench
+    b.poke("mmio_ready", 1)
+    b.poke("mmio_rdata", 0x4433_2211)
+    for name, value in (("a_go", 1), ("a_linear", linear), ("a_size", size), ("a_kind", LOAD), ("m_drained", 1)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_go", 0)
+    seen = []
+    while not b.peek("m_done"):
+        if b.peek("mmio_valid"):
+            seen.append(b.peek("mmio_mask"))
+        program.tick()
+    for _ in range(20):
+        assert not b.peek("mmio_valid")
+        program.tick()
+    assert seen == masks
+
+
+@pytest.mark.parametrize("wait", range(1, 24))
+def test_uncached_store_into_a_line_being_filled(program, wait):
+    """Two pages of one frame, one of them with PCD: a load through the first goes on with its word while its line still
+    arrives; a store through the second went to memory past it, and the cache kept the old bytes."""
+    program.map({0: TABLE | PTE_P | PTE_RW},
+                {2: 0x2000 | PTE_P | PTE_RW | PTE_A | PTE_D, 3: 0x2000 | PTE_P | PTE_RW | PTE_A | PTE_D | PTE_PCD})
+    program.access(LOAD, 0x2800)
+    program.access(LOAD, 0x3804)
+    b = program.bench
+    for name, value in (("a_go", 1), ("a_linear", 0x2000), ("a_size", 2), ("a_kind", LOAD)):
+        b.poke(name, value)
+    program.tick()
+    b.poke("a_go", 0)
+    for _ in range(wait):
+        program.tick()
+    b.poke("m_kill", 1)
+    program.tick()
+    b.poke("m_kill", 0)
+    program.access(STORE, 0x3004, data=0x1234_5678, settle=False)
+    assert program.access(LOAD, 0x2004)[1] == 0x1234_5678
+    program.settle()
+    assert program.access(LOAD, 0x2004)[1] == program.access(LOAD, 0x3004)[1] == 0x1234_5678
