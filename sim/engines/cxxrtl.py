@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -121,6 +121,10 @@ def _load(image: bytes) -> ctypes.CDLL:
     for name in ("settle", "outline", "destroy"):
         getattr(library, f"gigogne_{name}").argtypes = [ctypes.c_void_p]
     return library
+
+
+def _outlines(parts: Iterable[_Part]) -> list[int]:
+    return sorted({part.outline for part in parts if part.type == _OUTLINE})
 
 
 class Cxxrtl:
@@ -257,13 +261,17 @@ class Cxxrtl:
 
     def peek(self, name: str) -> int:
         parts, _info, row = self._find(name)
+        self._refresh(_outlines(parts))
         return self._read(parts, row)
+
+    def _refresh(self, outlines: Iterable[int]) -> None:
+        """Compute the wires CXXRTL does not keep; an outline is all of them in one module."""
+        for outline in outlines:
+            self._library.gigogne_outline(outline)
 
     def _read(self, parts: list[_Part], row: int = 0) -> int:
         value = 0
         for part in parts:
-            if part.type == _OUTLINE:
-                self._library.gigogne_outline(part.outline)
             size = part.chunks * 4
             value |= int.from_bytes(ctypes.string_at(part.curr + row * size, size), "little") << part.low
         return value
@@ -284,9 +292,11 @@ class Cxxrtl:
 
     def record(self, names: Sequence[str], n_cycles: int) -> dict[str, np.ndarray]:
         found = {name: self._find(name) for name in names}
+        outlines = _outlines([part for parts, _info, _row in found.values() for part in parts])
         values: dict[str, list[int]] = {name: [] for name in names}
         with Interrupt() as interrupt:
             for _ in range(n_cycles):
+                self._refresh(outlines)
                 for name, (parts, _info, row) in found.items():
                     values[name].append(self._read(parts, row))
                 self._advance(1)
