@@ -76,3 +76,12 @@ def test_instruction_breakpoint_comes_before_the_walk_of_its_instruction():
     code = before.replace("BE02040000", "BE" + place.to_bytes(4, "little").hex() + "0F23C6" "BE02040000")
     end = run(code, "A300000200", words=tables(v1="A180A00000") | pages | {directory: table | 3})
     assert end.eax == 0x20003 and end.system("dr6") & 0xF == 1
+
+
+def test_nmi_goes_before_the_next_instruction():
+    """With interrupts off, through gate 2; the handler's HLT is not left again. POP EAX gives the place it came at."""
+    end = run("40", words=tables(v2="58"), pokes={
+        "core.boundary.nmi_pending": 1, "core.sysregs.idt_base": 0x3000, "core.sysregs.idt_limit": 0x7FF,
+        "core.sysregs.gdt_base": 0x4000, "core.sysregs.gdt_limit": 0xFF})
+    assert end.eax == CODE and end.esp == STACK - 8
+    assert end.engine.peek("core.boundary.nmi_blocked") and not end.engine.peek("core.boundary.nmi_pending")
