@@ -15,6 +15,7 @@ from rtl.isa.segments import (
     TYPE_READABLE,
     TYPE_WRITABLE,
     Attributes,
+    SystemType,
 )
 
 from .uop import Aseg
@@ -24,6 +25,10 @@ __all__ = ["SegmentCaches"]
 _ROWS = 10
 _CODE = ATTR_P | ATTR_S | TYPE_CODE | TYPE_READABLE | TYPE_ACCESSED | ATTR_DB | ATTR_G
 _DATA = ATTR_P | ATTR_S | TYPE_WRITABLE | TYPE_ACCESSED | ATTR_DB | ATTR_G
+_LDT = ATTR_P | SystemType.LDT
+_TSS = ATTR_P | SystemType.TSS32_BUSY
+#: A Multiboot loader leaves CS and the data segments in its own table; these are the selectors QEMU's has.
+_SELECTORS = [0x10, 0x08, 0x10, 0x10, 0x10, 0x10]
 
 
 class SegmentCaches(wiring.Component):
@@ -57,10 +62,10 @@ class SegmentCaches(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        flat = [_DATA, _CODE, _DATA, _DATA, _DATA, _DATA]
-        m.submodules.selector = selector = Memory(shape=16, depth=_ROWS, init=[])
+        flat = [_DATA, _CODE, _DATA, _DATA, _DATA, _DATA, _LDT, _TSS]
+        m.submodules.selector = selector = Memory(shape=16, depth=_ROWS, init=_SELECTORS)
         m.submodules.base = base = Memory(shape=32, depth=_ROWS, init=[])
-        m.submodules.limit = limit = Memory(shape=32, depth=_ROWS, init=[0xFFFFFFFF] * 6)
+        m.submodules.limit = limit = Memory(shape=32, depth=_ROWS, init=[0xFFFFFFFF] * 6 + [0xFFFF] * 2)
         m.submodules.attributes = attributes = Memory(shape=12, depth=_ROWS, init=flat)
 
         def read(memory, row, out):

@@ -1,6 +1,6 @@
 """Exit port."""
 
-from amaranth import Module, Signal
+from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,9 +20,9 @@ class ExitPort(wiring.Component):
     bus : ``In(RegisterPort(2))``
         The register.
     valid : ``Out(1)``
-        High for one cycle, the one after the write.
+        High in the cycle of the write: the instruction after the OUT is not to complete.
     value : ``Out(8)``
-        The value last written.
+        The value last written: in the next cycle, before which the simulation stops, that of ``valid``.
     """
 
     bus: In(RegisterPort(2))
@@ -31,9 +31,8 @@ class ExitPort(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        do_exit = Signal()
-        m.d.comb += [self.bus.r_data.eq(UNCLAIMED), do_exit.eq(self.bus.w_stb & (self.bus.addr == 0))]
-        m.d.sync += self.valid.eq(do_exit)
-        with m.If(do_exit):
+        m.d.comb += self.bus.r_data.eq(UNCLAIMED)
+        m.d.comb += self.valid.eq(self.bus.w_stb & (self.bus.addr == 0))
+        with m.If(self.valid):
             m.d.sync += self.value.eq(self.bus.w_data)
         return m

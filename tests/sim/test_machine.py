@@ -150,3 +150,13 @@ def test_the_cycles_of_a_run_do_not_depend_on_its_slices(rtl: RtlMachine) -> Non
     for _ in range(5):
         assert rtl.run(37).reason is Reason.CYCLE_LIMIT
     assert rtl.run(9000).cycle == whole
+
+
+def test_every_machine_starts_in_the_same_state() -> None:
+    """A guest that looks at CS, or at TR before it loads one, sees the same whatever executes it."""
+    states = []
+    for start in (RtlMachine, Emulated):
+        machine = start(ram_bytes=2 << 20)
+        machine.load(guests.image(guests.leave(0)))
+        states.append(machine.state())
+    assert states[0] == states[1]

@@ -6,7 +6,7 @@ from amaranth.sim import Simulator
 
 from rtl.cpu.segments import SegmentCaches
 from rtl.cpu.uop import Aseg
-from rtl.isa.segments import ATTR_DB, ATTR_P, ATTR_S, TYPE_CODE, Attributes, Descriptor
+from rtl.isa.segments import ATTR_DB, ATTR_P, ATTR_S, TYPE_CODE, Attributes, Descriptor, SystemType
 
 _ROWS = 10
 
@@ -48,16 +48,20 @@ def _read(ctx, dut, row, stage="x"):
 
 
 def test_reset_is_what_a_loader_hands_over():
-    """Flat segments, CS of code; LDTR, TR and the scratch caches are unusable."""
+    """Flat segments, CS of code; LDTR and TR as after INIT (SDM vol. 3A, table 9-1); scratch caches unusable."""
     async def bench(ctx, dut):
         for row in range(_ROWS):
-            _, base, limit, bits = _read(ctx, dut, row)
+            selector, base, limit, bits = _read(ctx, dut, row)
             attr = Attributes.from_bits(bits)
             assert base == 0
+            assert selector == (0 if row > Aseg.GS else 8 if row == Aseg.CS else 0x10)
             if row < 6:
                 assert limit == 0xFFFFFFFF and attr.p and attr.db and attr.dpl == 0
                 assert bool(attr.is_code()) == (row == Aseg.CS) and attr.is_readable()
                 assert bool(attr.is_writable()) == (row != Aseg.CS)
+            elif row in (Aseg.LDTR, Aseg.TR):
+                assert limit == 0xFFFF and attr.p and not attr.s
+                assert bits & 0xF == (SystemType.LDT if row == Aseg.LDTR else SystemType.TSS32_BUSY)
             else:
                 assert not attr.p
         assert ctx.get(dut.cs_32) and ctx.get(dut.ss_32)

@@ -69,8 +69,13 @@ def test_host_side():
         assert (ctx.get(isa.debug_valid), ctx.get(isa.debug_data)) == (1, 0x42)
         await ports.write(PORT["POST"].base, 0x43)
         assert ctx.get(isa.post_code) == 0x43
-        await ports.write(PORT["EXIT"].base, 0x44)
-        assert (ctx.get(isa.exit_valid), ctx.get(isa.exit_value)) == (1, 0x44)
+        ctx.set(isa.bus.addr, PORT["EXIT"].base)
+        ctx.set(isa.bus.w_data, 0x44)
+        ctx.set(isa.bus.w_stb, 1)
+        assert ctx.get(isa.exit_valid) == 1
+        await ctx.tick()
+        ctx.set(isa.bus.w_stb, 0)
+        assert (ctx.get(isa.exit_valid), ctx.get(isa.exit_value)) == (0, 0x44)
         await ports.write(PORT["SYSTEM_CONTROL_A"].base, 1)
         assert (ctx.get(isa.reset_request), ctx.get(isa.a20)) == (1, 1)
         await ports.write(PORT["I8042_COMMAND"].base, 0xDD)

@@ -1,6 +1,7 @@
 """Debug console, exit port, POST code, VGA registers and system control ports: one body, hardware and software."""
 
 import pytest
+from amaranth.sim import Simulator
 
 from rtl.dev.debugcon import DebugConsole
 from rtl.dev.exit import ExitPort
@@ -51,17 +52,23 @@ def test_exit_port(kind):
     run(kind, ExitPort, misc.ExitPort, body)
 
 
-def test_exit_request_is_one_cycle():
-    async def body(port):
-        port.settle = 0
-        seen = []
-        for offset in (0, 1):
-            await port.write(offset, 5)
-            seen.append(port.pin("valid"))
-            await port.idle(1)
-            seen.append(port.pin("valid"))
-        assert seen == [1, 0, 0, 0]
-    run_rtl(ExitPort(), body)
+def test_exit_request_is_in_the_cycle_of_the_write():
+    port = ExitPort()
+
+    async def testbench(ctx):
+        ctx.set(port.bus.w_data, 5)
+        for offset, valid, value in ((1, 0, 0), (0, 1, 5)):
+            ctx.set(port.bus.addr, offset)
+            ctx.set(port.bus.w_stb, 1)
+            assert ctx.get(port.valid) == valid
+            await ctx.tick()
+            ctx.set(port.bus.w_stb, 0)
+            assert (ctx.get(port.valid), ctx.get(port.value)) == (0, value)
+
+    simulator = Simulator(port)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
 
 
 @TWINS
