@@ -88,7 +88,7 @@ def multiboot_info(base: int, request: BootRequest) -> BootInfo:
     map_address = layout.add(map_bytes)
     entries = b"".join(
         struct.pack("<IIII", address, address + len(module.data),
-                    layout.text(f"{module.name} {module.command_line}".rstrip().encode()), 0)
+                    layout.text(f"{module.name} {module.command_line}".rstrip().encode(errors="surrogateescape")), 0)
         for module, address in request.modules)
     modules = layout.add(entries)
     flags = _MB_MEMORY | _MB_COMMAND_LINE | _MB_MAP | _MB_LOADER | (_MB_MODULES if request.modules else 0)
@@ -107,7 +107,8 @@ def pvh_start_info(base: int, request: BootRequest) -> BootInfo:
     ranges = memory_map(request.ram_size)
     map_address = layout.add(b"".join(struct.pack("<QQII", *entry, 0) for entry in ranges))
     entries = b"".join(
-        struct.pack("<QQQQ", address, len(module.data), layout.text(module.command_line.encode()), 0)
+        struct.pack("<QQQQ", address, len(module.data),
+                    layout.text(module.command_line.encode(errors="surrogateescape")), 0)
         for module, address in request.modules)
     modules = layout.add(entries)
     layout.data[:56] = struct.pack(

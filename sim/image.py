@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ class Image:
             memory[segment.address + len(segment.data):segment.end] = bytes(segment.size - len(segment.data))
         for module, address in placed:
             memory[address:address + len(module.data)] = module.data
-        request = BootRequest(ram_size, command_line.encode(), Path(self.name).name.encode(), tuple(placed))
+        request = BootRequest(ram_size, os.fsencode(command_line), os.fsencode(Path(self.name).name), tuple(placed))
         build = multiboot_info if self.protocol is Protocol.MULTIBOOT else pvh_start_info
         size = len(build(0, request).data)
         base = self._free_low_memory(size)

@@ -10,7 +10,9 @@ import io
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,5 +100,6 @@ def read_state_file(path: Path | str) -> SavedState:
                            "ram": arrays["netlist_ram"]}
             return SavedState(header["cycle"], header["cpu"], header["devices"], arrays["ram"], header["design"],
                               netlist)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, OSError, RuntimeError,
+            SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error):
         raise MachineError(f"'{path}' is not a saved state of this computer, or is damaged") from None

@@ -43,6 +43,11 @@ def write_gtkw(path: Path | str, vcd_path: Path | str, groups: Sequence[Group], 
                 save.trace(f"top.{name}[{width - 1}:0]" if width > 1 else f"top.{name}", datafmt="hex")
     target = Path(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(buffer.getvalue())
-    os.replace(temporary, target)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(buffer.getvalue())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -71,6 +71,7 @@ def write_vcd(engine: Engine, path: Path | str, signals: Sequence[str], window: 
             end = engine.cycle
             if end == first:
                 end = _write(engine, file, signals, widths, texts, last, cycle_ns)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

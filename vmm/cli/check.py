@@ -19,7 +19,7 @@ from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
     append_option,
-    check_writable,
+    check_waveform,
     cycles_option,
     engine_option,
     initrd_option,
@@ -60,7 +60,7 @@ def check(image: Path | None, memory: int, append: str, initrd: str, engine: str
     """
     if (image is None) == (seed is None):
         raise BadInput("Give either an image or --random SEED to check")
-    check_writable(waveform)
+    check_waveform(waveform)
     if seed is not None:
         raise SystemExit(check_random(engine, range(seed, seed + count), max_cycles or RANDOM_CYCLES, waveform))
     assert image is not None

@@ -81,16 +81,29 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     if path.is_dir():
         raise BadInput(f"Cannot write '{path}': it is a folder")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"Cannot write '{path}': it is not a regular file")
     if not folder.is_dir():
         raise BadInput(f"Cannot write '{path}': there is no folder '{folder}'")
     if not os.access(folder, os.W_OK) or path.exists() and not os.access(path, os.W_OK):
         raise BadInput(f"Cannot write '{path}': permission denied")
 
 
+def check_waveform(path: Path) -> None:
+    """`check_writable` for a VCD file and the savefile that will lie beside it."""
+    if path.suffix == ".gtkw":
+        raise BadInput(f"Cannot write '{path}': a waveform needs another name than its GTKWave savefile")
+    check_writable(path)
+    check_writable(path.with_suffix(".gtkw"))
+
+
 def write_whole(path: Path, text: str) -> None:
     """A file that appears whole or not at all."""
     check_writable(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise BadInput(f"Cannot write '{path}': {error.strerror}") from None
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)

@@ -64,18 +64,18 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
         else:
             machine = Emulated(ram_bytes=memory, console=write_console)
         if load_path is not None:
-            machine.restore(read_state_file(load_path))
+            restore(machine, load_path)
             machine.symbols = loaded.symbols
         else:
             machine.load(loaded, append, modules)
     except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
-    begin = time.perf_counter()
+    first, begin = (machine.instructions, machine.cycle), time.perf_counter()
     stop = machine.run(max_cycles)
     seconds = time.perf_counter() - begin
+    report(machine, stop, first, seconds)
     if save_path is not None:
-        write_state_file(save_path, machine.save())
-    report(machine, stop, seconds)
+        save(machine, save_path)
     if stats:
         for name, value in machine.counters().items():
             if value:
@@ -83,12 +83,28 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     raise SystemExit(status_of(stop))
 
 
-def report(machine: Machine, stop: Stop, seconds: float) -> None:
-    """What a person wants to know about a run that ended."""
+def restore(machine: RtlMachine | Emulated, path: Path) -> None:
+    """Go on from a saved state, or BadInput; a file that can be read may still lack a register."""
+    try:
+        machine.restore(read_state_file(path))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise BadInput(f"'{path}' is not a saved state of this computer, or is damaged") from None
+
+
+def save(machine: RtlMachine | Emulated, path: Path) -> None:
+    """Write the state file, or BadInput: a disk may be full only then."""
+    try:
+        write_state_file(path, machine.save())
+    except OSError as error:
+        raise BadInput(f"Cannot write '{path}': {error.strerror}") from None
+
+
+def report(machine: Machine, stop: Stop, first: tuple[int, int], seconds: float) -> None:
+    """What a person wants to know about a run that ended and began with `first` instructions and cycles."""
     if stop.reason is not Reason.GUEST_EXIT:
         for line in stop.describe().splitlines():
             note(line)
-    note(summary(machine.instructions, machine.cycle, seconds))
+    note(summary(machine.instructions - first[0], machine.cycle - first[1], seconds))
 
 
 def summary(instructions: int, cycles: int, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
     append_option,
-    check_writable,
+    check_waveform,
     engine_option,
     image_argument,
     initrd_option,
@@ -54,7 +55,7 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
     if first is not None and trigger is not None:
         raise BadInput("Give either --from or --at to place the window, not both")
     loaded, modules = load_image(image), load_modules(initrd)
-    check_writable(output)
+    check_waveform(output)
     address = place_of(loaded, trigger) if trigger is not None else None
     try:
         machine = RtlMachine(engine=engine, ram_bytes=memory)
@@ -80,6 +81,8 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
         end = write_waveform(machine, output, last, everything=signals == "all")
     except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
+    except OSError as error:
+        raise BadInput(f"Cannot write '{output}': {error.strerror}") from None
     note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
 
 
@@ -88,7 +91,7 @@ def place_of(image: Image, text: str) -> int:
     address = image.symbols.address_of(text)
     if address is not None:
         return address
-    try:
-        return int(text.removesuffix("h"), 16)
-    except ValueError:
-        raise BadInput(f"'{text}' is neither a symbol of '{image.name}' nor a hexadecimal address") from None
+    digits = text.removesuffix("h").removeprefix("0x")
+    if re.fullmatch("[0-9A-Fa-f]{1,8}", digits):
+        return int(digits, 16)
+    raise BadInput(f"'{text}' is neither a symbol of '{image.name}' nor a hexadecimal address")

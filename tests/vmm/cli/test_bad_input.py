@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from sim.machine import MachineError
+from sim.savefile import read_state_file, write_state_file
 from tests.sim import guests
 from tests.sim.elf import BASE, Elf, multiboot_header
+from vmm.cli.emulated import Emulated
 from vmm.cli.main import main
 
 
@@ -119,3 +123,48 @@ def test_unknown_place(image: Path, tmp_path: Path) -> None:
 def test_saved_state_that_is_none(image: Path) -> None:
     assert fails("run", str(image), "--technique", "emulate", "--load", str(image)) == (
         f"'{image}' is not a saved state of this computer, or is damaged")
+
+
+def test_a_device_is_no_output_file(image: Path) -> None:
+    """Replacing the file at the end would put a plain file in the place of the device."""
+    assert fails("compare", str(image), "--json", "/dev/null") == "Cannot write '/dev/null': it is not a regular file"
+
+
+def test_waveform_and_savefile_have_two_names(image: Path, tmp_path: Path) -> None:
+    assert fails("trace", str(image), "-o", f"{tmp_path}/x.gtkw") == (
+        f"Cannot write '{tmp_path}/x.gtkw': a waveform needs another name than its GTKWave savefile")
+    (tmp_path / "y.gtkw").mkdir()
+    assert fails("trace", str(image), "-o", f"{tmp_path}/y.vcd") == (
+        f"Cannot write '{tmp_path}/y.gtkw': it is a folder")
+
+
+@pytest.mark.parametrize("place", ["-5", "1_0", "1FFFFFFFF", "h"])
+def test_place_outside_of_the_address_space(image: Path, tmp_path: Path, place: str) -> None:
+    assert fails("trace", str(image), "-o", f"{tmp_path}/x.vcd", "--at", place) == (
+        f"'{place}' is neither a symbol of '{image}' nor a hexadecimal address")
+
+
+@pytest.mark.parametrize("part", ["cpu", "devices"])
+def test_saved_state_that_lacks_a_part(image: Path, tmp_path: Path, part: str) -> None:
+    path = tmp_path / "state"
+    saved = Emulated(ram_bytes=16 << 20).save()
+    getattr(saved, part).popitem()
+    write_state_file(path, saved)
+    assert fails("run", str(image), "--technique", "emulate", "--load", str(path)) == (
+        f"'{path}' is not a saved state of this computer, or is damaged")
+
+
+def test_saved_state_with_damaged_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_state_file(path, Emulated(ram_bytes=2 << 20).save())
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + b"\xFF\x00\xFF\x07" + whole[place + 4:])
+        with contextlib.suppress(MachineError):
+            read_state_file(path)
+
+
+def test_command_line_that_is_no_text(image: Path) -> None:
+    """Bytes that are not UTF-8 reach the guest as they are."""
+    result = CliRunner().invoke(main, ["run", str(image), "--technique", "emulate", "-append", "\udcff"])
+    assert result.exit_code == 0, result.output
