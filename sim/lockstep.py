@@ -27,7 +27,7 @@ from .disassembly import MAX_LENGTH, disassemble
 from .engines import Why
 from .rtlmachine import RtlMachine
 from .rtlstate import read_state
-from .stop import ArchState, Reason, Stop, flag_text, register_dump
+from .stop import GPR_ROWS, ArchState, Reason, Stop, flag_text, register_dump
 
 HISTORY = 20
 _BATCH = 20_000
@@ -293,5 +293,5 @@ def _vector(vector: int | None) -> str:
 
 def _record_text(record: tuple[int, ...]) -> str:
     gpr = record[9:17]
-    return (" ".join(f"{name}={value:08X}" for name, value in zip(_GPRS, gpr, strict=True))
-            + f"\nEIP={record[3]:08X} EFL={record[8]:08X} [{flag_text(record[8])}] CPL={record[7]}")
+    rows = [" ".join(f"{_GPRS[index]}={gpr[index]:08X}" for index in row) for row in GPR_ROWS]
+    return ("\n".join(rows) + f"\nEIP={record[3]:08X} EFL={record[8]:08X} [{flag_text(record[8])}] CPL={record[7]}")

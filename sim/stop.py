@@ -66,6 +66,8 @@ class Stop:
 
 
 _FLAG_LETTERS = ("CF", "PF", "AF", "ZF", "SF", "TF", "IF", "DF", "OF", "NT", "RF", "AC", "ID")
+#: Numbers of the general registers in the lines of a dump.
+GPR_ROWS = ((0, 3, 1, 2), (6, 7, 5, 4))
 _GPR_NAMES = ("EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
 
 
@@ -80,7 +82,7 @@ def register_dump(state: ArchState) -> str:
     """Registers in the layout of QEMU's `info registers`."""
     gpr = state["gpr"]
     lines = []
-    for row in ((0, 3, 1, 2), (6, 7, 5, 4)):
+    for row in GPR_ROWS:
         lines.append(" ".join(f"{_GPR_NAMES[index]}={gpr[index]:08X}" for index in row))
     lines.append(f"EIP={state['eip']:08X} EFL={state['eflags']:08X} [{flag_text(state['eflags'])}] "
                  f"CPL={state['cpl']} HLT={int(state['halted'])}")
