@@ -134,7 +134,8 @@ class Lockstep:
             divergence = self._compare_records()
             if divergence is None and system is not None:
                 divergence = self._compare_system(system, since, size == _BATCH)
-            if divergence is None and stop is not None:
+            # A user stops anywhere, in the middle of an instruction too: memory is only comparable at an end.
+            if divergence is None and stop is not None and stop.reason is not Reason.USER_INTERRUPT:
                 divergence = self._finish(stop)
             if divergence is not None or stop is not None:
                 return Outcome(self.retirements, machine.cycle, None if divergence else stop, divergence)

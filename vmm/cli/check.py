@@ -132,6 +132,9 @@ def report(image: Image, outcome: Outcome, seconds: float, machine: RtlMachine, 
         note(f"cycles {end - BEFORE - AFTER} to {end - 1} are in {waveform}")
         return Status.DIVERGENCE
     assert outcome.stop is not None
+    if outcome.stop.reason is Reason.USER_INTERRUPT:
+        for line in outcome.stop.describe().splitlines():
+            note(line)
     note(f"{image.name}: {outcome.retirements:,} retirements equal, {outcome.cycles:,} cycles, "
          f"{outcome.stop.reason.value}, {seconds:.1f} s")
     return Status.INTERRUPTED if outcome.stop.reason is Reason.USER_INTERRUPT else Status.OK
