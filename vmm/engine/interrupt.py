@@ -63,12 +63,15 @@ class Interrupts(Tasks):
         state = self.state
         if fault.cr2 is not None:
             state.cr2 = fault.cr2
+        held = state.pending_debug
         while True:
             try:
                 rf = _RF if resume else state.system_flags & _RF
                 state.eip = self.deliver(fault.vector, fault.error, source, state.eip, rf)
                 return fault
             except Fault as second:
+                # a delivery that fails has touched no breakpoint, like an instruction that faults
+                state.pending_debug = held
                 if second.cr2 is not None:
                     state.cr2 = second.cr2
                 first = None if source is Source.EXTERNAL else fault.vector

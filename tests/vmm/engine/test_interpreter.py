@@ -8,6 +8,8 @@ from rtl.isa.retire import RetireCause
 from rtl.isa.segments import SystemType
 from tests.vmm.engine.machine import (
     CODE,
+    FREE,
+    GDT,
     HANDLERS,
     INNER_STACK,
     KERNEL_CODE,
@@ -208,6 +210,16 @@ def test_data_breakpoint_of_a_load_of_ss_waits_for_the_handler_of_a_software_int
     cpu.state_changed()
     assert causes(cpu, 3) == [INSTRUCTION, INSTRUCTION, EXCEPTION]
     assert stack(cpu, 1) == [HANDLERS + 0x21] and cpu.state.dr[6] & 0xF == 1
+
+
+def test_delivery_that_fails_touches_no_breakpoint() -> None:
+    """The delivery of #UD reads the descriptor that its gate names and refuses it. The hit used to stay, though the
+    delivery of #GP, which took its place, touched nothing."""
+    cpu = machine("0f 0b")
+    set_gate(cpu, Vector.UD, gate(HANDLERS, FREE, SystemType.INTERRUPT_GATE32))
+    cpu.state.dr[0], cpu.state.dr[7] = GDT + FREE, 0x400 | 1 | 3 << 16 | 3 << 18
+    cpu.state_changed()
+    assert cpu.step().vector == Vector.GP and not cpu.state.pending_debug
 
 
 @pytest.mark.parametrize("fast", [False, True])
