@@ -11,7 +11,7 @@ from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.machine import MachineError
 from sim.rtlmachine import RtlMachine
-from sim.stop import Reason
+from sim.stop import Reason, Stop
 from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
@@ -25,6 +25,7 @@ from vmm.cli.options import (
     memory_option,
     note,
 )
+from vmm.cli.status import Status
 
 _SEARCH = 1_000_000_000
 
@@ -64,6 +65,7 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
         if address is not None:
             machine.breakpoints = {address}
             stop = machine.run(_SEARCH)
+            leave_if_interrupted(stop)
             if stop.reason is not Reason.BREAKPOINT:
                 raise BadInput(f"Execution never reaches {trigger}: {stop.reason.value} at cycle {stop.cycle}")
             note(f"{trigger} is reached at cycle {stop.cycle}")
@@ -73,6 +75,7 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
             machine.load(loaded, append, modules)
         if start:
             stop = machine.run(start)
+            leave_if_interrupted(stop)
             if stop.reason is not Reason.CYCLE_LIMIT:
                 raise BadInput(f"The run ends before cycle {start}: {stop.reason.value} at cycle {stop.cycle}")
         last = last or start + cycles
@@ -84,6 +87,14 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
     except OSError as error:
         raise BadInput(f"Cannot write '{output}': {error.strerror}") from None
     note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
+
+
+def leave_if_interrupted(stop: Stop) -> None:
+    """Ctrl-C before the window: the state, and no file."""
+    if stop.reason is Reason.USER_INTERRUPT:
+        for line in stop.describe().splitlines():
+            note(line)
+        raise SystemExit(Status.INTERRUPTED)
 
 
 def place_of(image: Image, text: str) -> int:
