@@ -79,7 +79,7 @@ PORTS: tuple[PortRange, ...] = (
 )
 
 MEMORY: tuple[MemoryRange, ...] = (
-    MemoryRange("VGA_HOLE", 0x000A_0000, 0x1_8000, "no memory: reads all ones"),
+    MemoryRange("VGA_HOLE", 0x000A_0000, 0x1_8000, "graphics window, reads and writes as RAM, not cached"),
     MemoryRange("VGA_TEXT", 0x000B_8000, 0x8000, "text memory, reads and writes as RAM"),
     MemoryRange("ROM_HOLE", 0x000C_0000, 0x4_0000, "RAM for tables placed by the loader; no firmware"),
     MemoryRange("IO_APIC", 0xFEC0_0000, 0x1000, "I/O APIC", present=False),
