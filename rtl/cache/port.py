@@ -60,6 +60,9 @@ class SnoopPort(wiring.Signature):
        counts from the cycle where its refill is first requested; a refill in flight that is hit must be discarded.
     3. The data side does not begin an instruction refill between the notice of a store and its write, so a refill
        requested after the notice brings the new bytes.
+    4. Writes of other requesters are told of too, and their answers not used: bytes of the line that are already in the
+       queue or the pipeline run as they were. Code changed by a device, or by the walker's A and D, takes a
+       serializing instruction (SDM vol. 3A, 8.1.3); that of the processor's own stores takes none.
 
     Members
     -------

@@ -1,7 +1,8 @@
 """The processor on short random programs in the scenes of `scenes`, compared with the golden model at each retirement.
 
 `python -m tests.rtl.cpu.core_sequences FIRST LAST` runs the programs FIRST to LAST-1 and prints what differs. Hazards
-between an instruction that writes a segment, a flag or the stack pointer and the next that uses it show here.
+between an instruction that writes a segment, a flag or the stack pointer and the next that uses it show here. Every
+third program runs with breakpoints armed on its code, its stack and the tables of the processor.
 A program that runs off into data may meet an IN from a device, which the golden model of this test does not have.
 """
 from __future__ import annotations
@@ -11,10 +12,11 @@ import sys
 
 import numpy as np
 
+from rtl.isa.registers import BreakpointType, Eflags
 from rtl.isa.retire import RetireCause
 from sim.rtlstate import read_state
 from tests.rtl.cpu.core_scenes import CoreRunner
-from tests.rtl.cpu.scenes import CODE, Scene
+from tests.rtl.cpu.scenes import CODE, DATA, GDT, IDT, TASKS, Scene
 from tests.rtl.cpu.test_microcode import CASES, OP
 from vmm.engine.interpreter import Interpreter
 from vmm.memory import PhysicalMemory
@@ -33,6 +35,20 @@ _PLAIN = tuple(bytes.fromhex(code) for code in (
 _IGNORED = ("instructions", "tsc_offset")
 
 
+def _arm(scene: Scene, rng: random.Random) -> None:
+    state, code = scene.state, scene.state.segments[1].base + scene.state.eip
+    places = (code + rng.randrange(30), code + rng.randrange(12), DATA + rng.randrange(0x1000),
+              state.gpr[4] + state.segments[2].base - rng.randrange(24), state.gpr[3] + state.segments[3].base,
+              IDT + 8 * rng.randrange(20), rng.choice(TASKS) + rng.randrange(0x68), GDT + 8 * rng.randrange(60))
+    for index in range(4):
+        kind = rng.choice((BreakpointType.EXECUTE, BreakpointType.WRITE, BreakpointType.ACCESS)).value
+        length = rng.choice((0, 1, 3)) if kind else 0
+        state.dr[index] = rng.choice(places) & 0xFFFF_FFFF
+        state.dr[7] |= rng.randrange(4) << 2 * index | (kind | length << 2) << 16 + 4 * index
+    if rng.random() < 0.3:
+        state.eflags |= int(Eflags.TF)
+
+
 def program(number: int) -> Scene:
     """A scene whose code is a few instructions, half of them microprograms."""
     rng = random.Random(f"sequence {number}")
@@ -47,6 +63,8 @@ def program(number: int) -> Scene:
         state.gpr[3:] = pointers
     start = state.segments[1].base + state.eip
     scene.bytes[start:start + len(code) + 16] = code.ljust(len(code) + 16, b"\x90")
+    if number % 3 == 2:
+        _arm(scene, rng)
     # what exceptions go to
     scene.bytes[CODE:CODE + 0x100] = bytes(rng.choices((0x90, 0x40), (7, 3), k=0x100))
     return scene
