@@ -23,7 +23,7 @@ from sim.tracing import write_waveform
 PROGRAM, LONG_PROGRAM = "tests/bare", "kernel"
 RAM_BYTES = 2 << 20
 WINDOW = 300
-CHUNK, LONG_WINDOW = 500, 20_000
+CHUNK, LONG_WINDOW, REST = 500, 3_000, 30_000
 
 Columns = dict[str, np.ndarray]
 
@@ -117,6 +117,6 @@ def test_long_program(computers: dict[str, RtlMachine], images: dict[str, Image]
         one, other = (machine.engine.record(names, CHUNK) for machine in machines)
         found = first_difference(one, other)
         assert found is None, f"after {machines[0].cycle} cycles: {found}"
-    stops = [machine.run(200_000) for machine in machines]
+    stops = [machine.run(REST) for machine in machines]
     assert [stop.reason for stop in stops] == [Reason.CYCLE_LIMIT] * 2 and stops[0].state == stops[1].state
     assert_same_rest(*(machine.engine for machine in machines))
