@@ -121,11 +121,21 @@ class Lockstep:
 
     def run(self, max_cycles: int | None = None) -> Outcome:
         """Run until the guest ends, `max_cycles` have passed, or the two differ."""
-        engine, machine = self.machine.engine, self.machine
+        engine = self.machine.engine
         self._replay = IoReplay()
         self._reference = self.factory(engine.ram.copy(), read_state(engine), self._replay)
         for name in (RETIRE, STORE, IO):
             engine.set_tap(name, True)
+        try:
+            return self._batches(max_cycles)
+        finally:
+            # Whoever runs the machine next does not empty them.
+            for name in (RETIRE, STORE, IO):
+                engine.set_tap(name, False)
+                engine.drain_tap(name)
+
+    def _batches(self, max_cycles: int | None) -> Outcome:
+        machine = self.machine
         while True:
             size = _BATCH if self.fine_from is None or machine.cycle < self.fine_from else _FINE
             since = machine.cycle
