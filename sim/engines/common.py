@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from amaranth.hdl import Value
@@ -19,6 +19,18 @@ def parse_row(name: str) -> tuple[str, int | None]:
     """Split "cpu.temps[3]" into memory and row; the row is None for a plain name."""
     match = _ROW.match(name)
     return (match[1], int(match[2])) if match else (name, None)
+
+
+def full_tap(counts: Mapping[str, int], capacity: int) -> str | None:
+    """The first tap that has no room for another record: nothing may run until it is drained."""
+    return next((name for name, count in counts.items() if count >= capacity), None)
+
+
+def check_taps(counts: Mapping[str, int], capacity: int) -> None:
+    """Raise EngineError if a tap is full; recording has no other way to say so."""
+    name = full_tap(counts, capacity)
+    if name is not None:
+        raise EngineError(f"Tap '{name}' is full: drain it, or switch it off and drain it, before recording goes on")
 
 
 def new_ram(design: SimDesign, ram: np.ndarray | None) -> np.ndarray:

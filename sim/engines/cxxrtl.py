@@ -19,7 +19,7 @@ import numpy as np
 from . import yosys
 from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from .cache import Cache, digest
-from .common import checked_ram, input_values, memory_array, new_ram, parse_row, tap_widths
+from .common import check_taps, checked_ram, full_tap, input_values, memory_array, new_ram, parse_row, tap_widths
 from .design import SimDesign
 from .elaborate import CLOCK, RAM_FIELDS, RDATA, RDATA_NAME, STOP, elaborate, input_port, ram_port, tap_port
 from .interrupt import Interrupt
@@ -218,6 +218,8 @@ class Cxxrtl:
 
     def run(self, max_cycles: int) -> RunResult:
         done = 0
+        if full_tap(self._tap_counts(), self.TAP_CAPACITY) is not None:
+            return RunResult(0, 0, Why.TAP_FULL)
         with Interrupt() as interrupt:
             while done < max_cycles:
                 before = time.perf_counter()
@@ -299,6 +301,7 @@ class Cxxrtl:
                 self._refresh(outlines)
                 for name, (parts, _info, row) in found.items():
                     values[name].append(self._read(parts, row))
+                check_taps(self._tap_counts(), self.TAP_CAPACITY)
                 self._advance(1)
                 if self._ports.stopped or interrupt.pending:
                     break
@@ -313,6 +316,9 @@ class Cxxrtl:
 
     def set_tap(self, name: str, enabled: bool) -> None:
         self._tap(name).enabled = int(enabled)
+
+    def _tap_counts(self) -> dict[str, int]:
+        return {name: self._tap(name).count for name in self._taps}
 
     def drain_tap(self, name: str) -> np.ndarray:
         tap = self._tap(name)

@@ -18,7 +18,8 @@ class Tap:
 
     1. In each cycle where ``valid`` is 1 before the clock edge and the tap is enabled, one record of all ``fields``,
        sampled before the same edge, is appended to the tap's host buffer.
-    2. A record never gets lost: when the buffer is full, ``run()`` returns with ``Why.TAP_FULL`` after that cycle.
+    2. A record never gets lost: when the buffer is full, ``run()`` returns with ``Why.TAP_FULL`` after that cycle, and
+       until the tap is drained it executes none and ``record()`` raises EngineError.
 
     Members
     -------

@@ -9,7 +9,7 @@ from amaranth.hdl import Const, MemoryData, Signal
 from amaranth.sim.pysim import PySimEngine
 
 from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
-from .common import checked_ram, memory_array, new_ram, parse_row, tap_widths
+from .common import check_taps, checked_ram, full_tap, memory_array, new_ram, parse_row, tap_widths
 from .design import SimDesign, Tap
 from .elaborate import RDATA_NAME, elaborate
 from .interrupt import Interrupt
@@ -46,6 +46,8 @@ class PySim:
     # -- running
 
     def run(self, max_cycles: int) -> RunResult:
+        if full_tap(self._tap_counts(), self.TAP_CAPACITY) is not None:
+            return RunResult(0, 0, Why.TAP_FULL)
         with Interrupt() as interrupt:
             for done in range(1, max_cycles + 1):
                 stop, full = self._step()
@@ -56,6 +58,9 @@ class PySim:
                 if interrupt.pending:
                     return RunResult(done, 0, Why.INTERRUPTED)
         return RunResult(max(max_cycles, 0), 0, Why.LIMIT)
+
+    def _tap_counts(self) -> dict[str, int]:
+        return {name: len(records) for name, records in self._records.items()}
 
     def _get(self, signal: Signal) -> int:
         return self._engine.get_value(signal) & ((1 << len(signal)) - 1)
@@ -141,6 +146,7 @@ class PySim:
             for _ in range(n_cycles):
                 for name in names:
                     values[name].append(self.peek(name))
+                check_taps(self._tap_counts(), self.TAP_CAPACITY)
                 stop, _full = self._step()
                 if stop or interrupt.pending:
                     break

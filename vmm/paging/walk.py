@@ -6,7 +6,7 @@ Contract, shared with the walker of the RTL (lockstep compares the tables in mem
 2. A walk that succeeds sets A where it is clear, in the directory entry first, then in the table entry, and D in
    the leaf for a write. An entry is written only if a bit changes.
 3. U/S and R/W are the AND of both levels. Supervisor writes ignore R/W unless CR0.WP is set.
-4. PS is ignored while CR4.PSE is 0. With it, bits 21-13 of a 4 MiB entry are reserved (there is no PSE-36): one set
+4. PS is ignored while CR4.PSE is 0. With it, bits 21-12 of a 4 MiB entry are reserved (there is no PSE-36): one set
    bit is a fault with RSVD and P in the error code, whatever the rights. Intel SDM vol. 3, 4.3 and 4.7.
 """
 

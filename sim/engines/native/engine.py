@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from ..cache import Cache
-from ..common import checked_ram, input_values, new_ram, parse_row, tap_widths
+from ..common import check_taps, checked_ram, full_tap, input_values, new_ram, parse_row, tap_widths
 from ..design import SimDesign
 from ..elaborate import RDATA, RDATA_NAME, input_port
 from ..interrupt import Interrupt
@@ -84,6 +84,8 @@ class Native:
 
     def run(self, max_cycles: int) -> RunResult:
         done = 0
+        if full_tap(self._tap_counts(), self.TAP_CAPACITY) is not None:
+            return RunResult(0, 0, Why.TAP_FULL)
         with Interrupt() as interrupt:
             while done < max_cycles:
                 chunk = min(self._chunk, max_cycles - done)
@@ -108,6 +110,9 @@ class Native:
         ran = self._run(self._address, cycles)
         self.cycle += ran
         return ran
+
+    def _tap_counts(self) -> dict[str, int]:
+        return {name: int(self._tap(index)[1]) for name, index in self._taps.items()}
 
     def _tap_full(self) -> bool:
         full = bool(self._header[TAP_FULL // 8])
@@ -192,6 +197,7 @@ class Native:
                 self._observer_run(self._address, frames.ctypes.data + done * observer.size)
                 for name, values in row_values.items():
                     values.append(self.peek(name))
+                check_taps(self._tap_counts(), self.TAP_CAPACITY)
                 self._advance(1)
                 done += 1
                 if self._header[STOP_VALUE // 8] or interrupt.pending:

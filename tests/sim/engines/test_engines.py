@@ -105,6 +105,9 @@ def test_full_tap_ends_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
         engine.set_tap("seen", True)
         engine.poke("go", 1)
         assert engine.run(100) == RunResult(6, 0, Why.TAP_FULL)
+        assert engine.run(100) == RunResult(0, 0, Why.TAP_FULL)
+        with pytest.raises(EngineError, match="Tap 'seen' is full: drain it"):
+            engine.record(["unit.count"], 1)
         assert len(engine.drain_tap("seen")) == 3
         assert engine.run(100) == RunResult(6, 0, Why.TAP_FULL)
 
