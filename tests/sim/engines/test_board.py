@@ -5,7 +5,6 @@ CXXRTL is compiled without optimisation: that takes less time than these runs wo
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from sim.image import Image
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
 from sim.tracing import write_waveform
+from tests.sim.compiler import needs_compiler
 
 PROGRAM, LONG_PROGRAM = "tests/bare", "kernel"
 RAM_BYTES = 2 << 20
@@ -27,7 +27,7 @@ CHUNK, LONG_WINDOW, REST = 500, 3_000, 30_000
 
 Columns = dict[str, np.ndarray]
 
-pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("clang++", "g++", "c++"))), reason="no C++ compiler")
+pytestmark = needs_compiler
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,10 @@ from sim.engines import (
     build,
 )
 from sim.engines.cache import Cache
+from tests.sim.compiler import needs_compiler
 
 from .small_design import Small, small_design
 
-NO_COMPILER = not any(map(shutil.which, ("clang++", "g++", "c++")))
 Make = Callable[[], Engine]
 
 
@@ -42,8 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(params=["native", "pysim", pytest.param("cxxrtl", marks=pytest.mark.skipif(
-    NO_COMPILER, reason="no C++ compiler"))])
+@pytest.fixture(params=["native", "pysim", pytest.param("cxxrtl", marks=needs_compiler)])
 def make(request: pytest.FixtureRequest, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("GIGOGNE_CXXFLAGS", "-O0")
     return lambda: build(small_design(), request.param, cache)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import random
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim.engines import Engine, Kind, SimDesign, build
+from tests.sim.compiler import needs_compiler
 
 from .random_design import random_design
 
 CYCLES = 16
-
-needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("clang++", "g++", "c++"))), reason="no C++ compiler")
 
 
 def stimulate(engine: Engine, rng: random.Random) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from sim.engines import EngineError, UnknownSignal, build
 from sim.trace.gtkw import Group, write_gtkw
 from sim.trace.vcd import Text, all_signals, enumeration, write_vcd
+from tests.sim.compiler import needs_compiler
 from tests.sim.engines.small_design import small_design
-
-NO_COMPILER = not any(map(shutil.which, ("clang++", "g++", "c++")))
 
 
 def waveform(engine_name: str, folder: Path, window: tuple[int, int] = (5, 40)) -> str:
@@ -37,7 +35,7 @@ def test_native_writes_the_same(tmp_path: Path) -> None:
     assert waveform("native", tmp_path) == waveform("pysim", tmp_path)
 
 
-@pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler")
+@needs_compiler
 def test_cxxrtl_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGOGNE_CXXFLAGS", "-O0")
     assert waveform("cxxrtl", tmp_path) == waveform("pysim", tmp_path)
