@@ -123,13 +123,14 @@ def test_what_is_wrong_with_a_saved_state(rtl: RtlMachine, tmp_path: Path) -> No
         rtl.restore(Emulated(ram_bytes=8 << 20).save())
 
 
-def test_breakpoint_stops_before_the_instruction(rtl: RtlMachine) -> None:
-    rtl.load(guests.image(b"\x90\x90\x43" + guests.leave(0)))
-    rtl.breakpoints = {guests.START + 2}
-    stop = rtl.run(3000)
+def test_breakpoint_stops_before_the_instruction(machine: Machine) -> None:
+    machine.load(guests.image(b"\x90\x90\x43" + guests.leave(0)))
+    machine.breakpoints = {guests.START + 2}
+    stop = machine.run(3000)
     assert (stop.reason, stop.eip, stop.disassembly) == (Reason.BREAKPOINT, guests.START + 2, "inc ebx")
-    rtl.breakpoints = set()
-    assert rtl.run(3000).reason is Reason.GUEST_EXIT
+    assert machine.instructions == 2
+    machine.breakpoints = set()
+    assert machine.run(3000).reason is Reason.GUEST_EXIT
 
 
 def test_ctrl_c_stops_with_the_state_intact(machine: Machine) -> None:

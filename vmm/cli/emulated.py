@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ _REASONS = {
     StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
     StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
     StopReason.RESET: Reason.RESET,
+    StopReason.BREAKPOINT: Reason.BREAKPOINT,
 }
 _SLICE = 100_000
 
@@ -33,7 +34,8 @@ _SLICE = 100_000
 class Emulated:
     """`sim.machine.Machine` on the interpreter. One step is one cycle of its virtual time.
 
-    ``run`` takes its limit in completed instructions: that is what the interpreter counts.
+    ``run`` takes its limit in completed instructions: that is what the interpreter counts. It stops before an
+    instruction at one of ``breakpoints``, linear addresses, unless it begins there.
 
     Parameters
     ----------
@@ -76,6 +78,14 @@ class Emulated:
     def set_state(self, state: ArchState) -> None:
         self.machine.cpu.state.load_dict(state)
         self.machine.cpu.state_changed()
+
+    @property
+    def breakpoints(self) -> Set[int]:
+        return self.machine.cpu.breakpoints
+
+    @breakpoints.setter
+    def breakpoints(self, addresses: Set[int]) -> None:
+        self.machine.cpu.breakpoints = addresses
 
     def memory_image(self) -> np.ndarray:
         return self.ram.copy()

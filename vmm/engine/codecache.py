@@ -118,9 +118,11 @@ class Context:
 
     Members
     -------
+    barred : EIPs that `fast` does not have, so that whoever runs from it stops there.
     fast : functions of ordinary instructions. known : all instructions. pages : linear pages looked into.
     """
 
+    barred: frozenset[int] = frozenset()
     fast: dict[int, Step] = field(default_factory=dict)
     known: dict[int, Code] = field(default_factory=dict)
     pages: set[int] = field(default_factory=set)
@@ -132,7 +134,7 @@ class Context:
 
     def add(self, eip: int, code: Code) -> None:
         self.known[eip] = code
-        if not code.is_system:
+        if not code.is_system and eip not in self.barred:
             self.fast[eip] = code.run
 
 
@@ -149,6 +151,7 @@ class CodeCache:
         self._namespace = namespace
         self._mode = Mode()
         self._contexts: dict[tuple[Mode, bool, int, int], Context] = {}
+        self._breakpoints: frozenset[int] = frozenset()
         self._context = Context()
         self._pages: dict[int, dict[Mode, dict[int, Code]]] = {}
         self._covered: dict[int, bytearray] = {}
@@ -163,8 +166,18 @@ class CodeCache:
         self._mode = mode
         if len(self._contexts) >= _CONTEXT_LIMIT:
             self._contexts.clear()
-        self._context = self._contexts.setdefault((mode, state.cpl == 3, cs.base, cs.limit), Context())
-        self.fast = self._context.fast
+        key = (mode, state.cpl == 3, cs.base, cs.limit)
+        context = self._contexts.get(key)
+        if context is None:
+            barred = frozenset(address - cs.base & 0xFFFF_FFFF for address in self._breakpoints)
+            context = self._contexts[key] = Context(barred)
+        self._context = context
+        self.fast = context.fast
+
+    def break_at(self, addresses: frozenset[int]) -> None:
+        """Keep the instructions at these linear addresses out of `fast`; `select` has to follow."""
+        self._breakpoints = addresses
+        self._contexts.clear()
 
     def forget_linear(self, page: int | None = None) -> None:
         """Drop what was found by linear address; nothing if no code was found in the one page given."""

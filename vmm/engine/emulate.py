@@ -29,6 +29,7 @@ class StopReason(Enum):
     HALT_FOREVER = "halted with nothing that could wake it"
     SHUTDOWN = "triple fault"
     RESET = "reset requested"
+    BREAKPOINT = "breakpoint"
     LIMIT = "instruction limit"
 
 
@@ -86,7 +87,10 @@ class EmulatedMachine:
         self.platform.write(port, size, value)
 
     def run(self, max_instructions: int) -> StopInfo:
-        """Run until the guest ends the run, nothing can go on, or that many instructions have completed."""
+        """Run until the guest ends the run, nothing can go on, or that many instructions have completed.
+
+        It also ends before an instruction at one of `cpu.breakpoints`, unless that is where the run begins.
+        """
         state, platform = self.cpu.state, self.platform
         end = state.instructions + max_instructions
         while state.instructions < end:
@@ -103,6 +107,9 @@ class EmulatedMachine:
                 platform.advance(wait)
             else:
                 self._run_to_event(end)
+            if self.cpu.at_breakpoint:
+                self._catch_up()
+                return self._requested_stop() or StopInfo(StopReason.BREAKPOINT)
         self._catch_up()
         return self._requested_stop() or StopInfo(StopReason.LIMIT)
 
@@ -152,8 +159,11 @@ class EmulatedMachine:
         wait = self.platform.next_event()
         last = cpu.steps + (_SLICE if wait is None else -(-wait // self._cycles_per_step))
         could = cpu.can_interrupt
+        has_breakpoints = bool(cpu.breakpoints)
         self._port_used = False
         while cpu.steps < last and state.instructions < end:
             cpu.burst(min(last - cpu.steps, end - state.instructions))
             if self._port_used or state.halted or state.shutdown or cpu.can_interrupt and not could:
+                return
+            if has_breakpoints and cpu.at_breakpoint:
                 return
