@@ -38,10 +38,10 @@ class Device:
         return state
 
     def load(self, state: dict[str, Value]) -> None:
-        """Take over what `save` gave. Raises KeyError if a part is missing."""
+        """Take over what `save` gave, or the hardware, whose memories are lists. Raises KeyError if a part is missing."""
         for name in self.STATE:
-            value = state[name]
-            if isinstance(value, bytes):
-                getattr(self, name)[:] = value
+            memory = getattr(self, name)
+            if isinstance(memory, bytearray):
+                memory[:] = bytes(state[name])
             else:
-                setattr(self, name, value)
+                setattr(self, name, state[name])

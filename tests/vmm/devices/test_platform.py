@@ -140,3 +140,12 @@ def test_missing_state_is_an_error():
     del state["uart.ier"]
     with pytest.raises(KeyError, match="ier"):
         PcPlatform().load(state)
+
+
+def test_memories_of_the_hardware_are_lists():
+    """A platform that went on from an RTL state could not be saved: its CMOS had become a list."""
+    platform = busy_platform(random.Random(3), DeviceConfig())
+    image = platform.save()
+    other = PcPlatform()
+    other.load({name: list(value) if isinstance(value, bytes) else value for name, value in image.items()})
+    assert other.save() == image
