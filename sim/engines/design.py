@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from amaranth.hdl import Elaboratable, Signal, Value
+if TYPE_CHECKING:
+    from amaranth.hdl import Elaboratable, Signal
 
 
 class DesignError(Exception):
@@ -82,6 +84,8 @@ class SimDesign:
     key: str | None = None
 
     def __post_init__(self) -> None:
+        from amaranth.hdl import Value
+
         names = [tap.name for tap in self.taps]
         for name in names:
             if names.count(name) > 1:

@@ -40,7 +40,7 @@ def wrong_command(line: str) -> str | None:
         words = ["gigogne", *words[3:]]
     if len(words) < 2 or words[1].startswith("-"):
         return None
-    command = main.commands.get(words[1])
+    command = main.get_command(click.Context(main), words[1])
     if command is None:
         return f"gigogne has no command {words[1]}"
     known = {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}

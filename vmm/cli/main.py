@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import click
 
-from vmm.cli.check import check
-from vmm.cli.compare import compare
-from vmm.cli.export import export
-from vmm.cli.info import info
-from vmm.cli.run import run
 from vmm.cli.status import Status
-from vmm.cli.trace import trace
+
+#: What each command does, in the words of its own help. The command is `vmm.cli.NAME.NAME`.
+COMMANDS = {
+    "run": "Boot IMAGE, a Multiboot or PVH ELF file.",
+    "check": "Run IMAGE on the RTL and on the golden model, and compare them after every instruction.",
+    "compare": "Run IMAGE on the RTL processor and on the interpreter, and put the figures side by side.",
+    "trace": "Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile.",
+    "export": "Write the computer as one Verilog file with the module `top`.",
+    "info": "Show the platform map, the configuration and the tools found.",
+}
 
 
-class OneSentence(click.Group):
-    """A group whose complaints are one line each on standard error."""
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called, and whose complaints are one line on standard error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"vmm.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, click.Command(name, help=COMMANDS[name]).get_short_help_str(limit))
+                                for name in self.list_commands(ctx)])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         if not extra.get("standalone_mode", True):
@@ -38,14 +58,11 @@ class OneSentence(click.Group):
         sys.exit(status if isinstance(status, int) else Status.OK)
 
 
-@click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gigogne", message="gigogne %(version)s")
 def main() -> None:
     """Gigogne: a virtualization laboratory on a cycle-accurate IA-32 computer."""
 
-
-for command in (run, check, compare, trace, export, info):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sim.engines import EngineError
 from sim.image import ImageError
 from sim.machine import Machine, MachineError
-from sim.rtlmachine import RtlMachine
 from sim.savefile import read_state_file, write_state_file
 from sim.stop import Reason, Stop
-from vmm.cli.emulated import Emulated
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -29,8 +28,10 @@ from vmm.cli.options import (
     write_console,
 )
 from vmm.cli.status import status_of
+from vmm.cli.techniques import TECHNIQUES, make_computer
 
-TECHNIQUES = ("native", "emulate")
+if TYPE_CHECKING:
+    from vmm.cli.techniques import Computer
 
 
 @click.command()
@@ -58,11 +59,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     if save_path is not None:
         check_writable(save_path)
     try:
-        machine: RtlMachine | Emulated
-        if technique == "native":
-            machine = RtlMachine(engine=engine, ram_bytes=memory, console=write_console)
-        else:
-            machine = Emulated(ram_bytes=memory, console=write_console)
+        machine = make_computer(technique, engine=engine, ram_bytes=memory, console=write_console)
         if load_path is not None:
             restore(machine, load_path)
             machine.symbols = loaded.symbols
@@ -83,7 +80,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     raise SystemExit(status_of(stop))
 
 
-def restore(machine: RtlMachine | Emulated, path: Path) -> None:
+def restore(machine: Computer, path: Path) -> None:
     """Go on from a saved state, or BadInput; a file that can be read may still lack a register."""
     try:
         machine.restore(read_state_file(path))
@@ -91,7 +88,7 @@ def restore(machine: RtlMachine | Emulated, path: Path) -> None:
         raise BadInput(f"'{path}' is not a saved state of this computer, or is damaged") from None
 
 
-def save(machine: RtlMachine | Emulated, path: Path) -> None:
+def save(machine: Computer, path: Path) -> None:
     """Write the state file, or BadInput: a disk may be full only then."""
     try:
         write_state_file(path, machine.save())

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import sim.rtlmachine
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
-from vmm.cli import check, compare, run, trace
+from vmm.cli import check, compare, trace
 from vmm.cli.main import main
 from vmm.cli.status import Status
 
@@ -31,7 +32,7 @@ def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
         machine.console = console or (lambda _data: None)  # type: ignore[assignment]
         return machine
 
-    for module in (run, check, compare, trace):
+    for module in (sim.rtlmachine, check, compare, trace):
         monkeypatch.setattr(module, "RtlMachine", again)
 
 
