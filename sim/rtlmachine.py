@@ -15,17 +15,16 @@ from rtl.isa.stop import StopReason
 
 from .bootinfo import Module
 from .design import DEBUG, IO, RETIRE, SERIAL, STORE, board_design
-from .disassembly import MAX_LENGTH
 from .engines import Engine, Why, build
 from .image import Image
 from .interrupts import deferred_interrupt
 from .machine import ConsoleSink, MachineError, check_ram_size
-from .paging import read_linear
 from .rtlmemory import CachedMemory
 from .rtlstate import read_counters, read_devices, read_state, write_devices, write_state
 from .savefile import SavedState
-from .stop import ArchState, Reason, Stop, describe_place
+from .stop import ArchState, Reason, Stop
 from .symbols import SymbolTable
+from .typedstop import typed_stop
 
 _REASONS = {
     StopReason.EXIT: Reason.GUEST_EXIT,
@@ -156,12 +155,8 @@ class RtlMachine:
 
     def stop_here(self, reason: Reason, value: int | None = None) -> Stop:
         """The typed stop for where the machine stands, as the registers show it."""
-        state = read_state(self.engine)
-        code = state["segments"]["cs"]
-        linear = code["base"] + state["eip"] & 0xFFFF_FFFF
-        data = read_linear(CachedMemory(self.engine).read, state, linear, MAX_LENGTH)
-        symbol, text = describe_place(self.symbols, state["eip"], data, bool(code["attributes"] & 0x400))
-        return Stop(reason, self.cycle, self.instructions, state, value, symbol, text)
+        return typed_stop(reason, self.cycle, self.instructions, read_state(self.engine), self.symbols,
+                          CachedMemory(self.engine).read, value)
 
     def settle(self) -> None:
         """Let what is in flight complete and start nothing more; the machine cannot go on afterwards."""

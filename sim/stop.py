@@ -9,10 +9,11 @@ from typing import Any
 from rtl.isa.registers import Cr0, Cr4, Eflags
 
 from .disassembly import disassemble
-from .symbols import SymbolTable
 
 #: Architectural state as a JSON-able dictionary, the shape in which every machine gives and takes it.
 ArchState = dict[str, Any]
+#: D/B in the attributes of a code segment.
+_DB = 0x400
 
 
 class Reason(enum.Enum):
@@ -29,6 +30,11 @@ class Reason(enum.Enum):
     UNSUPPORTED = "unsupported feature"
 
 
+def place_of(reason: Reason, state: ArchState) -> int:
+    """`Stop.place`. The last byte of a HLT with any prefixes is its opcode."""
+    return int(state["eip"]) - (reason is Reason.HALT_FOREVER) & 0xFFFF_FFFF
+
+
 @dataclass(frozen=True)
 class Stop:
     """A typed stop.
@@ -38,7 +44,7 @@ class Stop:
     reason : why. value : what the guest wrote to the exit port, for GUEST_EXIT.
     cycle, instructions : counts since the start.
     state : architectural state after the last completed instruction.
-    symbol, disassembly : of the next instruction, at EIP; empty when unknown.
+    symbol, code : name and bytes of `place`; empty when unknown.
     detail : a sentence that goes with UNSUPPORTED.
     """
 
@@ -48,17 +54,28 @@ class Stop:
     state: ArchState
     value: int | None = None
     symbol: str = ""
-    disassembly: str = ""
+    code: bytes = b""
     detail: str = ""
 
     @property
     def eip(self) -> int:
         return int(self.state["eip"])
 
+    @property
+    def place(self) -> int:
+        """Address of the instruction a person wants to see: the next one, or the HLT that nothing ends."""
+        return place_of(self.reason, self.state)
+
+    @property
+    def disassembly(self) -> str:
+        """The instruction at `place`; empty when it is unknown."""
+        big = bool(self.state["segments"]["cs"]["attributes"] & _DB)
+        return disassemble(self.code, self.place, big)[0] if self.code else ""
+
     def describe(self) -> str:
         """Headline, place and registers, as a person wants them in a terminal."""
-        place = f" at {self.eip:08X}" + (f" <{self.symbol}>" if self.symbol else "")
-        if self.disassembly:
+        place = f" at {self.place:08X}" + (f" <{self.symbol}>" if self.symbol else "")
+        if self.code:
             place += f": {self.disassembly}"
         detail = f" ({self.detail})" if self.detail else ""
         return (f"{self.reason.value}{detail}{place}, cycle {self.cycle}, {self.instructions} instructions\n"
@@ -95,8 +112,3 @@ def register_dump(state: ArchState) -> str:
     lines.append(f"CR0={state['cr0']:08X} CR2={state['cr2']:08X} CR3={state['cr3']:08X} CR4={state['cr4']:08X} "
                  f"[{' '.join(name for name in bits if name)}]")
     return "\n".join(lines)
-
-
-def describe_place(symbols: SymbolTable, eip: int, code: bytes, big: bool = True) -> tuple[str, str]:
-    """Symbol and disassembly of an address."""
-    return symbols.describe(eip), disassemble(code, eip, big)[0] if code else ""

@@ -9,14 +9,13 @@ import numpy as np
 
 from rtl.isa.devices import DeviceConfig
 from sim.bootinfo import Module
-from sim.disassembly import MAX_LENGTH
 from sim.image import Image
 from sim.interrupts import deferred_interrupt
 from sim.machine import ConsoleSink, MachineError, check_ram_size
-from sim.paging import read_linear
 from sim.savefile import SavedState
-from sim.stop import ArchState, Reason, Stop, describe_place
+from sim.stop import ArchState, Reason, Stop
 from sim.symbols import SymbolTable
+from sim.typedstop import typed_stop
 from vmm.devices.platform import PcPlatform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.faults import Unsupported
@@ -124,11 +123,8 @@ class Emulated:
         return self._stop(_REASONS[info.reason], info.value)
 
     def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
-        state = self.state()
-        code = state["segments"]["cs"]
-        data = read_linear(self.machine.memory.blob, state, code["base"] + state["eip"] & 0xFFFF_FFFF, MAX_LENGTH)
-        symbol, text = describe_place(self.symbols, state["eip"], data, bool(code["attributes"] & 0x400))
-        return Stop(reason, self.cycle, self.instructions, state, value, symbol, text, detail)
+        return typed_stop(reason, self.cycle, self.instructions, self.state(), self.symbols,
+                          self.machine.memory.blob, value, detail)
 
     def _flush_console(self) -> None:
         platform = self.machine.platform
