@@ -15,6 +15,7 @@ nobody computes a flag nobody reads:
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,18 +35,17 @@ SHADOW_NONE, SHADOW_STI, SHADOW_MOV_SS = 0, 1, 2
 PARITY = tuple(0 if bin(byte).count("1") & 1 else PF for byte in range(256))
 
 
-@dataclass(slots=True)
-class SegmentCache:
-    """A segment register with its hidden part.
+class SegmentView:
+    """What a hidden segment register says, wherever its four fields are kept.
 
     `attributes` holds descriptor bits 40-47 (type, S, DPL, P) in its bits 0-7 and bits 52-55 (AVL, L, D/B, G)
     in its bits 8-11, as the attribute word of an AMD VMCB does. `limit` counts bytes, already scaled by G.
     """
 
-    selector: int = 0
-    base: int = 0
-    limit: int = 0
-    attributes: int = 0
+    selector: int
+    base: int
+    limit: int
+    attributes: int
 
     @property
     def type(self) -> int:
@@ -64,12 +64,22 @@ class SegmentCache:
         """The D/B bit: 32-bit code, a stack addressed by ESP, or a 4 GiB upper bound when expanding down."""
         return bool(self.attributes & 0x400)
 
-    def copy_from(self, other: SegmentCache) -> None:
+    def copy_from(self, other: SegmentView) -> None:
         self.selector, self.base, self.limit, self.attributes = (
             other.selector, other.base, other.limit, other.attributes)
 
     def copy(self) -> SegmentCache:
         return SegmentCache(self.selector, self.base, self.limit, self.attributes)
+
+
+@dataclass(slots=True)
+class SegmentCache(SegmentView):
+    """A segment register of its own."""
+
+    selector: int = 0
+    base: int = 0
+    limit: int = 0
+    attributes: int = 0
 
 
 FLAT_CODE = SegmentCache(0x08, 0, 0xFFFF_FFFF, 0xC9B)
@@ -82,43 +92,42 @@ _SCALARS = (
 _BOOLEANS = ("repeating", "halted", "shutdown")
 
 
-@dataclass(slots=True)
-class CpuState:
-    """Everything the architecture lets software see or be affected by, in flat 32-bit protected mode by default.
+class CpuView:
+    """Everything the architecture lets software see or be affected by, wherever it is kept.
 
     `pending_debug` holds the DR6 bits of a debug trap that waits for the next instruction boundary.
     `repeating` is set between the iterations of a REP instruction.
     `instructions` counts completed instructions; a REP instruction counts once, when its last iteration is done.
     """
 
-    gpr: list[int] = field(default_factory=lambda: [0] * 8)
-    eip: int = 0
-    fz: int = 1
-    fs: int = 0
-    fp: int = 1
-    fc: int = 0
-    fo: int = 0
-    fa: int = 0
-    system_flags: int = 0
-    segments: list[SegmentCache] = field(default_factory=lambda: _flat_segments())
-    cpl: int = 0
-    gdtr_base: int = 0
-    gdtr_limit: int = 0
-    idtr_base: int = 0
-    idtr_limit: int = 0
-    cr0: int = 0x11
-    cr2: int = 0
-    cr3: int = 0
-    cr4: int = 0
-    dr: list[int] = field(default_factory=lambda: [0, 0, 0, 0, 0, 0, DR6_FIXED, DR7_FIXED])
-    msrs: dict[int, int] = field(default_factory=dict)
-    instructions: int = 0
-    tsc_offset: int = 0
-    shadow: int = SHADOW_NONE
-    pending_debug: int = 0
-    repeating: bool = False
-    halted: bool = False
-    shutdown: bool = False
+    gpr: MutableSequence[int]
+    eip: int
+    fz: int
+    fs: int
+    fp: int
+    fc: int
+    fo: int
+    fa: int
+    system_flags: int
+    segments: Sequence[SegmentView]
+    cpl: int
+    gdtr_base: int
+    gdtr_limit: int
+    idtr_base: int
+    idtr_limit: int
+    cr0: int
+    cr2: int
+    cr3: int
+    cr4: int
+    dr: MutableSequence[int]
+    msrs: dict[int, int]
+    instructions: int
+    tsc_offset: int
+    shadow: int
+    pending_debug: int
+    repeating: bool
+    halted: bool
+    shutdown: bool
 
     @property
     def eflags(self) -> int:
@@ -180,6 +189,40 @@ class CpuState:
         self.msrs.update(msrs)
         for cache, loaded in zip(self.segments, segments, strict=True):
             cache.copy_from(loaded)
+
+
+@dataclass(slots=True)
+class CpuState(CpuView):
+    """The state of one processor as a Python object, in flat 32-bit protected mode by default."""
+
+    gpr: list[int] = field(default_factory=lambda: [0] * 8)
+    eip: int = 0
+    fz: int = 1
+    fs: int = 0
+    fp: int = 1
+    fc: int = 0
+    fo: int = 0
+    fa: int = 0
+    system_flags: int = 0
+    segments: list[SegmentCache] = field(default_factory=lambda: _flat_segments())
+    cpl: int = 0
+    gdtr_base: int = 0
+    gdtr_limit: int = 0
+    idtr_base: int = 0
+    idtr_limit: int = 0
+    cr0: int = 0x11
+    cr2: int = 0
+    cr3: int = 0
+    cr4: int = 0
+    dr: list[int] = field(default_factory=lambda: [0, 0, 0, 0, 0, 0, DR6_FIXED, DR7_FIXED])
+    msrs: dict[int, int] = field(default_factory=dict)
+    instructions: int = 0
+    tsc_offset: int = 0
+    shadow: int = SHADOW_NONE
+    pending_debug: int = 0
+    repeating: bool = False
+    halted: bool = False
+    shutdown: bool = False
 
     @classmethod
     def from_dict(cls, image: dict[str, Any]) -> CpuState:

@@ -39,7 +39,7 @@ class GoldenReference:
 
     def registers(self) -> tuple[list[int], int, int, int]:
         state = self.cpu.state
-        return state.gpr, state.eip, state.eflags, state.cpl
+        return list(state.gpr), state.eip, state.eflags, state.cpl
 
     def state(self) -> ArchState:
         return self.cpu.state.to_dict()

@@ -22,7 +22,7 @@ from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY, SoftMmu
 from vmm.semantics.ops import Mode
-from vmm.state import CpuState, SegmentCache
+from vmm.state import CpuState, CpuView, SegmentView
 
 SS, CS = int(Seg.SS), int(Seg.CS)
 _AM, _AC = int(Cr0.AM), int(Eflags.AC)
@@ -49,7 +49,7 @@ class NoPorts:
         pass
 
 
-def span_allowed(cache: SegmentCache, offset: int, size: int, write: bool) -> bool:
+def span_allowed(cache: SegmentView, offset: int, size: int, write: bool) -> bool:
     """Whether a segment allows an access by its presence, type and limit."""
     attributes = cache.attributes
     last = offset + size - 1
@@ -68,8 +68,9 @@ def span_allowed(cache: SegmentCache, offset: int, size: int, write: bool) -> bo
 class Access:
     """Memory accesses of the processor whose state is `state`."""
 
-    def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY):
-        self.state = CpuState()
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
+                 state: CpuView | None = None):
+        self.state: CpuView = CpuState() if state is None else state
         self.memory = memory
         self.io: IoPorts = NoPorts() if io is None else io
         self.mmu = SoftMmu(self.state, memory, tlb_capacity)

@@ -15,19 +15,19 @@ from rtl.isa.tss import TSS16_STACK_STRIDE, TSS32_STACK_STRIDE, Tss16, Tss32
 from vmm.engine.access import M32, span_allowed
 from vmm.engine.segmentation import SS, TR, Loaded, Segmentation
 from vmm.faults import Fault
-from vmm.state import SegmentCache
+from vmm.state import SegmentView
 
 ESP = int(Gpr.ESP)
 
 
-def cut(cache: SegmentCache, offset: int) -> int:
+def cut(cache: SegmentView, offset: int) -> int:
     return offset & (M32 if cache.big else 0xFFFF)
 
 
 class Frames(Segmentation):
     """Frames on the current stack and on stacks about to be current."""
 
-    def probe_frame(self, cache: SegmentCache, top: int, size: int, width: int, user: bool, error: int = 0) -> None:
+    def probe_frame(self, cache: SegmentView, top: int, size: int, width: int, user: bool, error: int = 0) -> None:
         """Check that values of `width` bytes can be written in the `size` bytes below `top`, else #SS(error) or #PF."""
         for place in dict.fromkeys((top - size, top - width)):
             offset = cut(cache, place)
@@ -37,7 +37,7 @@ class Frames(Segmentation):
                 self.check_alignment(cache.base + offset & M32, width)
             self.pieces(cache.base + offset & M32, width, True, user)
 
-    def write_frame(self, cache: SegmentCache, top: int, values: Sequence[int], size: int, user: bool) -> int:
+    def write_frame(self, cache: SegmentView, top: int, values: Sequence[int], size: int, user: bool) -> int:
         """Push values of `size` bytes on a probed stack; the new top."""
         for value in values:
             top = cut(cache, top - size)

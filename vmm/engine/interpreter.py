@@ -31,7 +31,7 @@ from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
 from vmm.semantics.arithmetic import quotient, remainder
-from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE
+from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE, CpuView
 
 _TF, _RF, _IF, _BS = int(Eflags.TF), int(Eflags.RF), int(Eflags.IF), int(Dr6.BS)
 
@@ -65,6 +65,7 @@ class Interpreter(Interrupts, SystemRegisters):
     memory : physical memory; the interpreter hooks its `on_write`.
     io : the I/O space, or None for a machine without devices.
     tlb_capacity : see `vmm.paging.mmu`.
+    state : where to keep the architectural state; a `CpuState` of its own by default.
 
     Members
     -------
@@ -73,8 +74,9 @@ class Interpreter(Interrupts, SystemRegisters):
     steps : instructions, iterations of REP instructions and deliveries done, exact whenever a port is accessed.
     """
 
-    def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY):
-        super().__init__(memory, io, tlb_capacity)
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
+                 state: CpuView | None = None):
+        super().__init__(memory, io, tlb_capacity, state)
         self.clock = self.default_clock
         self.counter = self.default_counter
         self._namespace = {

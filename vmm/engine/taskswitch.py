@@ -24,7 +24,7 @@ from vmm.engine.far import Reason
 from vmm.engine.iret import Returns
 from vmm.engine.segmentation import CS, LDTR, SS, TR, Loaded, is_null
 from vmm.faults import Fault
-from vmm.state import IMPLEMENTED, SegmentCache
+from vmm.state import IMPLEMENTED, SegmentCache, SegmentView
 
 _NT = int(Eflags.NT)
 _LOCAL = int(DR7_LOCAL)
@@ -86,7 +86,7 @@ class Tasks(Returns):
     def debug_changed(self) -> None:
         """DR7 changed; the debug unit overrides this."""
 
-    def _probe(self, old: SegmentCache, loaded: Loaded, wide: bool, reason: Reason) -> None:
+    def _probe(self, old: SegmentView, loaded: Loaded, wide: bool, reason: Reason) -> None:
         saved = TSS32_SAVED if old.type & 8 else TSS16_SAVED
         last = 4 if old.type & 8 else 2
         self.probe_system(old.base + saved[0], saved[-1] + last - saved[0], True)
@@ -114,7 +114,7 @@ class Tasks(Returns):
             "ldt": self.read_system(base + Tss16.LDT, 2),
         }
 
-    def _save(self, old: SegmentCache, eip: int, flags: int) -> None:
+    def _save(self, old: SegmentView, eip: int, flags: int) -> None:
         state = self.state
         selectors = [segment.selector for segment in state.segments]
         if old.type & 8:
@@ -130,7 +130,7 @@ class Tasks(Returns):
             for place, selector in zip(_SEGMENTS16, selectors, strict=False):
                 self.write_system(old.base + place, 2, selector)
 
-    def _clear_busy(self, old: SegmentCache) -> None:
+    def _clear_busy(self, old: SegmentView) -> None:
         loaded = self.fetch_descriptor(old.selector, Vector.TS)
         self.set_busy(loaded, False)
 

@@ -23,7 +23,7 @@ from rtl.isa.registers import Cr0, Cr4
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.walk import GuestFault, Translated, walk
-from vmm.state import CpuState
+from vmm.state import CpuView
 
 DEFAULT_CAPACITY = 4096
 _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
@@ -45,7 +45,7 @@ class SoftMmu:
     walks : number of table walks done.
     """
 
-    def __init__(self, state: CpuState, memory: PhysicalMemory, capacity: int = DEFAULT_CAPACITY):
+    def __init__(self, state: CpuView, memory: PhysicalMemory, capacity: int = DEFAULT_CAPACITY):
         if capacity < 1:
             raise ValueError(f"TLB capacity must be at least 1, not {capacity}")
         self.state = state
