@@ -2,7 +2,8 @@
 
     rtl.isa <- rtl.bus <- rtl.mmu, rtl.cache, rtl.irq, rtl.dev <- rtl.cpu <- rtl.board <- sim <- vmm <- vmm.cli
 
-Of the hardware `sim` sees only the board and the ground floor. `vmm` sees the ground floor and the face machines share.
+Of the hardware `sim` sees only the boards and the ground floor. `vmm` sees the ground floor and the face machines
+share.
 The command line and the benchmarks put everything together, and nothing imports them.
 """
 
@@ -30,7 +31,8 @@ MAY_SEE: dict[str, tuple[str, ...]] = {
     "rtl.dev": _MIDDLE,
     "rtl.cpu": (*_MIDDLE, "rtl.cpu"),
     "rtl.board": (*_MIDDLE, "rtl.cpu"),
-    "sim": ("rtl.isa", "rtl.board", "sim"),
+    "rtl.devboard": _MIDDLE,
+    "sim": ("rtl.isa", "rtl.board", "rtl.devboard", "sim"),
     "sim.bench": _ALL,
     "vmm": ("rtl.isa", "sim.machine", "sim.stop", "vmm"),
     "vmm.cli": _ALL,

@@ -54,6 +54,8 @@ class CmosRtc(wiring.Component):
         Interrupt request, level (IRQF).
     nmi_mask : ``Out(1)``
         Bit 7 of the index.
+    updating : ``Out(1)``
+        An update goes on, whatever happens to the ticks.
     """
 
     def __init__(self, image, second=RTC_HZ):
@@ -63,7 +65,8 @@ class CmosRtc(wiring.Component):
             raise ValueError(f"A second is a power of two of ticks above {RTC_UIP_TICKS}, not {second}")
         self._image = image
         self._second = second
-        super().__init__({"bus": In(RegisterPort(1)), "tick": In(1), "irq": Out(1), "nmi_mask": Out(1)})
+        super().__init__({"bus": In(RegisterPort(1)), "tick": In(1), "irq": Out(1), "nmi_mask": Out(1),
+                          "updating": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -76,7 +79,7 @@ class CmosRtc(wiring.Component):
         af = Signal()
         uf = Signal()
         ticks = Signal(range(self._second))
-        updating = Signal()
+        updating = self.updating
 
         m.submodules.ram = ram = Memory(shape=8, depth=128, init=self._image)
         bus_read = ram.read_port(domain="comb")

@@ -1,6 +1,6 @@
 """The ISA devices of the PC on one bus."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import C, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,6 +27,8 @@ class IsaBus(wiring.Component):
     1. ``bus`` follows the rules of :class:`RegisterPort`. A port that no device claims reads as ones.
     2. Console bytes, exit requests and resets are pulses of one cycle, in the cycle after their cause; the host is
        always ready.
+    3. On a board the clocks of the devices go on by one processor cycle in each cycle. Where time is another's,
+       ``elapse`` says how far they go on: 0 stops them, and no more than ``until_tick`` is allowed at once.
 
     Parameters
     ----------
@@ -57,10 +59,17 @@ class IsaBus(wiring.Component):
         The guest asks the simulation to stop.
     post_code : ``Out(8)``
         The last POST code.
+    elapse : ``In``
+        Processor cycles of device time that go by in this cycle. 1 if not connected.
+    until_tick : ``Out``
+        Processor cycles up to and with the next clock of a device that has work for it.
+    settled : ``Out(1)``
+        What happened so far has reached ``intr``: while ``elapse`` is 0 and no access comes, nothing changes.
     """
 
     def __init__(self, config=DeviceConfig()):  # noqa: B008 - frozen
         self._config = config
+        span = range(max(config.pit_divider, config.uart_divider) + 1)
         super().__init__({
             "bus": In(RegisterPort(16)),
             "irq": In(16),
@@ -81,6 +90,9 @@ class IsaBus(wiring.Component):
             "exit_valid": Out(1),
             "exit_value": Out(8),
             "post_code": Out(8),
+            "elapse": In(span, init=1),
+            "until_tick": Out(span),
+            "settled": Out(1),
         })
 
     def elaborate(self, platform):
@@ -152,20 +164,30 @@ class IsaBus(wiring.Component):
             self.exit_valid.eq(exit_port.valid),
             self.exit_value.eq(exit_port.value),
             self.post_code.eq(post.code),
+            self.settled.eq(pic.settled & ~rtc.updating),
         ]
         return m
 
     def _divide_clocks(self, m, pit, rtc, uart):
         def every(name, cycles):
-            """High in one of `cycles` cycles, first in the last of them."""
+            """A clock that ticks in one of `cycles` cycles, first in the last of them, and the cycles till it ticks."""
             if cycles == 1:
-                return 1
+                return self.elapse != 0, C(1)
             left = Signal(range(cycles), init=cycles - 1, name=name)
-            m.d.sync += left.eq(Mux(left == 0, cycles - 1, left - 1))
-            return left == 0
+            tick = left < self.elapse
+            m.d.sync += left.eq(Mux(tick, cycles - 1, left - self.elapse))
+            return tick, left + 1
 
-        m.d.comb += uart.baud_tick.eq(every("uart_left", self._config.uart_divider))
-        m.d.comb += pit.tick.eq(every("pit_left", self._config.pit_divider))
+        uart_tick, uart_wait = every("uart_left", self._config.uart_divider)
+        pit_tick, pit_wait = every("pit_left", self._config.pit_divider)
+        # A clock without divider has no phase to keep, and may be left out while the UART sleeps.
+        uart_first = uart_wait < pit_wait
+        if self._config.uart_divider == 1:
+            uart_first &= uart.active
+        m.d.comb += [
+            uart.baud_tick.eq(uart_tick), pit.tick.eq(pit_tick),
+            self.until_tick.eq(Mux(uart_first, uart_wait, pit_wait)),
+        ]
         # 32.768 kHz is no whole fraction of the timer's clock: the ticks whose sum passes it are exact on average.
         phase = Signal(range(PIT_HZ))
         passed = phase >= PIT_HZ - RTC_HZ

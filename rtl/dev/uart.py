@@ -39,6 +39,8 @@ class Uart16550(wiring.Component):
         A byte for the host in each cycle of ``tx_valid``.
     rx_valid, rx_ready, rx_data : ``In(1)``, ``Out(1)``, ``In(8)``
         Bytes from the host.
+    active : ``Out(1)``
+        The baud rate generator runs; otherwise its clock changes nothing.
     """
 
     bus: In(RegisterPort(3))
@@ -49,6 +51,7 @@ class Uart16550(wiring.Component):
     rx_valid: In(1)
     rx_ready: Out(1)
     rx_data: In(8)
+    active: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -104,7 +107,7 @@ class Uart16550(wiring.Component):
         ]
 
         # Sixteenths of a bit; the generator stands still when nothing waits for it.
-        active = Signal()
+        active = self.active
         sixteenth = Signal()
         char_time = Signal(8)
         m.d.comb += [

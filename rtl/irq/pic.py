@@ -57,6 +57,8 @@ class Pic8259(wiring.Component):
         Vector of ``level``.
     ack : ``In(1)``
         The processor takes the vector in this cycle.
+    settled : ``Out(1)``
+        With lines that stay as they are and no access, ``intr`` stays as it is.
     """
 
     def __init__(self, base, cascade, lines=0):
@@ -73,6 +75,7 @@ class Pic8259(wiring.Component):
             "slave_id": Out(3),
             "vector": Out(8),
             "ack": In(1),
+            "settled": Out(1),
         })
 
     def elaborate(self, platform):
@@ -152,6 +155,7 @@ class Pic8259(wiring.Component):
                 m.d.sync += isr.eq(isr | acked)
             with m.Elif(rotate_aeoi):
                 m.d.sync += lowest.eq(self.level)
+        m.d.comb += self.settled.eq((line == self.irq) & ~acknowledged)
         m.d.sync += [
             line.eq(self.irq),
             acknowledged.eq(self.ack | poll_ack),
@@ -233,6 +237,8 @@ class PicPair(wiring.Component):
         Interrupt request lines; line 2 is the cascade and is not connected.
     intr, ack, vector : ``Out(1)``, ``In(1)``, ``Out(8)``
         To the processor.
+    settled : ``Out(1)``
+        No change of a line is on its way to ``intr``.
     """
 
     master: In(RegisterPort(1))
@@ -242,6 +248,7 @@ class PicPair(wiring.Component):
     intr: Out(1)
     ack: In(1)
     vector: Out(8)
+    settled: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -266,6 +273,7 @@ class PicPair(wiring.Component):
         m.d.comb += [
             slave_selected.eq(master.cascade & (slave.slave_id == master.level)),
             self.intr.eq(master.intr),
+            self.settled.eq(master.settled & slave.settled),
             master.ack.eq(self.ack),
             slave.ack.eq(self.ack & slave_selected),
         ]

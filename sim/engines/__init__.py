@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Engine, EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why
+from .base import Engine, EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why
 from .design import DesignError, RamPort, SimDesign, Tap
 
 ENGINES = ("native", "pysim", "cxxrtl")
@@ -40,5 +40,5 @@ def build(design: SimDesign, engine: str = "native", cache_dir: Path | str | Non
     raise EngineError(f"No engine is named '{engine}'; choose one of {', '.join(ENGINES)}")
 
 
-__all__ = ["ENGINES", "DesignError", "Engine", "EngineError", "Kind", "RamPort", "RunResult", "SignalInfo", "SimDesign",
-           "State", "Tap", "UnknownSignal", "Why", "build"]
+__all__ = ["ENGINES", "DesignError", "Engine", "EngineError", "Kind", "Mark", "RamPort", "RunResult", "SignalInfo",
+           "SimDesign", "State", "Tap", "UnknownSignal", "Why", "build"]

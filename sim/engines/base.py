@@ -11,6 +11,8 @@ import numpy as np
 
 #: Saved state: ``cycle``, ``ram``, every register and memory by name.
 State = dict[str, Any]
+#: What ``mark()`` gives: the engine's own.
+Mark = Any
 
 
 class EngineError(Exception):
@@ -81,6 +83,10 @@ class Engine(Protocol):
        edge; it ends early, after the cycle, when ``stop`` is not zero.
     7. ``poke()`` accepts inputs, registers, memory rows and ``ram.rdata``; a wire cannot be poked.
     8. ``save()`` and ``load()`` are portable between engines: afterwards the runs are equal to the cycle.
+    9. ``burst(n)`` is ``run(n)`` for one who makes many short runs: it looks neither for SIGINT nor, before the first
+       cycle, for full taps. It may end early; the number of cycles is what it returns.
+    10. ``rewind(mark)`` brings back cycle, registers and memories as they were when this engine gave the mark, any
+        number of times; RAM and records of taps stay, and which taps are on must not have changed. Both are fast.
 
     Members
     -------
@@ -92,6 +98,9 @@ class Engine(Protocol):
     ram: np.ndarray
 
     def run(self, max_cycles: int) -> RunResult: ...
+    def burst(self, max_cycles: int) -> int: ...
+    def mark(self) -> Mark: ...
+    def rewind(self, mark: Mark) -> None: ...
     def peek(self, name: str) -> int: ...
     def poke(self, name: str, value: int) -> None: ...
     def signals(self) -> list[SignalInfo]: ...

@@ -17,7 +17,7 @@ import amaranth
 import numpy as np
 
 from . import yosys
-from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from .base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from .cache import Cache, digest
 from .common import check_taps, checked_ram, full_tap, input_values, memory_array, new_ram, parse_row, tap_widths
 from .design import SimDesign
@@ -239,6 +239,11 @@ class Cxxrtl:
                     self._chunk = max(self._chunk // 2, 1)
         return RunResult(done, 0, Why.LIMIT)
 
+    def burst(self, max_cycles: int) -> int:
+        ran = self._advance(max_cycles)
+        self._ports.tap_full = 0
+        return ran
+
     def _advance(self, cycles: int) -> int:
         ran = self._library.gigogne_run(self._design, ctypes.addressof(self._ports), cycles)
         self.cycle += ran
@@ -327,6 +332,12 @@ class Cxxrtl:
         return records
 
     # -- state
+
+    def mark(self) -> Mark:
+        return {name: part for name, part in self.save().items() if name != "ram"}
+
+    def rewind(self, mark: Mark) -> None:
+        self.load({**mark, "ram": self.ram})
 
     def save(self) -> State:
         signals = {info.name: self.peek(info.name) for info in self._all

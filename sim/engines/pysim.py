@@ -8,7 +8,7 @@ import numpy as np
 from amaranth.hdl import Const, MemoryData, Signal
 from amaranth.sim.pysim import PySimEngine
 
-from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from .base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from .common import check_taps, checked_ram, full_tap, memory_array, new_ram, parse_row, tap_widths
 from .design import SimDesign, Tap
 from .elaborate import RDATA_NAME, elaborate
@@ -58,6 +58,12 @@ class PySim:
                 if interrupt.pending:
                     return RunResult(done, 0, Why.INTERRUPTED)
         return RunResult(max(max_cycles, 0), 0, Why.LIMIT)
+
+    def burst(self, max_cycles: int) -> int:
+        for done in range(1, max_cycles + 1):
+            if any(self._step()):
+                return done
+        return max(max_cycles, 0)
 
     def _tap_counts(self) -> dict[str, int]:
         return {name: len(records) for name, records in self._records.items()}
@@ -166,6 +172,12 @@ class PySim:
         return np.array(records, dtype=tap_dtype(tap_widths(self._taps[name])))
 
     # -- state
+
+    def mark(self) -> Mark:
+        return {name: part for name, part in self.save().items() if name != "ram"}
+
+    def rewind(self, mark: Mark) -> None:
+        self.load({**mark, "ram": self.ram})
 
     def save(self) -> State:
         signals = {

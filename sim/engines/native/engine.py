@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from ..base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
 from ..cache import Cache
 from ..common import check_taps, checked_ram, full_tap, input_values, new_ram, parse_row, tap_widths
 from ..design import SimDesign
@@ -105,6 +105,11 @@ class Native:
                 elif elapsed > 2 * _SLICE:
                     self._chunk = max(self._chunk // 2, 1)
         return RunResult(done, 0, Why.LIMIT)
+
+    def burst(self, max_cycles: int) -> int:
+        ran = self._advance(max_cycles)
+        self._tap_full()
+        return ran
 
     def _advance(self, cycles: int) -> int:
         ran = self._run(self._address, cycles)
@@ -230,6 +235,13 @@ class Native:
         return records
 
     # -- state
+
+    def mark(self) -> Mark:
+        return self.cycle, self._state[len(self._header) * 8:].copy()
+
+    def rewind(self, mark: Mark) -> None:
+        # The header stays: it knows the buffers of the taps and of RAM.
+        self.cycle, self._state[len(self._header) * 8:] = mark
 
     def save(self) -> State:
         signals = {info.name: self.peek(info.name) for info in self._image.infos

@@ -60,6 +60,22 @@ def test_counts_and_stops(make: Make) -> None:
     assert engine.run(0) == RunResult(0, 0, Why.LIMIT)
 
 
+def test_bursts_and_marks(make: Make) -> None:
+    engine = make()
+    engine.poke("go", 1)
+    assert engine.burst(7) == 7
+    mark = engine.mark()
+    assert engine.burst(10_000) < 10_000 and engine.peek("unit.count") == 200
+    for _ in range(2):
+        engine.rewind(mark)
+        assert (engine.cycle, engine.peek("unit.count"), engine.peek("unit.scratch[3]")) == (7, 6, 3)
+        engine.set_tap("seen", True)
+        engine.burst(4)
+        engine.set_tap("seen", False)
+    assert len(engine.drain_tap("seen")) == 4, "records stay when time goes back"
+    assert engine.run(2).why is Why.LIMIT
+
+
 def test_ram_port(make: Make) -> None:
     engine = make()
     engine.ram[:] = np.arange(64, dtype=np.uint32)

@@ -1,0 +1,57 @@
+"""The board without its processor: the I/O bus and what is on it. Creates and connects, nothing else."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl.bus.io import IoSignature
+from rtl.bus.iobridge import IoBridge
+from rtl.dev.isa_bus import IsaBus
+from rtl.isa.devices import DeviceConfig
+
+__all__ = ["DeviceBoard"]
+
+
+class DeviceBoard(wiring.Component):
+    """The devices of a `Board` for a processor that is not hardware.
+
+    1. ``io`` is the port of the processor, one cycle per byte. An access takes place whether time goes by or not.
+    2. ``elapse``, ``until_tick`` and ``settled`` let somebody else say when time goes by: see `IsaBus`.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    io : In(IoSignature())
+    intr, ack, vector : Out(1), In(1), Out(8)
+    uart_tx_valid, uart_tx_data, debug_valid, debug_data, exit_valid, exit_value, reset_request : Out
+    uart_rx_valid, uart_rx_data, uart_rx_ready : In(1), In(8), Out(1)
+    elapse, until_tick, settled : In, Out, Out(1)
+    """
+
+    def __init__(self, config=DeviceConfig()):  # noqa: B008 - frozen
+        self._isa = isa = IsaBus(config)
+        span = isa.until_tick.shape()
+        super().__init__({
+            "io": In(IoSignature()),
+            "intr": Out(1), "ack": In(1), "vector": Out(8),
+            "uart_tx_valid": Out(1), "uart_tx_data": Out(8), "debug_valid": Out(1), "debug_data": Out(8),
+            "exit_valid": Out(1), "exit_value": Out(8), "reset_request": Out(1),
+            "uart_rx_valid": In(1), "uart_rx_data": In(8), "uart_rx_ready": Out(1),
+            "elapse": In(span), "until_tick": Out(span), "settled": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.io = io = IoBridge(recovery=1)
+        m.submodules.isa = isa = self._isa
+        connect(m, flipped(self.io), io.io)
+        connect(m, io.bus, isa.bus)
+        for name in ("ack", "uart_rx_valid", "uart_rx_data", "elapse"):
+            m.d.comb += getattr(isa, name).eq(getattr(self, name))
+        for name in ("intr", "vector", "uart_tx_valid", "uart_tx_data", "debug_valid", "debug_data", "exit_valid",
+                     "exit_value", "reset_request", "uart_rx_ready", "until_tick", "settled"):
+            m.d.comb += getattr(self, name).eq(getattr(isa, name))
+        return m
