@@ -241,7 +241,8 @@ class Lockstep:
         differences = system_differences(rtl, self._reference.state())
         if not differences:
             return None
-        found = self._report(self.machine.cycle, [f"system state: {one}" for one in differences], None, rtl)
+        # The cycle of the retirement is the one before.
+        found = self._report(self.machine.cycle - 1, [f"system state: {one}" for one in differences], None, rtl)
         return replace(found, coarse=coarse, since=since)
 
     def _finish(self, stop: Stop) -> Divergence | None:

@@ -34,6 +34,7 @@ _REASONS = {
 }
 #: Cycles between two looks at the console.
 _CHUNK = 200_000
+_CHUNK_PYSIM = 500
 _SETTLE = 100_000
 _CONSOLES = (SERIAL, DEBUG)
 
@@ -51,6 +52,10 @@ class RtlMachine:
     engine : name of the engine, see `sim.engines`.
     ram_bytes : size of RAM. ram : the buffer itself, to share it.
     console : where console bytes go.
+
+    Members
+    -------
+    on_slice : called several times a second while the machine runs.
     """
 
     def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, config: BoardConfig | None = None,
@@ -67,6 +72,7 @@ class RtlMachine:
         for row, byte in enumerate(self._cmos(len(ram) * 4)):
             self.engine.poke(f"isa.rtc.ram[{row}]", byte)
         self.console = console or (lambda _data: None)
+        self.on_slice: Callable[[], None] = lambda: None
         self.symbols = SymbolTable()
         self.breakpoints: set[int] = set()
         for name in _CONSOLES:
@@ -194,8 +200,9 @@ class RtlMachine:
 
     def _run(self, max_cycles: int | None, interrupted: Callable[[], bool]) -> Stop:
         end = None if max_cycles is None else self.cycle + max_cycles
+        longest = _CHUNK_PYSIM if self.engine_name == "pysim" else _CHUNK
         while end is None or self.cycle < end:
-            chunk = _CHUNK if end is None else min(_CHUNK, end - self.cycle)
+            chunk = longest if end is None else min(longest, end - self.cycle)
             if self.breakpoints:
                 found = self._run_to_breakpoint(chunk)
                 if found is not None:
@@ -204,6 +211,7 @@ class RtlMachine:
                 found = self.advance(chunk)
                 if found is not None:
                     return found
+            self.on_slice()
             if interrupted():
                 return self.stop_here(Reason.USER_INTERRUPT)
         return self.stop_here(Reason.CYCLE_LIMIT)

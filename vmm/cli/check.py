@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,10 +12,11 @@ import click
 from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.interrupts import deferred_interrupt
-from sim.lockstep import Lockstep, Outcome
+from sim.lockstep import Divergence, Lockstep, Outcome
 from sim.randprog import generate
 from sim.rtlmachine import RtlMachine
-from sim.stop import Reason
+from sim.rtlstate import read_state
+from sim.stop import Reason, register_dump
 from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
@@ -29,8 +31,9 @@ from vmm.cli.options import (
     note,
     optional_image_argument,
 )
+from vmm.cli.progress import Progress
 from vmm.cli.reference import GoldenReference
-from vmm.cli.status import Status
+from vmm.cli.status import Status, status_of
 
 Start = Callable[[RtlMachine], None]
 #: Cycles of the waveform before the retirement that differs, and after it.
@@ -56,7 +59,7 @@ def check(image: Path | None, memory: int, append: str, initrd: str, engine: str
           seed: int | None, count: int, waveform: Path) -> None:
     """Run IMAGE on the RTL and on the golden model, and compare them after every instruction.
 
-    The status is 0 when they never differ, 4 at the first difference.
+    The status is 4 at the first difference; when they never differ, it is that of the run.
     """
     if (image is None) == (seed is None):
         raise BadInput("Give either an image or --random SEED to check")
@@ -82,7 +85,11 @@ def check(image: Path | None, memory: int, append: str, initrd: str, engine: str
 
 def run_lockstep(machine: RtlMachine, start: Start, max_cycles: int | None) -> Outcome:
     """Lockstep; a difference found only at the end of a batch is looked for again with short batches."""
-    with deferred_interrupt() as interrupted:
+    with deferred_interrupt() as pending, Progress(lambda: f"{machine.cycle:,} cycles compared") as progress:
+        def interrupted() -> bool:
+            progress.look()
+            return pending()
+
         outcome = Lockstep(machine, GoldenReference, interrupted=interrupted).run(max_cycles)
         if outcome.divergence is not None and outcome.divergence.coarse:
             start(machine)
@@ -91,7 +98,7 @@ def run_lockstep(machine: RtlMachine, start: Start, max_cycles: int | None) -> O
         return outcome
 
 
-def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> Status:
+def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> int:
     """Lockstep over the programs of `seeds`, on one machine."""
     try:
         machine = RtlMachine(engine=engine, ram_bytes=generate(seeds[0]).ram_bytes)
@@ -119,15 +126,24 @@ def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> 
     return Status.OK
 
 
+def return_to(divergence: Divergence, machine: RtlMachine, start: Start) -> Divergence:
+    """Bring the machine to `BEFORE` cycles before the difference; the difference with all of the RTL's state."""
+    # The run is deterministic: it comes by there again.
+    start(machine)
+    machine.run(max(divergence.cycle - BEFORE, 0))
+    place = machine.engine.save()
+    machine.run(max(divergence.cycle - machine.cycle, 0))
+    state = read_state(machine.engine)
+    machine.engine.load(place)
+    return replace(divergence, rtl=register_dump(state))
+
+
 def report(image: Image, outcome: Outcome, seconds: float, machine: RtlMachine, start: Start,
-           waveform: Path) -> Status:
+           waveform: Path) -> int:
     """Say how a lockstep run ended, with a waveform of a difference; the status for it."""
     if outcome.divergence is not None:
-        for line in outcome.divergence.describe().splitlines():
+        for line in return_to(outcome.divergence, machine, start).describe().splitlines():
             note(line)
-        # The run is deterministic: it comes by there again.
-        start(machine)
-        machine.run(max(outcome.divergence.cycle - BEFORE, 0))
         end = write_waveform(machine, waveform, outcome.divergence.cycle + AFTER)
         note(f"cycles {end - BEFORE - AFTER} to {end - 1} are in {waveform}")
         return Status.DIVERGENCE
@@ -137,4 +153,4 @@ def report(image: Image, outcome: Outcome, seconds: float, machine: RtlMachine, 
             note(line)
     note(f"{image.name}: {outcome.retirements:,} retirements equal, {outcome.cycles:,} cycles, "
          f"{outcome.stop.reason.value}, {seconds:.1f} s")
-    return Status.INTERRUPTED if outcome.stop.reason is Reason.USER_INTERRUPT else Status.OK
+    return status_of(outcome.stop)

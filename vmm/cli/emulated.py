@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from sim.typedstop import typed_stop
 from vmm.devices.platform import PcPlatform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.faults import Unsupported
+from vmm.memory import PAGE
 
 _REASONS = {
     StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
@@ -39,6 +40,10 @@ class Emulated:
     Parameters
     ----------
     ram_bytes : size of RAM. console : where console bytes go.
+
+    Members
+    -------
+    on_slice : called several times a second while the machine runs.
     """
 
     def __init__(self, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
@@ -50,7 +55,9 @@ class Emulated:
         self.machine = EmulatedMachine(
             ram, platform=PcPlatform(replace(DeviceConfig(), ram_bytes=ram.nbytes)))
         self.console = console or (lambda _data: None)
+        self.on_slice: Callable[[], None] = lambda: None
         self.symbols = SymbolTable()
+        self._code: dict[int, bytes] = {}
 
     def load(self, image: Image, command_line: str = "", modules: Sequence[Module] = ()) -> None:
         """Place the image and set the registers it starts with. Raises ImageError if it does not fit."""
@@ -94,13 +101,35 @@ class Emulated:
         image = self.machine.save()
         return SavedState(self.cycle, image["cpu"], image["devices"], self.ram.copy())
 
+    def hand_over(self) -> SavedState:
+        """The state for another machine on the same RAM buffer, without a copy. `restore` brings it back."""
+        image = self.machine.save()
+        self._code = self._code_pages()
+        return SavedState(self.cycle, image["cpu"], image["devices"], self.ram)
+
     def restore(self, saved: SavedState) -> None:
-        """Go on from a saved state. Raises MachineError if it has another amount of RAM."""
+        """Go on from a saved state. Raises MachineError if it has another amount of RAM.
+
+        A state that was handed over has this machine's RAM buffer, and nothing is copied.
+        """
         if len(saved.ram) != len(self.ram):
             raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
                                f"{self.ram.nbytes >> 20} MiB")
-        self.ram[:] = saved.ram
+        if saved.ram is not self.ram:
+            self._code = self._code_pages()
+            self.ram[:] = saved.ram
+        memory = self.machine.memory
+        for page, code in self._code.items():
+            if memory.on_write is not None and memory.blob(page * PAGE, PAGE) != code:
+                memory.on_write(page * PAGE, PAGE)
+        if saved.said:
+            self.console(saved.said)
         self.machine.load({"cpu": saved.cpu, "devices": saved.devices})
+
+    def _code_pages(self) -> dict[int, bytes]:
+        """What the pages hold whose code the engine knows; it must be told when another machine changes one."""
+        memory = self.machine.memory
+        return {page: memory.blob(page * PAGE, PAGE) for page in memory.watched}
 
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.instructions + max_cycles
@@ -115,6 +144,7 @@ class Emulated:
                 self._flush_console()
                 if info.reason is not StopReason.LIMIT:
                     return self._typed(info)
+                self.on_slice()
                 if interrupted():
                     return self._stop(Reason.USER_INTERRUPT)
         return self._stop(Reason.CYCLE_LIMIT)

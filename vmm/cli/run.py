@@ -25,8 +25,8 @@ from vmm.cli.options import (
     load_modules,
     memory_option,
     note,
-    write_console,
 )
+from vmm.cli.progress import Progress
 from vmm.cli.status import status_of
 from vmm.cli.techniques import TECHNIQUES, make_computer
 
@@ -58,8 +58,9 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     loaded, modules = load_image(image), load_modules(initrd)
     if save_path is not None:
         check_writable(save_path)
+    progress = Progress()
     try:
-        machine = make_computer(technique, engine=engine, ram_bytes=memory, console=write_console)
+        machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console)
         if load_path is not None:
             restore(machine, load_path)
             machine.symbols = loaded.symbols
@@ -68,7 +69,10 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
     first, begin = (machine.instructions, machine.cycle), time.perf_counter()
-    stop = machine.run(max_cycles)
+    progress.text = lambda: f"{machine.cycle:,} cycles, {machine.instructions:,} instructions"
+    machine.on_slice = progress.look
+    with progress:
+        stop = machine.run(max_cycles)
     seconds = time.perf_counter() - begin
     report(machine, stop, first, seconds)
     if save_path is not None:

@@ -95,6 +95,16 @@ def test_check_agrees(built: None, guest) -> None:
     assert re.search(r"39 retirements equal, [\d,]+ cycles, guest exit", result.stderr)
 
 
+@pytest.mark.parametrize(("code", "status"), [
+    (guests.leave(21), 43), (guests.TRIPLE_FAULT, Status.TRIPLE_FAULT), (guests.HALT, Status.HALT_FOREVER),
+    (guests.RESET, Status.RESET), (guests.FOREVER, Status.LIMIT),
+])
+def test_check_ends_with_the_status_of_the_run(built: None, guest, code: bytes, status: int) -> None:
+    result = invoke("check", guest(code), "--max-cycles", "3000")
+    assert result.exit_code == status
+    assert "retirements equal" in result.stderr
+
+
 def test_check_of_random_programs(built: None) -> None:
     result = invoke("check", "--random", "1", "--count", "2", "--max-cycles", "20000")
     assert result.exit_code == 0, result.stderr
@@ -113,6 +123,11 @@ def test_check_shows_a_difference(built: None, guest, tmp_path: Path, monkeypatc
     result = invoke("check", guest(guests.count(200) + guests.leave(0)), "--waveform", f"{tmp_path}/d.vcd")
     assert result.exit_code == Status.DIVERGENCE
     assert "ESI: RTL 00000000, reference 00000001" in result.stderr and "dec ecx" in result.stderr
+    states = re.search(r"gigogne: RTL:\n(.*)gigogne: reference:\n(.*CR0[^\n]*\n)", result.stderr, re.S)
+    assert states is not None
+    rtl, reference = states.groups()
+    assert "CR0=00000011" in rtl and "CS   0008 base" in rtl
+    assert rtl.replace("ESI=00000000", "ESI=00000001") == reference
     assert "$var" in (tmp_path / "d.vcd").read_text() and (tmp_path / "d.gtkw").exists()
     first = int(re.search(r"^#(\d+)", (tmp_path / "d.vcd").read_text(), re.M)[1])
     cycle = int(re.search(r"cycle (\d+):", result.stderr)[1])
