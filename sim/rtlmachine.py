@@ -22,6 +22,7 @@ from .machine import ConsoleSink, MachineError, check_ram_size
 from .rtlmemory import CachedMemory
 from .rtlstate import read_counters, read_devices, read_state, write_devices, write_state
 from .savefile import SavedState
+from .settling import settle
 from .stop import ArchState, Reason, Stop
 from .symbols import SymbolTable
 from .typedstop import typed_stop
@@ -35,7 +36,6 @@ _REASONS = {
 #: Cycles between two looks at the console.
 _CHUNK = 200_000
 _CHUNK_PYSIM = 500
-_SETTLE = 100_000
 _CONSOLES = (SERIAL, DEBUG)
 
 
@@ -77,15 +77,19 @@ class RtlMachine:
         self.breakpoints: set[int] = set()
         for name in _CONSOLES:
             self.engine.set_tap(name, True)
-        self._power_on = self.engine.save()
+        self._power_on = self.engine.mark()
 
     def reset(self) -> None:
         """Back to cycle 0, with RAM cleared."""
-        self.engine.load(self._power_on)
+        self._rewind()
         self.engine.ram[:] = 0
+        self.symbols = SymbolTable()
+
+    def _rewind(self) -> None:
+        """Back to cycle 0; RAM stays."""
+        self.engine.rewind(self._power_on)
         for name in (*_CONSOLES, RETIRE, STORE, IO):
             self.engine.drain_tap(name)
-        self.symbols = SymbolTable()
 
     def _cmos(self, ram_bytes: int) -> Sequence[int]:
         return cmos_image(replace(self.config.devices, ram_bytes=ram_bytes))
@@ -134,12 +138,26 @@ class RtlMachine:
     def save(self) -> SavedState:
         """All of the computer, for this or any other machine."""
         netlist = self.engine.save()
-        with self._settled():
+        with self._settled() as said:
             return SavedState(self.cycle, read_state(self.engine), read_devices(self.engine),
-                              CachedMemory(self.engine).image(), self._design.key, netlist)
+                              CachedMemory(self.engine).image(), self._design.key, netlist, said)
+
+    def hand_over(self) -> SavedState | Stop:
+        """The state for another machine on the same RAM buffer, without a copy; or how the guest ended the run just then.
+
+        What is in flight completes first. This machine goes on only by `restore`.
+        """
+        asked = settle(self.engine)
+        self._flush_console()
+        if asked is not None:
+            return self._guest_stop(asked)
+        CachedMemory(self.engine).write_back()
+        return SavedState(self.cycle, read_state(self.engine), read_devices(self.engine), self.engine.ram)
 
     def restore(self, saved: SavedState) -> None:
         """Go on from a saved state: to the cycle if the same design wrote it, else from the instruction on.
+
+        A state that was handed over has this machine's RAM buffer, and nothing is copied.
 
         Raises
         ------
@@ -149,11 +167,14 @@ class RtlMachine:
         if len(saved.ram) != len(self.engine.ram):
             raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
                                f"{self.engine.ram.nbytes >> 20} MiB")
-        self.reset()
+        self._rewind()
         if saved.netlist is not None and saved.design == self._design.key:
             self.engine.load(saved.netlist)
             return
-        self.engine.ram[:] = saved.ram
+        if saved.ram is not self.engine.ram:
+            self.engine.ram[:] = saved.ram
+        if saved.said:
+            self.console(saved.said)
         self.engine.cycle = saved.cycle
         self.engine.poke("cycle", saved.cycle)
         write_devices(self.engine, saved.devices)
@@ -166,30 +187,24 @@ class RtlMachine:
 
     def settle(self) -> None:
         """Let what is in flight complete and start nothing more; the machine cannot go on afterwards."""
-        engine = self.engine
-        # In shutdown the decoder does not start another instruction.
-        engine.poke("shutdown", 1)
-        for _ in range(_SETTLE):
-            if engine.peek("core.issue.drained") and engine.peek("core.lsu.idle"):
-                return
-            engine.run(1)
+        settle(self.engine)
 
     def settled_memory(self) -> np.ndarray:
         """Memory of a machine that has settled."""
         return CachedMemory(self.engine).image()
 
     @contextmanager
-    def _settled(self) -> Iterator[None]:
-        """The machine with its pipeline empty, between two instructions; afterwards it stands where it stood."""
-        saved, was_shut_down = self.engine.save(), self.engine.peek("shutdown")
+    def _settled(self) -> Iterator[bytes]:
+        """The machine with its pipeline empty, between two instructions; afterwards it stands where it stood.
+
+        Gives what it says to the console on the way there, and will say again.
+        """
+        saved = self.engine.save()
         try:
-            self.settle()
-            self.engine.poke("shutdown", was_shut_down)
-            yield
+            settle(self.engine)
+            yield self._said()
         finally:
             self.engine.load(saved)
-            for name in _CONSOLES:
-                self.engine.drain_tap(name)
 
     # -- running
 
@@ -233,10 +248,17 @@ class RtlMachine:
         return self.stop_here(reason, self.engine.peek("exit_value") if reason is Reason.GUEST_EXIT else None)
 
     def _flush_console(self) -> None:
+        said = self._said()
+        if said:
+            self.console(said)
+
+    def _said(self) -> bytes:
+        """What the consoles were sent since the last look."""
         records = [self.engine.drain_tap(name) for name in _CONSOLES]
-        if any(len(part) for part in records):
-            both = np.concatenate([part[["cycle", "data"]] for part in records])
-            self.console(both[np.argsort(both["cycle"], kind="stable")]["data"].astype(np.uint8).tobytes())
+        if not any(len(part) for part in records):
+            return b""
+        both = np.concatenate([part[["cycle", "data"]] for part in records])
+        return both[np.argsort(both["cycle"], kind="stable")]["data"].astype(np.uint8).tobytes()
 
     def _run_to_breakpoint(self, cycles: int) -> Stop | None:
         """As `advance`, in two passes when a breakpoint lies in the chunk: find the cycle, then go there."""

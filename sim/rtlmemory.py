@@ -54,11 +54,17 @@ class CachedMemory:
                 out.append(self._bytes[place] if place < len(self._bytes) else 0xFF)
         return bytes(out)
 
+    def write_back(self) -> None:
+        """Put the dirty lines into RAM itself: for a processor that will not run on with this cache."""
+        self._place(self._bytes)
+
     def image(self) -> np.ndarray:
         """A copy of RAM with the dirty lines in place."""
         ram = self._engine.ram.copy()
-        view = ram.data.cast("B")
+        self._place(ram.data.cast("B"))
+        return ram
+
+    def _place(self, view: memoryview) -> None:
         for address, line in self.dirty.items():
             if address + _LINE <= len(view):
-                view[address:address + _LINE] = bytes(line)
-        return ram
+                view[address:address + _LINE] = line

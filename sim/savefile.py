@@ -36,6 +36,7 @@ class SavedState:
     cycle : clocks since the start. cpu : see `ArchState`. devices : values by the names of the hardware's registers.
     ram : memory as the processor sees it, dirty cache lines included.
     design, netlist : key of the design and state of its engine (without RAM, which is then ``netlist_ram``).
+    said : console bytes of the guest that the machine which saved has not passed on: `cpu` is a little ahead of it.
     """
 
     cycle: int
@@ -44,13 +45,14 @@ class SavedState:
     ram: np.ndarray
     design: str | None = None
     netlist: State | None = None
+    said: bytes = b""
 
 
 def write_state_file(path: Path | str, saved: SavedState) -> None:
     """Write the file; it appears whole or not at all."""
     arrays: dict[str, np.ndarray] = {"ram": saved.ram}
     header: dict[str, Any] = {"format": _FORMAT, "cycle": saved.cycle, "cpu": saved.cpu, "devices": saved.devices,
-                              "design": saved.design}
+                              "design": saved.design, "said": saved.said.hex()}
     if saved.netlist is not None:
         wide = {}
         for name, rows in saved.netlist["memories"].items():
@@ -99,7 +101,7 @@ def read_state_file(path: Path | str) -> SavedState:
                 netlist = {"cycle": part["cycle"], "signals": part["signals"], "memories": memories,
                            "ram": arrays["netlist_ram"]}
             return SavedState(header["cycle"], header["cpu"], header["devices"], arrays["ram"], header["design"],
-                              netlist)
+                              netlist, bytes.fromhex(header.get("said", "")))
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, OSError, RuntimeError,
             SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error):
         raise MachineError(f"'{path}' is not a saved state of this computer, or is damaged") from None

@@ -1,0 +1,45 @@
+"""Bringing the RTL computer to rest between two instructions."""
+
+from __future__ import annotations
+
+from rtl.isa.stop import StopReason
+
+from .engines import Engine
+from .machine import MachineError
+
+_RESETS = ("isa.kbc.reset_request", "isa.control_a.reset_request")
+#: All zero at rest: the pipeline, the microprogram of an instruction or delivery, bytes on their way to the host.
+_BUSY = ("core.x_valid", "core.m_valid", "core.issue.a_valid", "core.issue.in_microprogram", "isa.uart.tx_valid",
+         "isa.debugcon.valid", *_RESETS)
+_LIMIT = 100_000
+
+
+def settle(engine: Engine) -> StopReason | None:
+    """Let what is in flight complete and start no other instruction; an interrupt may still be delivered.
+
+    1. Afterwards no instruction is begun and not done, nothing waits to be written but dirty lines of the data cache,
+       and the taps hold everything said. The registers are the architectural state.
+    2. The result is EXIT or RESET if the guest asked for it in this time, else None.
+    3. A pipeline that is cut off like that must not run on: restore a mark, or start from a state.
+
+    Raises
+    ------
+    MachineError
+        It does not come to rest.
+    """
+    asked = None
+    shut_down = engine.peek("shutdown")
+    # In shutdown the decoder does not start another instruction.
+    engine.poke("shutdown", 1)
+    for _ in range(_LIMIT):
+        if asked is None and any(engine.peek(name) for name in _RESETS):
+            asked = StopReason.RESET
+        if not any(engine.peek(name) for name in _BUSY) and engine.peek("core.lsu.idle"):
+            break
+        if engine.run(1).stop == StopReason.EXIT:
+            asked = StopReason.EXIT
+    else:
+        raise MachineError(f"The processor did not come to rest in {_LIMIT} cycles")
+    # A delivery that neither goes on nor is done ended in a triple fault.
+    engine.poke("shutdown", shut_down | engine.peek("core.active"))
+    return asked
