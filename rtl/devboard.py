@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.bus.io import IoSignature
 from rtl.bus.iobridge import IoBridge
-from rtl.dev.isa_bus import IsaBus
+from rtl.dev.isa_bus import IsaBus, elapse_shape
 from rtl.isa.devices import DeviceConfig
 
 __all__ = ["DeviceBoard"]
@@ -32,8 +32,8 @@ class DeviceBoard(wiring.Component):
     """
 
     def __init__(self, config=DeviceConfig()):  # noqa: B008 - frozen
-        self._isa = isa = IsaBus(config)
-        span = isa.until_tick.shape()
+        self._config = config
+        span = elapse_shape(config)
         super().__init__({
             "io": In(IoSignature()),
             "intr": Out(1), "ack": In(1), "vector": Out(8),
@@ -46,7 +46,7 @@ class DeviceBoard(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.io = io = IoBridge(recovery=1)
-        m.submodules.isa = isa = self._isa
+        m.submodules.isa = isa = IsaBus(self._config)
         connect(m, flipped(self.io), io.io)
         connect(m, io.bus, isa.bus)
         for name in ("ack", "uart_rx_valid", "uart_rx_data", "elapse"):

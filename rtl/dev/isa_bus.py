@@ -18,7 +18,12 @@ from rtl.irq.pic import PicPair
 from rtl.isa.devices import UNCLAIMED, DeviceConfig, cmos_image
 from rtl.isa.platform import PIT_HZ, PORT, RTC_HZ, Irq
 
-__all__ = ["IsaBus"]
+__all__ = ["IsaBus", "elapse_shape"]
+
+
+def elapse_shape(config):
+    """Shape of the cycles that can go by for the devices at once."""
+    return range(max(config.pit_divider, config.uart_divider) + 1)
 
 
 class IsaBus(wiring.Component):
@@ -69,7 +74,7 @@ class IsaBus(wiring.Component):
 
     def __init__(self, config=DeviceConfig()):  # noqa: B008 - frozen
         self._config = config
-        span = range(max(config.pit_divider, config.uart_divider) + 1)
+        span = elapse_shape(config)
         super().__init__({
             "bus": In(RegisterPort(16)),
             "irq": In(16),

@@ -1,0 +1,215 @@
+"""The devices of the computer as simulated hardware, on the time of an emulated processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rtl.isa.devices import DeviceConfig, RtcB, cmos_image
+from rtl.isa.platform import Irq
+
+from ..engines import Engine, Mark, build
+from ..rtlstate import read_devices, write_devices
+from .design import ANSWER, COMMAND, Do, pacer_design
+
+#: Clocks of hardware between two looks at signals of the operating system.
+_CHUNK = 1 << 20
+#: Cycles of a look ahead: the first after an access in the middle of one, and the longest.
+_SHORTEST, _LONGEST = 64, 1 << 18
+_RTC_INTERRUPTS = int(RtcB.PIE | RtcB.AIE | RtcB.UIE)
+#: A timer that has a period has a shorter one than this.
+_TIMER_TICKS = 2 << 16
+
+_PORT, _SIZE, _DO, _TURN = (COMMAND[name].offset for name in ("port", "size", "do", "turn"))
+_FIELDS = {name: (field.offset, (1 << field.width) - 1) for name, field in ANSWER}
+
+
+class RtlPlatform:
+    """The interface of `vmm.devices.protocol.Platform` on the RTL of the devices.
+
+    1. Accesses take no time. The hardware gets the clocks it needs to react while the clocks of the devices stand
+       still, so that guests run on it as on the software devices, to the step.
+    2. `next_event` lets the hardware run ahead of the processor to its next interrupt. If the processor uses a port
+       before that time, the hardware goes back and comes again up to the present.
+    3. If only a timer that does not count could wake the processor, `next_event` says None after two of its longest
+       periods without an access: one cannot see what a circuit will do but by waiting.
+
+    Parameters
+    ----------
+    config : as of the board. engine, cache_dir : see `sim.engines.build`.
+    skip : pass over clocks in which no device has anything to do; the results are the same.
+
+    Members
+    -------
+    engine : the simulation, whose clocks are those of the hardware; its time may be ahead of `cycles`.
+    """
+
+    def __init__(self, config: DeviceConfig | None = None, *, engine: str = "native",
+                 cache_dir: Path | str | None = None, skip: bool = True) -> None:
+        self.config = config or DeviceConfig()
+        # The contents of the CMOS RAM are no part of the circuit.
+        circuit = DeviceConfig(self.config.pit_divider, self.config.uart_divider)
+        self.engine: Engine = build(pacer_design(circuit), engine, cache_dir)
+        self.engine.poke("skip", int(skip))
+        for row, byte in enumerate(cmos_image(self.config)):
+            self.engine.poke(f"isa.rtc.ram[{row}]", byte)
+        self._turn = 0
+        self._power_on = self._mark = self.engine.mark(), self._turn
+        self.serial_out = bytearray()
+        self.debug_out = bytearray()
+        self.exit_value: int | None = None
+        self.reset_requested = False
+        self.cycles = 0
+        #: Time of the hardware, and of the mark from which it can come again; equal unless it looks ahead.
+        self._ahead = self._base = 0
+        #: INTR at time `_ahead`; while that is to come, INTR is low.
+        self._intr = False
+        self._window = _SHORTEST
+        self._last_use = 0
+        #: Lines the interrupt controllers mask, unless a write may have changed that.
+        self._masked: int | None = None
+        self._run()
+
+    # The processor's side.
+
+    def read(self, port: int, size: int) -> int:
+        return self._command(Do.READ, port, size) & (1 << 8 * size) - 1
+
+    def write(self, port: int, size: int, value: int) -> None:
+        self._masked = None
+        self._command(Do.WRITE, port, size, value)
+
+    @property
+    def intr(self) -> bool:
+        """A maskable interrupt waits."""
+        return self._intr and self._ahead == self.cycles
+
+    def ack(self) -> int:
+        """Take the vector."""
+        return self._command(Do.ACK)
+
+    @property
+    def a20(self) -> bool:
+        """Address line 20 passes."""
+        return bool(self.engine.peek("isa.kbc.a20") | self.engine.peek("isa.control_a.a20"))
+
+    @property
+    def nmi_masked(self) -> bool:
+        return bool(self.engine.peek("isa.rtc.nmi_mask"))
+
+    def receive(self, byte: int) -> bool:
+        """A serial byte from the host; False if the UART has no place for it yet."""
+        return bool(self._command(Do.RECEIVE, value=byte))
+
+    def _command(self, do: Do, port: int = 0, size: int = 1, value: int = 0) -> int:
+        """Have the hardware do it now; what came of it."""
+        self._come_back()
+        self._turn ^= 1
+        self.engine.poke("command", value & 0xFFFF_FFFF | (port & 0xFFFF) << _PORT | size.bit_length() - 1 << _SIZE
+                         | do << _DO | self._turn << _TURN)
+        self._last_use = self.cycles
+        answer = self._run()
+        if _field(answer, "sent"):
+            self.serial_out.append(_field(answer, "sent_byte"))
+        if _field(answer, "debug"):
+            self.debug_out.append(_field(answer, "debug_byte"))
+        if _field(answer, "exited"):
+            self.exit_value = _field(answer, "exit_value")
+        if _field(answer, "reset"):
+            self.reset_requested = True
+        return _field(answer, "value")
+
+    # Time.
+
+    def advance(self, cycles: int) -> None:
+        """Let `cycles` of the processor's clock go by."""
+        self.cycles += cycles
+        if self.cycles >= self._ahead:
+            if self._base < self._ahead:
+                # The look ahead was good to its end: the next one may be longer.
+                self._window = min(2 * self._window, _LONGEST)
+            self._pass(self.cycles - self._ahead)
+            self._base = self._ahead
+
+    def next_event(self) -> int | None:
+        """Cycles after which a device could next raise an unmasked interrupt; None if none will by itself."""
+        if self._asleep():
+            return None
+        if self._ahead > self.cycles:
+            return self._ahead - self.cycles
+        if self._intr:
+            return self._window
+        self._mark, self._base = (self.engine.mark(), self._turn), self.cycles
+        self._pass(self._window, watch=True)
+        return self._ahead - self.cycles
+
+    def _pass(self, cycles: int, watch: bool = False) -> None:
+        """Let time go by for the hardware: with `watch` it may stop at an interrupt."""
+        if not cycles:
+            return
+        poke = self.engine.poke
+        poke("until", self._ahead + cycles)
+        poke("watch", int(watch))
+        self._run()
+        self._ahead = self.engine.peek("now") if watch else self._ahead + cycles
+        if watch:
+            poke("until", self._ahead)
+
+    def _come_back(self) -> None:
+        """Bring the hardware to the present."""
+        if self._ahead > self.cycles:
+            self._rewind(self._mark)
+            self._window = min(max(2 * (self.cycles - self._base), _SHORTEST), _LONGEST)
+            self._ahead = self._base
+            self._pass(self.cycles - self._base)
+            self._base = self._ahead
+
+    def _rewind(self, mark: tuple[Mark, int]) -> None:
+        state, self._turn = mark
+        self.engine.rewind(state)
+
+    def _run(self) -> int:
+        """Run the hardware until it has nothing left to do; its answer."""
+        while self.engine.burst(_CHUNK) == _CHUNK:
+            pass
+        answer = self.engine.peek("answer")
+        self._intr = bool(_field(answer, "intr"))
+        return answer
+
+    def _asleep(self) -> bool:
+        """No device will raise an unmasked interrupt by itself."""
+        peek = self.engine.peek
+        if self._masked is None:
+            self._masked = peek("isa.pic.chip0.imr") | peek("isa.pic.chip1.imr") << 8
+            if self._masked >> Irq.CASCADE & 1:
+                self._masked |= 0xFF00
+        masked = self._masked
+        if not masked >> Irq.PIT & 1 and self.cycles - self._last_use < _TIMER_TICKS * self.config.pit_divider:
+            return False
+        if not masked >> Irq.RTC & 1 and peek("isa.rtc.reg_b") & _RTC_INTERRUPTS:
+            return False
+        return bool(masked >> Irq.UART & 1) or not (
+            peek("isa.uart.ier") and (peek("isa.uart.tx_busy") or peek("isa.uart.tx_count")
+                                      or peek("isa.uart.rx_timing")))
+
+    # State.
+
+    def save(self) -> dict[str, Any]:
+        """State of every device, by the names of the hardware's registers."""
+        self._come_back()
+        return read_devices(self.engine) | {"cycles": self.cycles}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `save` gave, here or on other devices. Raises KeyError if the time is missing."""
+        self._rewind(self._power_on)
+        write_devices(self.engine, state)
+        self.cycles = self._ahead = self._base = self._last_use = int(state["cycles"])
+        self.engine.poke("now", self.cycles)
+        self.engine.poke("until", self.cycles)
+        self._masked, self._window = None, _SHORTEST
+        self._run()
+
+
+def _field(answer: int, name: str) -> int:
+    offset, mask = _FIELDS[name]
+    return answer >> offset & mask

@@ -1,0 +1,140 @@
+"""The devices of the board under an emulated processor's time are equal to their software twins, to the cycle."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from rtl.isa.devices import DeviceConfig
+from sim.hybrid.platform import RtlPlatform
+from tests.rtl.dev.test_isa_bus import TRANSIENT, random_accesses
+from vmm.devices.platform import PcPlatform
+from vmm.devices.protocol import Platform
+
+Make = Callable[..., Platform]
+
+
+@pytest.fixture(params=["software", "native", "pysim"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """A platform of a kind, by its configuration."""
+    if request.param == "software":
+        return PcPlatform
+    return lambda config=None: RtlPlatform(config, engine=request.param)
+
+
+def initialize_pic(platform: Platform, mask: int) -> None:
+    for port, value in ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0xA0, 0x11), (0xA1, 0x28), (0xA1, 2),
+                        (0xA1, 1), (0x21, mask & 0xFF), (0xA1, mask >> 8)):
+        platform.write(port, 1, value)
+
+
+def end_interrupt(platform: Platform) -> None:
+    platform.write(0xA0, 1, 0x20)
+    platform.write(0x20, 1, 0x20)
+
+
+def start_timer(platform: Platform, count: int) -> None:
+    platform.write(0x43, 1, 0x34)
+    platform.write(0x40, 1, count & 0xFF)
+    platform.write(0x40, 1, count >> 8)
+
+
+def run_to_interrupt(platform: Platform) -> None:
+    while not platform.intr:
+        wait = platform.next_event()
+        assert wait is not None
+        platform.advance(wait)
+
+
+def test_timer_interrupts_to_the_cycle(make: Make) -> None:
+    platform = make()
+    initialize_pic(platform, 0xFFFE)
+    start_timer(platform, 100)
+    times = []
+    for _ in range(3):
+        run_to_interrupt(platform)
+        assert platform.ack() == 0x20
+        end_interrupt(platform)
+        times.append(platform.cycles)
+    assert times == [2828, 5628, 8428]
+
+
+def test_console_exit_and_lines(make: Make) -> None:
+    platform = make()
+    for byte in b"hi\n":
+        while not platform.read(0x3FD, 1) & 0x20:
+            platform.advance(10)
+        platform.write(0x3F8, 1, byte)
+    platform.write(0xE9, 2, 0x2121)
+    assert (bytes(platform.serial_out), bytes(platform.debug_out), platform.exit_value) == (b"hi\n", b"!", None)
+    platform.write(0xF4, 4, 0x10)
+    assert platform.exit_value == 0x10 and not platform.reset_requested
+    platform.write(0x64, 1, 0xFE)
+    assert platform.reset_requested and platform.a20 and not platform.nmi_masked
+    platform.write(0x92, 1, 0)
+    platform.write(0x64, 1, 0xDD)
+    platform.write(0x70, 1, 0x80)
+    assert not platform.a20 and platform.nmi_masked
+    assert platform.read(0xE9, 1) == 0xE9 and platform.read(0xE8, 4) == 0xFFFFE9FF
+    assert platform.receive(0x41) and not platform.receive(0x42)
+    assert platform.read(0x3F8, 1) == 0x41
+
+
+def test_nothing_wakes_a_computer_whose_lines_are_masked(make: Make) -> None:
+    platform = make()
+    assert platform.next_event() is None
+    platform.write(0x21, 1, 0xFE)
+    assert platform.next_event() is not None
+    platform.write(0x21, 1, 0xFB)
+    assert platform.next_event() is None
+    platform.write(0xA1, 1, 0xFE)
+    platform.write(0x70, 1, 0x0B)
+    platform.write(0x71, 1, 0x42)
+    assert platform.next_event() is not None
+
+
+def drive(platform: Platform, seed: int, count: int) -> list[object]:
+    """Random accesses at random times; everything that can be seen of it."""
+    generator = random.Random(seed)
+    seen: list[object] = []
+    for name, *arguments in random_accesses(seed, count):
+        wait = generator.choice((0, 1, 2, 3, 11, 28, 160, 700))
+        if generator.random() < 0.5:
+            end = platform.cycles + wait
+            while platform.cycles < end and not platform.intr:
+                event = platform.next_event()
+                platform.advance(min(event or wait, end - platform.cycles))
+            seen.append(platform.cycles)
+        else:
+            platform.advance(wait)
+        seen.append(platform.intr)
+        if name == "read":
+            seen.append(platform.read(arguments[0], generator.choice((1, 1, 2, 4))))
+        elif name == "write":
+            platform.write(arguments[0], 1, arguments[1])
+        elif name == "receive":
+            seen.append(platform.receive(arguments[0]))
+        elif platform.intr:
+            seen.append(platform.ack())
+    return [*seen, bytes(platform.serial_out), bytes(platform.debug_out), platform.cycles]
+
+
+def visible(platform: Platform) -> dict[str, object]:
+    """State that both kinds have."""
+    return {name: list(value) if isinstance(value, bytes | bytearray) else value
+            for name, value in platform.save().items() if name.rpartition(".")[2] not in TRANSIENT}
+
+
+CONFIGS = [DeviceConfig(), DeviceConfig(pit_divider=1, uart_divider=1), DeviceConfig(pit_divider=5, uart_divider=3)]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["board", "fast timer", "divided UART"])
+def test_random_accesses_are_equal_to_the_software_devices(config: DeviceConfig) -> None:
+    for seed in range(4):
+        hardware, software = RtlPlatform(config), PcPlatform(config)
+        mine, theirs = drive(hardware, seed, 700), drive(software, seed, 700)
+        assert mine == theirs, next(index for index in range(len(mine)) if mine[index] != theirs[index])
+        assert visible(hardware) == visible(software) | {
+            name: value for name, value in visible(hardware).items() if name not in software.save()}

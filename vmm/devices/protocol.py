@@ -1,0 +1,53 @@
+"""What an emulated processor asks of the devices, whatever they are made of."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Platform(Protocol):
+    """The devices of the computer on virtual time.
+
+    1. Time moves only in `advance`; an access takes place at the time that has come, and takes none.
+    2. After `next_event` cycles without an access a device could first raise an interrupt: the answer may be early,
+       never late. None says that no device will by itself.
+    3. `intr` and what `ack` gives are those of the present.
+    4. The state is by the names of the hardware's registers, and any other platform loads it.
+
+    Members
+    -------
+    cycles : time. intr : a maskable interrupt waits. a20, nmi_masked : lines.
+    serial_out, debug_out : bytes the guest has sent; the owner clears them.
+    exit_value : with what the guest has asked to stop, or None; reset_requested : whether it has asked for a reset. The
+        owner clears both.
+    """
+
+    exit_value: int | None
+    reset_requested: bool
+
+    @property
+    def cycles(self) -> int: ...
+
+    @property
+    def serial_out(self) -> bytearray: ...
+
+    @property
+    def debug_out(self) -> bytearray: ...
+
+    @property
+    def intr(self) -> bool: ...
+
+    @property
+    def a20(self) -> bool: ...
+
+    @property
+    def nmi_masked(self) -> bool: ...
+
+    def read(self, port: int, size: int) -> int: ...
+    def write(self, port: int, size: int, value: int) -> None: ...
+    def ack(self) -> int: ...
+    def receive(self, byte: int) -> bool: ...
+    def advance(self, cycles: int) -> None: ...
+    def next_event(self) -> int | None: ...
+    def save(self) -> dict[str, Any]: ...
+    def load(self, state: dict[str, Any]) -> None: ...
