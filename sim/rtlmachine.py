@@ -143,7 +143,7 @@ class RtlMachine:
                               CachedMemory(self.engine).image(), self._design.key, netlist, said)
 
     def hand_over(self) -> SavedState | Stop:
-        """The state for another machine on the same RAM buffer, without a copy; or how the guest ended the run just then.
+        """The state for another machine on the same RAM buffer, without a copy, or how the guest just ended the run.
 
         What is in flight completes first. This machine goes on only by `restore`.
         """
@@ -187,7 +187,8 @@ class RtlMachine:
 
     def settle(self) -> None:
         """Let what is in flight complete and start nothing more; the machine cannot go on afterwards."""
-        settle(self.engine)
+        while settle(self.engine) is not None:
+            pass
 
     def settled_memory(self) -> np.ndarray:
         """Memory of a machine that has settled."""
@@ -201,7 +202,7 @@ class RtlMachine:
         """
         saved = self.engine.save()
         try:
-            settle(self.engine)
+            self.settle()
             yield self._said()
         finally:
             self.engine.load(saved)

@@ -19,7 +19,8 @@ def settle(engine: Engine) -> StopReason | None:
 
     1. Afterwards no instruction is begun and not done, nothing waits to be written but dirty lines of the data cache,
        and the taps hold everything said. The registers are the architectural state.
-    2. The result is EXIT or RESET if the guest asked for it in this time, else None.
+    2. If the guest asks for EXIT or RESET in this time, that is the result, in the cycle in which a run would have
+       stopped for it; to come to rest nevertheless, call again. Else it is None.
     3. A pipeline that is cut off like that must not run on: restore a mark, or start from a state.
 
     Raises
@@ -27,19 +28,22 @@ def settle(engine: Engine) -> StopReason | None:
     MachineError
         It does not come to rest.
     """
-    asked = None
     shut_down = engine.peek("shutdown")
     # In shutdown the decoder does not start another instruction.
     engine.poke("shutdown", 1)
-    for _ in range(_LIMIT):
-        if asked is None and any(engine.peek(name) for name in _RESETS):
-            asked = StopReason.RESET
-        if not any(engine.peek(name) for name in _BUSY) and engine.peek("core.lsu.idle"):
-            break
-        if engine.run(1).stop == StopReason.EXIT:
-            asked = StopReason.EXIT
-    else:
-        raise MachineError(f"The processor did not come to rest in {_LIMIT} cycles")
+    asked = _run_to_rest(engine)
     # A delivery that neither goes on nor is done ended in a triple fault.
-    engine.poke("shutdown", shut_down | engine.peek("core.active"))
+    engine.poke("shutdown", shut_down | (asked is None and engine.peek("core.active")))
     return asked
+
+
+def _run_to_rest(engine: Engine) -> StopReason | None:
+    for _ in range(_LIMIT):
+        if not any(engine.peek(name) for name in _BUSY) and engine.peek("core.lsu.idle"):
+            return None
+        reset = any(engine.peek(name) for name in _RESETS)
+        if engine.run(1).stop == StopReason.EXIT:
+            return StopReason.EXIT
+        if reset:
+            return StopReason.RESET
+    raise MachineError(f"The processor did not come to rest in {_LIMIT} cycles")
