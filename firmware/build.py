@@ -21,6 +21,10 @@ from firmware.toolchain import LINK_FLAGS, Toolchain, ToolchainError, compile_fl
 HERE = Path(__file__).resolve().parent
 DEFAULT_OUT = HERE.parent / "build" / "firmware"
 _SOURCES = ("*.c", "*.S")
+#: What a Linux program takes of the firmware beside the workload itself.
+_LINUX_SOURCES = ("linux/start.c", "boot/boot.c", "lib/div64.c", "lib/page.c", "lib/printf.c", "lib/string.c")
+#: Workloads that write where their code lies.
+_WRITES_CODE = ("selfmod", "sharedpage")
 
 
 class BuildError(Exception):
@@ -71,14 +75,14 @@ def _digest(*parts: bytes) -> str:
     return total.hexdigest()[:32]
 
 
-def _publish(path: Path, data: bytes) -> None:
+def _publish(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -140,9 +144,12 @@ class _Builder:
 
     def link(self, name: str, script: Path, objects: Iterable[Path]) -> Path:
         """The image linked from objects."""
+        return self._link(name, objects, script.read_bytes(), f"-Wl,-T,{script}")
+
+    def _link(self, name: str, objects: Iterable[Path], layout: bytes, *options: str) -> Path:
         listed = list(objects)
-        key = _digest(script.read_bytes(), *(path.name.encode() for path in listed))
-        arguments = [*LINK_FLAGS, f"-Wl,-T,{script}", *(str(path) for path in listed)]
+        key = _digest(layout, *(path.name.encode() for path in listed))
+        arguments = [*LINK_FLAGS, *options, *(str(path) for path in listed)]
         return self._produce(self.cache / f"{name.replace('/', '-')}-{key}.elf", arguments, name)
 
     def _programs(self, image: Image) -> Path:
@@ -167,10 +174,20 @@ class _Builder:
         objects = [self.compile(path) for path in sources]
         if image.programs:
             objects.append(self._programs(image))
-        data = self.link(image.name, HERE / "boot" / "link.ld", objects).read_bytes()
-        path = self.out / f"{image.name}.elf"
+        return self._named(f"{image.name}.elf", self.link(image.name, HERE / "boot" / "link.ld", objects))
+
+    def build_linux(self, image: Image) -> Path:
+        """The image's program for Linux."""
+        objects = [self.compile(path) for path in (*(HERE / name for name in _LINUX_SOURCES), *image.sources)]
+        options = ["-Wl,--wrap=paging_on", *(["-Wl,-N"] if image.name in _WRITES_CODE else [])]
+        product = self._link(f"linux-{image.name}", objects, repr(options).encode(), *options)
+        return self._named(f"linux/{image.name}", product, 0o755)
+
+    def _named(self, name: str, product: Path, mode: int = 0o644) -> Path:
+        """The file of that name with the product's bytes."""
+        data, path = product.read_bytes(), self.out / name
         if not path.exists() or path.read_bytes() != data:
-            _publish(path, data)
+            _publish(path, data, mode)
         return path
 
 
@@ -191,16 +208,46 @@ def build(names: Iterable[str] | None = None, out: Path | str = DEFAULT_OUT) -> 
     BuildError
         A name is unknown, or the compiler refused something; the message holds its words.
     """
+    chosen = _chosen(names)
+    builder = _Builder(find_toolchain(), Path(out).resolve())
+    common = [*_sources(HERE / "boot"), *_sources(HERE / "lib")]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        list(pool.map(builder.compile, common))
+        return dict(zip(chosen, pool.map(builder.build, chosen.values()), strict=True))
+
+
+def build_linux(names: Iterable[str], out: Path | str = DEFAULT_OUT) -> dict[str, Path]:
+    """Workloads as static 32-bit programs for Linux, from the objects their images are made of.
+
+    A program takes its options as one argument, prints what the image prints and exits with the value the image
+    exits with. Only workloads that need no ring 0 make programs; paging is the host's.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Which workloads.
+    out : Path
+        Where they go, as `<out>/linux/<name>`.
+
+    Raises
+    ------
+    ToolchainError
+        No compiler for 32-bit x86 was found.
+    BuildError
+        A name is unknown, or the compiler refused something; the message holds its words.
+    """
+    chosen = _chosen(names)
+    builder = _Builder(find_toolchain(), Path(out).resolve())
+    return {name: builder.build_linux(image) for name, image in chosen.items()}
+
+
+def _chosen(names: Iterable[str] | None) -> dict[str, Image]:
     known = images()
     chosen = list(known) if names is None else list(names)
     for name in chosen:
         if name not in known:
             raise BuildError(f"no image is called {name!r}: the names are {', '.join(sorted(known))}")
-    builder = _Builder(find_toolchain(), Path(out).resolve())
-    common = [*_sources(HERE / "boot"), *_sources(HERE / "lib")]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(builder.compile, common))
-        return dict(zip(chosen, pool.map(lambda name: builder.build(known[name]), chosen), strict=True))
+    return {name: known[name] for name in chosen}
 
 
 def main(arguments: list[str] | None = None) -> int:
