@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,13 +17,15 @@ from rich.console import Console
 from sim.engines import EngineError
 from sim.rtlmachine import RtlMachine
 
-from . import cpi, instructions, interpreter, speed, start, walks
+from . import cpi, instructions, interpreter, sharedpage, speed, start, translator, walks, wholerun
 from .figures import Figure
 from .guests import GuestFailed
 from .instruction_cycles import MeasureError
-from .report import machine_facts, table, write_json
+from .peers import everyone
+from .report import machine_facts, rates_table, table, write_json
+from .workloads import COMPUTE, SYSTEM
 
-PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed")
+PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed", "translator", "shared-page", "kernel")
 #: One run of each kind of measurement that needs neither peers nor an empty cache.
 QUICK_PARTS = ("instructions", "cpi", "interpreter", "start", "speed")
 
@@ -70,8 +73,27 @@ class Bench:
             return [interpreter.measure(dhry, *((20_000, 1) if self.quick else (1_000_000, 5)))]
         if part == "start":
             return start.measure_warm(dhry, 1) if self.quick else start.measure(dhry, cold=3, warm=5)
-        effort = speed.QUICK if self.quick else speed.FULL
-        return speed.measure(self.machine, dhry, effort, self.verilator_compiler, self.say)
+        if part == "speed":
+            effort = speed.QUICK if self.quick else speed.FULL
+            return speed.measure(self.machine, dhry, effort, self.verilator_compiler, self.say)
+        if part == "kernel":
+            whole = wholerun.QUICK if self.quick else wholerun.FULL
+            figures, self.details["kernel"] = wholerun.measure(self.images, translator.JUDGED, whole, self.say)
+            return figures
+        return self._rates(part)
+
+    def _rates(self, part: str) -> list[Figure]:
+        """Steady-state speeds; our translation cache is empty at first and kept from run to run."""
+        with tempfile.TemporaryDirectory(prefix="gigogne-bench-") as cache:
+            peers = everyone(self.images, Path(cache))
+            if part == "shared-page":
+                rates_effort = translator.QUICK if self.quick else sharedpage.FULL
+                figures, self.details["shared page"] = sharedpage.measure(peers, rates_effort, self.say)
+                return figures
+            rates_effort = translator.QUICK if self.quick else translator.FULL
+            names = translator.QUICK_WORKLOADS if self.quick else [*COMPUTE, *SYSTEM]
+            figures, self.details["translator"] = translator.measure(peers, names, rates_effort, self.say)
+            return figures
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,8 +108,8 @@ class Bench:
 def main(output: Path | None, images: Path, quick: bool, only: tuple[str, ...], verilator_cxx: str) -> None:
     """Measure the figures Gigogne promises, each beside its target, with the peers in the same run.
 
-    Rates are per second of processor time, times to start are wall time; samples are reported by their median. The
-    status is 0 when all was measured that can be measured here, whether or not targets are met.
+    Rates are per second of processor time, times to start and of whole runs are wall time; samples are reported by
+    their median. The status is 0 when all was measured that can be measured here, whether or not targets are met.
     """
     dhry = images / "dhry.elf"
     if not dhry.is_file():
@@ -110,7 +132,10 @@ def main(output: Path | None, images: Path, quick: bool, only: tuple[str, ...], 
         write_json(output, {"quick": quick, "machine": facts, "figures": [figure.as_json() for figure in figures],
                             **bench.details})
     # A table in a file or a pipe is not squeezed into the 80 columns of no terminal.
-    Console(width=None if sys.stdout.isatty() else 140).print(table(figures))
+    paper = Console(width=None if sys.stdout.isatty() else 140)
+    paper.print(table(figures))
+    if "translator" in bench.details:
+        paper.print(rates_table(bench.details["translator"]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .workloads import COMPUTE, PLACES, SYSTEM
+
 
 class Bound(enum.Enum):
     """On which side of the target a figure has to lie."""
@@ -59,6 +61,14 @@ TARGETS: dict[str, Target] = {
     "references per TLB miss, 4 KiB": Target(Bound.EXACTLY, 2),
     "references per TLB miss, 4 MiB": Target(Bound.EXACTLY, 1),
     "interpreter": _at_least(0.5),
+    **{f"dbt / qemu, {name}": _at_least(1.0, 2.5) for name in COMPUTE},
+    **{f"dbt / qemu, {name}": _at_least(1.0) for name in SYSTEM},
+    "dbt / qemu, selfmod": _at_least(5.0),
+    "dbt / qemu, geometric mean": _at_least(1.5, 2.5),
+    **{f"dbt / qemu, data={place}": _at_least(1.0) for place in PLACES},
+    "dbt, data=page / data=apart": _at_least(0.5),
+    "kernel, cold / qemu": _at_most(1.5),
+    "kernel, warm / qemu": _at_most(1.0),
 }
 
 

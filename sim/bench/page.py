@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .report import number
+from .report import PEERS, number, rates_rows
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 #: Columns of the table of workloads: heading and counter.
@@ -21,11 +21,11 @@ class PageError(Exception):
 
 
 def tables(report: dict[str, Any]) -> str:
-    """Both tables in Markdown, and the machine they were taken on."""
+    """The tables in Markdown, and the machine they were taken on."""
     machine = report["machine"]
     lines = [f"Taken by `make bench` on {machine['processor']}, {machine['processors']} processors, load average "
              f"{machine['load average']:.1f} at the start; {machine['verilator'] or 'no Verilator'}; "
-             f"{machine['clang++'] or 'no clang++'}.", "",
+             f"{machine['clang++'] or 'no clang++'}; {machine.get('qemu-system-i386') or 'no QEMU'}.", "",
              "| figure | median | unit | samples | target | ratio | |", "|---|---:|---|---|---|---:|---|"]
     lines += [_row(figure) for figure in report["figures"] if not figure["name"].startswith("CPI ")
               or figure.get("target")]
@@ -36,6 +36,11 @@ def tables(report: dict[str, Any]) -> str:
                   f"| workload | CPI | {' | '.join(heading for heading, _counter in STALLS)} |",
                   f"|---|---:|{'---:|' * len(STALLS)}"]
         lines += [_workload(name, counters) for name, counters in workloads.items()]
+    rates = report.get("translator", {})
+    if rates:
+        lines += ["", "Millions of guest instructions per second in steady state, a REP instruction counted as one:",
+                  "", f"| workload | {' | '.join(PEERS.values())} |", f"|---|{'---:|' * len(PEERS)}"]
+        lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in rates_rows(rates)]
     return "\n".join(lines)
 
 

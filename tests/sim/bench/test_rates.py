@@ -1,0 +1,94 @@
+"""Differencing, on peers whose time is computed instead of measured."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import pytest
+
+from sim.bench.peers import Unable
+from sim.bench.process import Ran
+from sim.bench.rates import MOST_ITERATIONS, Case, Effort, Measured, Timing, measure
+
+EXPECTED = "guest: checksum of default\n"
+
+
+@dataclass
+class Peer:
+    """Does ``speed`` iterations of 7 instructions a second, and starts in ``start`` seconds."""
+
+    name: str
+    speed: float = 1000.0
+    start: float = 0.1
+    guess: float = 1.0
+    counts: bool = False
+    answer: str = "guest: checksum of {}\n"
+    asked: list[int] = field(default_factory=list)
+
+    def run(self, workload: str, options: str) -> Ran:
+        found = re.search(r"iterations=(\d+)", options)
+        count = int(found[1]) if found else 0
+        self.asked.append(count)
+        seconds = self.start + count / self.speed
+        output = self.answer.format(count) if found else EXPECTED
+        return Ran(0, output, f"gigogne: {1000 + 7 * count:,} instructions, 0 cycles\n", 2 * seconds, seconds)
+
+
+def _measure(*peers: Peer, rounds: int = 2) -> Measured:
+    effort = Effort(0.5, {peer.name: rounds for peer in peers})
+    return measure(Case("guest", "size=4m", 10), peers, effort, EXPECTED, lambda _text: None)
+
+
+def test_start_up_cancels_out() -> None:
+    made = _measure(Peer("qemu", speed=3e5, start=0.7))
+    assert made.timings["qemu"].samples == pytest.approx([3e5, 3e5])
+    assert 0.75 * made.timings["qemu"].iterations / 3e5 >= 0.4
+
+
+def test_a_slow_peer_is_not_asked_for_much() -> None:
+    peers = Peer("qemu", speed=1e6), Peer("emulate", speed=1e3, guess=0.001, counts=True)
+    made = _measure(*peers)
+    assert made.ratios("emulate", "qemu") == pytest.approx([1e-3, 1e-3])
+    assert max(peers[1].asked) < 3000
+    assert made.per_iteration == pytest.approx(7)
+
+
+def test_rounds_are_taken_in_turns() -> None:
+    order: list[str] = []
+    peers = Peer("qemu"), Peer("dbt", counts=True)
+    measure(Case("guest", start=2000), peers, Effort(0.5, {"qemu": 2, "dbt": 1}), EXPECTED, order.append)
+    assert [text.partition(": ")[2] for text in order] == [
+        "iterations for qemu", "iterations for dbt", "qemu, round 1", "dbt, round 1", "qemu, round 2"]
+
+
+def test_peers_without_rounds_are_not_run() -> None:
+    idle = Peer("unicorn")
+    made = measure(Case("guest"), [Peer("qemu"), idle], Effort(0.5, {"qemu": 1}), EXPECTED, lambda _text: None)
+    assert idle.asked == [] and "unicorn" not in made.timings
+    with pytest.raises(Unable, match="^unicorn: not part of this run$"):
+        made.ratios("qemu", "unicorn")
+
+
+def test_a_peer_that_prints_something_else() -> None:
+    """By default, or only after as many iterations as QEMU's."""
+    assert _measure(Peer("qemu"), Peer("dbt", answer="nonsense\n")).reasons["dbt"].endswith(
+        "iterations it prints 'nonsense'")
+    broken = Peer("qemu")
+    broken.run = lambda _workload, _options: Ran(0, "panic\n", "", 0, 0)  # type: ignore[method-assign]
+    assert _measure(broken).reasons == {"qemu": "it prints 'panic'"}
+
+
+def test_a_guest_too_short_to_be_timed() -> None:
+    """The number of iterations stays within what guests can count to, and no rate is made of noise."""
+    peer = Peer("qemu", speed=float("inf"))
+    made = _measure(peer)
+    assert max(peer.asked) == MOST_ITERATIONS
+    assert made.reasons["qemu"].startswith(f"{MOST_ITERATIONS} iterations take no longer than a quarter of them")
+
+
+def test_what_is_written() -> None:
+    record = Measured({"dbt": Timing(100, [10.0, 30.0, 20.0], 5e5)}, {"host": "it needs ring 0"}).as_json()
+    assert record == {"instructions per iteration": 5e5, "peers": {
+        "dbt": {"iterations": 100, "iterations/s": 20.0, "samples": [10.0, 30.0, 20.0], "M instructions/s": 10.0},
+        "host": {"skipped": "it needs ring 0"}}}
