@@ -6,6 +6,7 @@ import pytest
 
 from sim.bench.figures import Figure, median, skipped
 from sim.bench.page import BEGIN, END, PageError, renewed, tables
+from sim.bench.report import rates_table
 from tests.test_imports import ROOT
 
 
@@ -26,6 +27,15 @@ def test_figures_become_rows() -> None:
     assert "| native / verilator | - |  |  | at least 1 |  | skipped: verilator is absent |" in text
     assert "CPI dhry" in text and "CPI sieve" not in text
     assert "no Verilator" in text and "clang 14" in text
+
+
+def test_speeds_by_workload_and_peer() -> None:
+    rates = {"dhry": {"peers": {"qemu": {"M instructions/s": 1018.4}, "dbt": {"M instructions/s": 2500.0},
+                                "unicorn": {"M instructions/s": None}, "host": {"skipped": "there is no compiler"}}}}
+    text = tables(_report() | {"translator": rates})
+    assert "| workload | dbt | QEMU | Unicorn | emulate | host, -m32 |\n" in text
+    assert text.endswith("| `dhry` | 2,500 | 1,018 | - | - | - |")
+    assert rates_table(rates).row_count == 1
 
 
 def test_waiting_is_not_counted_in_cpi() -> None:
