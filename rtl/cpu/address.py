@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.isa.layout import shape
 from rtl.isa.segments import Attributes
 
 from .events import AccessFault
@@ -43,7 +44,7 @@ class AddressUnit(wiring.Component):
             "base": In(32), "index": In(32), "scale": In(2), "disp": In(32), "wrap16": In(1),
             "step": In(Step), "delta": In(32), "df": In(1), "align": In(1),
             "mem": In(Mem), "width": In(Size), "aseg": In(Aseg),
-            "seg_base": In(32), "seg_limit": In(32), "seg_attr": In(Attributes),
+            "seg_base": In(32), "seg_limit": In(32), "seg_attr": In(shape(Attributes)),
             "linear": Out(32), "step_value": Out(32), "step_half": Out(1), "fault": Out(AccessFault),
         })
 

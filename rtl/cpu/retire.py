@@ -3,6 +3,7 @@
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from rtl.isa.layout import shape
 from rtl.isa.registers import EflagsLayout
 from rtl.isa.retire import RetireCause
 
@@ -33,5 +34,6 @@ class RetireSignature(wiring.Signature):
     def __init__(self):
         super().__init__({
             "valid": Out(1), "cause": Out(RetireCause), "eip": Out(32), "next_eip": Out(32), "length": Out(4),
-            "vector": Out(8), "error": Out(32), "cpl": Out(2), "eflags": Out(EflagsLayout), "gpr": Out(32).array(8),
+            "vector": Out(8), "error": Out(32), "cpl": Out(2), "eflags": Out(shape(EflagsLayout)),
+            "gpr": Out(32).array(8),
         })

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.isa.layout import shape
 from rtl.isa.segments import (
     ATTR_DB,
     ATTR_G,
@@ -53,8 +54,8 @@ class SegmentCaches(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "a_seg": In(4), "a_base": Out(32), "a_limit": Out(32), "a_attr": Out(Attributes),
-            "x_seg": In(4), "x_sel": Out(16), "x_base": Out(32), "x_limit": Out(32), "x_attr": Out(Attributes),
+            "a_seg": In(4), "a_base": Out(32), "a_limit": Out(32), "a_attr": Out(shape(Attributes)),
+            "x_seg": In(4), "x_sel": Out(16), "x_base": Out(32), "x_limit": Out(32), "x_attr": Out(shape(Attributes)),
             "x_load": In(1), "x_write_sel": In(1), "x_write_base": In(1), "x_write_limit": In(1),
             "x_write_attr": In(1), "x_high": In(32), "x_low": In(32), "x_data": In(32),
             "cs_base": Out(32), "cs_limit": Out(32, init=0xFFFFFFFF), "cs_32": Out(1, init=1), "ss_32": Out(1, init=1),
@@ -98,7 +99,7 @@ class SegmentCaches(wiring.Component):
         attr_port = write(attributes, load | self.x_write_attr, Cat(access[8:16], access[20:24]))
 
         # Copies for the stages that need one segment in every cycle.
-        db = Attributes(attr_port.data).db
+        db = shape(Attributes)(attr_port.data).db
         with m.If(self.x_seg == Aseg.CS):
             with m.If(base_port.en):
                 m.d.sync += self.cs_base.eq(base_port.data)

@@ -4,6 +4,7 @@ from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.isa.layout import shape
 from rtl.isa.registers import (
     CR0_FIXED,
     CR0_WRITABLE,
@@ -68,8 +69,9 @@ class SystemRegisters(wiring.Component):
             "flag_op": In(1), "flag_kind": In(FlagOp), "popf": In(1), "iret": In(1),
             "rf_clear": In(1), "cr2_en": In(1), "cr2_data": In(32), "dr6_set": In(32),
             "debug_done": In(1),
-            "flags": Out(Flags), "eflags": Out(EflagsLayout), "cpl": Out(2), "ncpl": Out(2),
-            "cr0": Out(Cr0Layout, init={"pe": 1, "et": 1}), "cr2": Out(32), "cr3": Out(32), "cr4": Out(Cr4Layout),
+            "flags": Out(Flags), "eflags": Out(shape(EflagsLayout)), "cpl": Out(2), "ncpl": Out(2),
+            "cr0": Out(shape(Cr0Layout), init={"pe": 1, "et": 1}), "cr2": Out(32), "cr3": Out(32),
+            "cr4": Out(shape(Cr4Layout)),
             "gdt_base": Out(32), "gdt_limit": Out(16), "idt_base": Out(32), "idt_limit": Out(16),
             "dr": Out(32).array(4), "dr6": Out(32, init=DR6_FIXED), "dr7": Out(32, init=DR7_FIXED),
             "sysenter_cs": Out(32), "sysenter_esp": Out(32), "sysenter_eip": Out(32), "tsc": Out(64),
@@ -117,7 +119,7 @@ class SystemRegisters(wiring.Component):
         m.d.comb += self.sti.eq(self.flag_op & (self.flag_kind == FlagOp.STI) & ~system["if_"])
 
         # Images of EFLAGS: POPF and IRET obey CPL and IOPL; WRSYS (task switch) does not.
-        image = EflagsLayout(self.data)
+        image = shape(EflagsLayout)(self.data)
         wide = self.size == Size.D
         whole = self.write & (self.sys == Sys.EFLAGS)
         load = Signal()

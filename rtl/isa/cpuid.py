@@ -7,9 +7,9 @@ no kernel applies another maker's workarounds. SDM vol. 2A, CPUID.
 # Field widths are written as annotations, which are not types.
 # mypy: disable-error-code="valid-type"
 
+import enum
 from dataclasses import dataclass
 
-from . import enums as enum
 from .layout import Struct
 from .platform import CPU_HZ
 
@@ -31,7 +31,7 @@ class Signature(Struct):
 SIGNATURE = Signature.build(family=5, model=1, stepping=0)
 
 
-class Feature(enum.IntEnum, shape=5):
+class Feature(enum.IntEnum):
     """Bit numbers in EDX of leaf 1."""
     FPU = 0
     VME = 1

@@ -6,13 +6,13 @@ Intel SDM vol. 3A, tables 6-1 (vectors), 6-2 (priorities), 6-4 and 6-5 (double f
 # Field widths are written as annotations, which are not types.
 # mypy: disable-error-code="valid-type"
 
+import enum
 from dataclasses import dataclass
 
-from . import enums as enum
 from .layout import Struct, mask
 
 
-class Vector(enum.IntEnum, shape=8):
+class Vector(enum.IntEnum):
     """Architectural vectors the processor can raise itself, and NMI."""
     DE = 0
     DB = 1
@@ -33,7 +33,7 @@ class Vector(enum.IntEnum, shape=8):
     MC = 18
 
 
-class ExceptionClass(enum.Enum, shape=2):
+class ExceptionClass(enum.Enum):
     """What an exception is for the double-fault rule."""
     BENIGN = 0
     CONTRIBUTORY = 1
@@ -41,7 +41,7 @@ class ExceptionClass(enum.Enum, shape=2):
     DOUBLE_FAULT = 3
 
 
-class ExceptionKind(enum.Enum, shape=3):
+class ExceptionKind(enum.Enum):
     """Where the saved EIP points: a fault's at the instruction, a trap's after it, an abort's nowhere useful."""
     FAULT = 0
     TRAP = 1
@@ -119,7 +119,7 @@ def idt_error(vector: int, ext: int = 0) -> int:
     return vector << 3 | ERROR_IDT | ext
 
 
-class Combination(enum.Enum, shape=2):
+class Combination(enum.Enum):
     """What happens when a second exception is detected while the first is delivered."""
     SERIAL = 0
     DOUBLE_FAULT = 1

@@ -4,10 +4,10 @@
 too, and is the `note` of the row: our own executors and the hardware agree on it to the bit.
 """
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import enums as enum
 from .flag_table import ROWS
 from .registers import Eflags
 

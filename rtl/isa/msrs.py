@@ -4,12 +4,11 @@ RDMSR and WRMSR of a register not listed, or reserved for a feature that is abse
 Intel SDM vol. 4; AMD64 APM vol. 2, appendix A.
 """
 
+import enum
 from dataclasses import dataclass
 
-from . import enums as enum
 
-
-class Msr(enum.IntEnum, shape=32):
+class Msr(enum.IntEnum):
     """MSR numbers."""
     TSC = 0x0000_0010
     APIC_BASE = 0x0000_001B
@@ -48,7 +47,7 @@ MSRS: dict[Msr, MsrInfo] = {info.msr: info for info in (
 )}
 
 
-class PerfEvent(enum.IntEnum, shape=6):
+class PerfEvent(enum.IntEnum):
     """Performance counters, by event. RDPMC with ECX = event reads the same counter as MSR PERF_BASE + event.
 
     The numbers are stable: new events go at the end. A number without an event is #GP(0).

@@ -14,11 +14,11 @@ The rows are text, in the notation of the manuals' opcode maps (Intel SDM vol. 2
 An opcode without a row is #UD.
 """
 
+import enum
 import re
 from dataclasses import dataclass
 from functools import cache
 
-from . import enums as enum
 from .opcode_map_0f import ROWS as ROWS_0F
 from .opcode_map_one import ROWS as ROWS_ONE
 from .operands import Operand
@@ -29,27 +29,27 @@ __all__ = [
 ]
 
 
-class OpMap(enum.Enum, shape=1):
+class OpMap(enum.Enum):
     """The two opcode maps."""
     ONE_BYTE = 0
     TWO_BYTE = 1
 
 
-class ModRule(enum.Enum, shape=2):
+class ModRule(enum.Enum):
     """Which ModRM.mod values a form accepts. All others are #UD."""
     ANY = 0
     MEM = 1
     REG = 2
 
 
-class Rep(enum.Enum, shape=2):
+class Rep(enum.Enum):
     """What F2 and F3 do to a form: nothing, repeat while eCX is not zero, or repeat on ZF too."""
     NONE = 0
     REP = 1
     REPE = 2
 
 
-class ImmKind(enum.Enum, shape=3):
+class ImmKind(enum.Enum):
     """The bytes that follow ModRM, SIB and displacement.
 
     `V` is 2 or 4 bytes by operand size, `BS` one byte sign-extended to the operand size, `FAR` an offset by operand

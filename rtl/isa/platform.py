@@ -1,8 +1,7 @@
 """The computer's map: clocks, I/O ports, memory, interrupt lines, boot protocols."""
 
+import enum
 from dataclasses import dataclass
-
-from . import enums as enum
 
 #: The processor clock is a multiple of the timer's, so that dividers are exact: 33.409096 MHz.
 PIT_HZ = 1_193_182
@@ -13,7 +12,7 @@ UART_HZ = 1_843_200
 RTC_HZ = 32_768
 
 
-class Irq(enum.IntEnum, shape=4):
+class Irq(enum.IntEnum):
     """Lines of the interrupt controllers."""
     PIT = 0
     KEYBOARD = 1

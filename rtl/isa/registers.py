@@ -8,11 +8,12 @@ structure. Convert a mask with `int` before using it in a hot loop.
 # Field widths are written as annotations, which are not types.
 # mypy: disable-error-code="valid-type"
 
-from . import enums as enum
+import enum
+
 from .layout import Struct, mask
 
 
-class Gpr(enum.IntEnum, shape=3):
+class Gpr(enum.IntEnum):
     """General registers by encoding. The same numbers name AX, CX, ... with a 16-bit operand."""
     EAX = 0
     ECX = 1
@@ -24,7 +25,7 @@ class Gpr(enum.IntEnum, shape=3):
     EDI = 7
 
 
-class Gpr8(enum.IntEnum, shape=3):
+class Gpr8(enum.IntEnum):
     """Byte registers by encoding: 0-3 are the low bytes of EAX-EBX, 4-7 their second bytes."""
     AL = 0
     CL = 1
@@ -36,7 +37,7 @@ class Gpr8(enum.IntEnum, shape=3):
     BH = 7
 
 
-class Seg(enum.IntEnum, shape=3):
+class Seg(enum.IntEnum):
     """Segment registers by encoding (ModRM.reg of MOV Sw). LDTR and TR are ours: two more caches of the same shape."""
     ES = 0
     CS = 1
@@ -245,7 +246,7 @@ DR7_LOCAL = 0x55 | Dr7.LE
 DR7_RESET = DR7_FIXED
 
 
-class BreakpointType(enum.Enum, shape=2):
+class BreakpointType(enum.Enum):
     """R/W field of DR7. IO needs CR4.DE; without it the encoding is undefined and never matches here."""
     EXECUTE = 0
     WRITE = 1

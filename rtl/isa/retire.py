@@ -1,9 +1,9 @@
 """What leaves through the retire port."""
 
-from . import enums as enum
+import enum
 
 
-class RetireCause(enum.Enum, shape=4):
+class RetireCause(enum.Enum):
     """Why the retire port fires.
 
     ITERATION is one iteration of a REP instruction with more to come; the last one is INSTRUCTION. EXCEPTION and

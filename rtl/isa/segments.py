@@ -7,9 +7,9 @@ Methods work on signals and on constants (see `rtl.isa.layout`).
 # Field widths are written as annotations, which are not types.
 # mypy: disable-error-code="valid-type"
 
+import enum
 from typing import Any
 
-from . import enums as enum
 from .layout import Struct, join, mask, select
 
 
@@ -41,7 +41,7 @@ TYPE_CONFORMING = 4     #: of code
 TYPE_CODE = 8
 
 
-class SystemType(enum.IntEnum, shape=4):
+class SystemType(enum.IntEnum):
     """The type field of system descriptors (S = 0), SDM table 3-2."""
     RESERVED_0 = 0
     TSS16_AVAILABLE = 1

@@ -1,11 +1,11 @@
 """Why the board asks the simulation to stop."""
 
-from . import enums as enum
+import enum
 
 __all__ = ["StopReason"]
 
 
-class StopReason(enum.IntEnum, shape=4):
+class StopReason(enum.IntEnum):
     """Value of the board's ``stop`` output. NONE lets the simulation go on."""
     NONE = 0
     EXIT = 1        #: the guest wrote to the exit port

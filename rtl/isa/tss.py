@@ -1,9 +1,9 @@
 """Task-state segments: field offsets. Intel SDM vol. 3A, 7.2.1 and 7.6."""
 
-from . import enums as enum
+import enum
 
 
-class Tss32(enum.IntEnum, shape=7):
+class Tss32(enum.IntEnum):
     """Byte offsets in a 32-bit TSS. Selectors are words in the low half of a doubleword."""
     LINK = 0x00
     ESP0 = 0x04
@@ -34,7 +34,7 @@ class Tss32(enum.IntEnum, shape=7):
     IO_BASE = 0x66
 
 
-class Tss16(enum.IntEnum, shape=6):
+class Tss16(enum.IntEnum):
     """Byte offsets in a 16-bit TSS; all fields are words."""
     LINK = 0x00
     SP0 = 0x02

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from rtl.isa.layout import shape
 from rtl.isa.paging import PageTableEntry
 
 __all__ = ["WalkCache"]
@@ -46,9 +47,9 @@ class WalkCache(wiring.Component):
             "directory": In(10),
             "asid": In(4),
             "hit": Out(1),
-            "entry": Out(PageTableEntry),
+            "entry": Out(shape(PageTableEntry)),
             "insert": In(1),
-            "inserted": In(PageTableEntry),
+            "inserted": In(shape(PageTableEntry)),
             "flush": In(1),
         })
 

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.cache.port import RequestPort
+from rtl.isa.layout import shape
 from rtl.isa.paging import LargePageEntry, PageTableEntry
 from rtl.mmu.config import MmuConfig
 from rtl.mmu.control import PagingControl, TlbMaintenance
@@ -73,13 +74,13 @@ class Walker(wiring.Component):
         write = Signal()
         user = Signal()
 
-        directory = Signal(PageTableEntry)
-        table = Signal(PageTableEntry)
+        directory = Signal(shape(PageTableEntry))
+        table = Signal(shape(PageTableEntry))
         is_large = Signal()
         from_cache = Signal()
         may_use_cache = Signal()
 
-        answer = PageTableEntry(backing.rdata)
+        answer = shape(PageTableEntry)(backing.rdata)
         waiting = Signal()
         directory_address = Cat(Const(0, 2), page[10:], control.cr3_base)
 
@@ -87,26 +88,26 @@ class Walker(wiring.Component):
         cached_hit, cached_entry, inserted = self._walk_cache(m, begin, directory)
 
         # Walk checks, over the registers the entries were read into.
-        leaf = Signal(PageTableEntry)
+        leaf = Signal(shape(PageTableEntry))
         table_address = Cat(Const(0, 2), page[:10], directory.frame)
         user_ok = Signal()
         write_ok = Signal()
         present = Signal()
         reserved = Signal()
         allowed = Signal()
-        permit = Signal(PageTableEntry)
+        permit = Signal(shape(PageTableEntry))
         m.d.comb += [
             leaf.eq(Mux(is_large, directory.as_value(), table.as_value())),
             permit.us.eq(directory.us & (is_large | table.us)),
             permit.rw.eq(directory.rw & (is_large | table.rw)),
             present.eq(directory.p & (is_large | table.p)),
-            reserved.eq(is_large & LargePageEntry(directory.as_value()).has_reserved()),
+            reserved.eq(is_large & shape(LargePageEntry)(directory.as_value()).has_reserved()),
             user_ok.eq(permit.us | ~user),
             write_ok.eq(permit.rw | ~write | (~user & ~control.wp)),
             allowed.eq(present & ~reserved & user_ok & write_ok),
         ]
-        new_directory = Signal(PageTableEntry)
-        new_table = Signal(PageTableEntry)
+        new_directory = Signal(shape(PageTableEntry))
+        new_table = Signal(shape(PageTableEntry))
         m.d.comb += [
             new_directory.eq(directory),
             new_directory.a.eq(1),

@@ -2,11 +2,10 @@
 
 import pytest
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data
 from amaranth.sim import Simulator
 
 from rtl.isa import paging, registers, segments, tss
-from rtl.isa.layout import Struct, join, select
+from rtl.isa.layout import Struct, join, select, shape
 from rtl.isa.segments import Attributes, Descriptor, Gate, Selector, SystemType
 
 
@@ -34,7 +33,7 @@ def test_masks_of_the_manual(mask: int, value: int) -> None:
     (paging.PageFaultCode, 32),
 ])
 def test_sizes(struct: type[Struct], width: int) -> None:
-    assert struct.as_shape().size == width
+    assert sum(struct.widths.values()) == shape(struct).as_shape().size == width
 
 
 def test_flat_code_descriptor() -> None:
@@ -72,8 +71,16 @@ def test_page_table_entry() -> None:
 
 
 def test_build_refuses_fields_that_do_not_exist() -> None:
-    with pytest.raises(ValueError, match="nonsense"):
+    with pytest.raises(ValueError, match="^Selector has no field 'nonsense'$"):
         Selector.build(nonsense=1)
+
+
+def test_build_refuses_values_that_do_not_fit() -> None:
+    assert Selector.build(rpl=3, index=0x1FFF) == 0xFFFB
+    with pytest.raises(ValueError, match="^4h does not fit into field 'rpl' of Selector$"):
+        Selector.build(rpl=4)
+    with pytest.raises(ValueError, match="^-1h does not fit into field 'ti' of Selector$"):
+        Selector.build(ti=-1)
 
 
 def test_missing_attribute_is_an_error() -> None:
@@ -81,16 +88,18 @@ def test_missing_attribute_is_an_error() -> None:
         _ = Selector.from_bits(0).nonsense
 
 
-def test_const_accepts_its_own_constants() -> None:
-    selector = Selector.from_bits(0x2B)
-    assert Selector.const(selector) is selector
-    assert isinstance(selector, data.Const)
+def test_hardware_takes_and_gives_the_structure() -> None:
+    assert shape(Selector) is shape(Selector)
+    assert shape(Selector).const(Selector.from_bits(0x2B)).as_bits() == 0x2B
+    assert shape(Selector).const({"rpl": 3, "index": 5}).as_bits() == 0x2B
+    read = shape(Selector).from_bits(0x2B)
+    assert isinstance(read, Selector) and read.as_bits() == 0x2B and read.index == 5
 
 
 def test_methods_mean_the_same_in_hardware() -> None:
     """Every method of Descriptor and Attributes on a signal and on a constant."""
     m = Module()
-    descriptor, attributes = Signal(Descriptor), Signal(Attributes)
+    descriptor, attributes = Signal(shape(Descriptor)), Signal(shape(Attributes))
     hardware = {
         "base": descriptor.base(), "scaled_limit": descriptor.scaled_limit(), "attributes": descriptor.attributes()}
     outputs = {name: Signal(32, name=name) for name in hardware}
