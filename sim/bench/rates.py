@@ -48,12 +48,14 @@ class Timing:
     -------
     iterations : those of the longer run. samples : iterations per second, in the order of the rounds.
     per_iteration : instructions, exact; None if the peer does not count. output : of the longer run.
+    found_in : processor time of the iterations when their number was found.
     """
 
     iterations: int
     samples: list[float] = field(default_factory=list)
     per_iteration: float | None = None
     output: str = ""
+    found_in: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -74,12 +76,17 @@ class Measured:
         return max(counted, key=lambda timing: timing.iterations).per_iteration if counted else None
 
     def ratios(self, name: str, other: str) -> list[float]:
-        """How many times as fast one is as the other, by rounds. Raises Unable."""
+        """How many times as fast one is as the other, by rounds, or once if they took part in different ones.
+
+        Raises Unable.
+        """
         for peer in (name, other):
             if peer not in self.timings:
                 raise Unable(f"{peer}: {self.reasons.get(peer, 'not part of this run')}")
-        return [mine / theirs for mine, theirs in zip(self.timings[name].samples, self.timings[other].samples,
-                                                      strict=False)]
+        ours, theirs = self.timings[name], self.timings[other]
+        if len(ours.samples) != len(theirs.samples):
+            return [ours.rate / theirs.rate]
+        return [mine / their for mine, their in zip(ours.samples, theirs.samples, strict=True)]
 
     def as_json(self) -> dict[str, Any]:
         per = self.per_iteration
@@ -93,6 +100,7 @@ class Measured:
 def measure(case: Case, peers: Sequence[Peer], effort: Effort, expected: str, say: Callable[[str], None]) -> Measured:
     """Time the peers, those of ``effort.rounds``, in turns; ``expected`` is what each prints with default iterations.
 
+    One sample is that of the search for the number of iterations; more are taken in turns after all searches.
     The first peer's number of iterations is where the search for the others' begins, times their guess. A peer that
     is absent, that cannot run the case, or that prints something else than expected, or than the first after as many
     iterations, is left out, with the reason.
@@ -105,13 +113,16 @@ def measure(case: Case, peers: Sequence[Peer], effort: Effort, expected: str, sa
         try:
             _check(peer, case, expected)
             start = case.start if first is None else first.iterations
-            made.timings[peer.name] = _search(peer, case, int(start * peer.guess), effort.goal, first)
-            first = first or made.timings[peer.name]
+            timing = made.timings[peer.name] = _search(peer, case, int(start * peer.guess), effort.goal, first)
+            first = first or timing
+            if effort.rounds[peer.name] == 1:
+                timing.samples.append(_rate(timing.iterations, timing.found_in))
         except Unable as error:
+            made.timings.pop(peer.name, None)
             made.reasons[peer.name] = str(error)
     for number in range(max(effort.rounds.values(), default=0)):
         for peer in chosen:
-            if peer.name in made.timings and number < effort.rounds[peer.name]:
+            if peer.name in made.timings and number < effort.rounds[peer.name] > 1:
                 say(f"{case.workload} {case.options}: {peer.name}, round {number + 1}")
                 try:
                     _sample(peer, case, made.timings[peer.name])
@@ -144,7 +155,7 @@ def _search(peer: Peer, case: Case, iterations: int, goal: float, first: Timing 
             break
         # What a short run takes may still be translation or noise: go no further than it can be trusted.
         iterations = min(int(iterations * max(1.5, 1.1 * goal / max(taken, goal / 5))), MOST_ITERATIONS)
-    timing = Timing(iterations, output=long.output)
+    timing = Timing(iterations, output=long.output, found_in=taken)
     if peer.counts:
         timing.per_iteration = (instructions(long) - instructions(short)) / (iterations - iterations // _PART)
     return timing
@@ -154,7 +165,10 @@ def _sample(peer: Peer, case: Case, timing: Timing) -> None:
     short, long = _pair(peer, case, timing.iterations)
     if long.output != timing.output:
         raise Unable(f"it does not print the same twice with {timing.iterations} iterations")
-    taken = long.processor - short.processor
-    if taken <= 0:
-        raise Unable(f"{timing.iterations} iterations take no longer than a quarter of them: too short, or too noisy")
-    timing.samples.append((timing.iterations - timing.iterations // _PART) / taken)
+    timing.samples.append(_rate(timing.iterations, long.processor - short.processor))
+
+
+def _rate(iterations: int, seconds: float) -> float:
+    if seconds <= 0:
+        raise Unable(f"{iterations} iterations take no longer than a quarter of them: too short, or too noisy")
+    return (iterations - iterations // _PART) / seconds

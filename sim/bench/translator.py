@@ -18,7 +18,7 @@ from .workloads import COMPUTE, SYSTEM
 FAULTS = 128
 JUDGED, BAR = "dbt", "qemu"
 #: More samples of those that are judged.
-FULL = Effort(0.5, {BAR: 3, JUDGED: 3, "host": 3, "unicorn": 1, "emulate": 1})
+FULL = Effort(0.5, {BAR: 5, JUDGED: 5, "host": 1, "unicorn": 1, "emulate": 1})
 QUICK = Effort(0.02, {BAR: 1, JUDGED: 1})
 QUICK_WORKLOADS = ("crc32",)
 

@@ -56,10 +56,14 @@ def test_a_slow_peer_is_not_asked_for_much() -> None:
 
 def test_rounds_are_taken_in_turns() -> None:
     order: list[str] = []
-    peers = Peer("qemu"), Peer("dbt", counts=True)
-    measure(Case("guest", start=2000), peers, Effort(0.5, {"qemu": 2, "dbt": 1}), EXPECTED, order.append)
+    peers = Peer("qemu"), Peer("dbt", counts=True), Peer("host")
+    made = measure(Case("guest", start=2000), peers, Effort(0.5, {"qemu": 3, "dbt": 2, "host": 1}), EXPECTED,
+                   order.append)
     assert [text.partition(": ")[2] for text in order] == [
-        "iterations for qemu", "iterations for dbt", "qemu, round 1", "dbt, round 1", "qemu, round 2"]
+        "iterations for qemu", "iterations for dbt", "iterations for host", "qemu, round 1", "dbt, round 1",
+        "qemu, round 2", "dbt, round 2", "qemu, round 3"]
+    assert [len(timing.samples) for timing in made.timings.values()] == [3, 2, 1]
+    assert made.timings["host"].rate == pytest.approx(1000)
 
 
 def test_peers_without_rounds_are_not_run() -> None:
