@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 #: No measured process needs this long; one that does hangs.
-TIMEOUT = 120.0
+TIMEOUT = 60.0
 
 
 class ProcessFailed(Exception):

@@ -13,9 +13,9 @@ from sim.bench.__main__ import main
 
 @pytest.fixture(scope="module")
 def images() -> Path:
-    """The folder with `dhry.elf` in it."""
+    """The folder with what is measured in it."""
     try:
-        build(["dhry"])
+        build(["dhry", "crc32", "sharedpage", "kernel"])
     except ToolchainError as error:
         pytest.skip(str(error))
     return Path(DEFAULT_OUT)
@@ -36,6 +36,23 @@ def test_quick(images: Path, tmp_path: Path) -> None:
     assert figures["native / verilator"]["skipped"] == "not part of this run"
     assert report["workloads"]["dhry"]["instructions"] > 20 * 400
     assert len(report["instructions"]) > 20
+
+
+def test_quick_with_peers(images: Path, tmp_path: Path) -> None:
+    """Peers are measured or the reason is given; speeds are told by workload."""
+    output = tmp_path / "bench.json"
+    arguments = ["--only", "translator", "--only", "shared-page", "--only", "kernel"]
+    result = CliRunner().invoke(main, ["--quick", *arguments, "--images", str(images), "--json", str(output)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(output.read_text())
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    for name in ("dbt / qemu, crc32", "dbt / qemu, data=page", "kernel, cold / qemu"):
+        figure = figures[name]
+        assert figure["skipped"] or figure["value"] > 0 and figure["met"] is not None
+        assert figure["target"] >= 1
+    assert set(report["translator"]["crc32"]["peers"]) == {"qemu", "dbt"}
+    assert report["kernel"]["options"] == "iterations=1 console=debugcon"
+    assert "millions of guest instructions per second" in result.output
 
 
 def test_without_images(tmp_path: Path) -> None:
