@@ -5,6 +5,8 @@ asks for `shape(Descriptor)`, an Amaranth `data.Struct` whose values have the sa
 `Descriptor.from_bits(x).scaled_limit()` is an integer, and the same call on a signal is a value. Methods are therefore
 written with operators that mean the same on both (`==`, `&`, `|`), `select` and `join`.
 
+An enumeration is a shape as it is, as wide as its members need.
+
 Amaranth is imported when the first shape is asked for: what executes guests in software needs none.
 """
 

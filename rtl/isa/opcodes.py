@@ -240,11 +240,14 @@ def _parse_row(row: str) -> list[Form]:
 FORMS: tuple[Form, ...] = tuple(
     form for row in (ROWS_ONE + ROWS_0F).splitlines() if row for form in _parse_row(row))
 
+_BY_OPCODE: dict[tuple[OpMap, int], tuple[Form, ...]] = {}
+for _form in FORMS:
+    _BY_OPCODE[_form.map, _form.opcode] = (*_BY_OPCODE.get((_form.map, _form.opcode), ()), _form)
 
-@cache
+
 def rows(map: OpMap, opcode: int) -> tuple[Form, ...]:
     """The forms of one opcode: none (#UD), one, or one per digit for a group."""
-    return tuple(form for form in FORMS if form.map is map and form.opcode == opcode)
+    return _BY_OPCODE.get((map, opcode), ())
 
 
 @cache
