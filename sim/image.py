@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import enum
-import io
 import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-from elftools.elf.segments import NoteSegment
 
 from rtl.isa.platform import (
     HIGH_MEMORY_START,
@@ -27,13 +21,9 @@ from rtl.isa.platform import (
 )
 
 from .bootinfo import BootRequest, Module, multiboot_info, pvh_start_info
+from .elf import ELF_MAGIC, EM_386, ET_EXEC, HEADER_SIZE, PT_LOAD, ElfError, ElfFile, ProgramHeader
 from .symbols import Symbol, SymbolTable
 
-_ELF_MAGIC = b"\x7fELF"
-_EM_386 = 3
-_ET_EXEC = 2
-_HEADER_SIZE = 52
-_PROGRAM_HEADER_SIZE = 32
 _UNDERSTOOD_REQUIREMENTS = 0x3
 PAGE = 4096
 
@@ -110,14 +100,14 @@ class Image:
     @classmethod
     def parse(cls, data: bytes, name: str) -> Image:
         """The image in the bytes of an ELF file. Raises ImageError as `load` does."""
-        _check_header(data, name)
+        elf = _check_header(data, name)
         try:
-            elf = ELFFile(io.BytesIO(data))
-            segments = _segments(elf, data, name)
-            protocol, entry = _entry(elf, data, name)
-            symbols = _symbols(elf)
-        except (ELFError, struct.error, UnicodeDecodeError) as error:
-            raise ImageError(f"'{name}' is a damaged ELF file: {error}") from None
+            headers = elf.programs
+            segments = _segments(headers, data, name)
+            protocol, entry = _entry(elf, headers, data, name)
+            symbols = SymbolTable.of(Symbol(*symbol) for symbol in elf.symbols())
+        except ElfError as error:
+            raise ImageError(f"'{name}' {error}") from None
         if not any(segment.address <= entry < segment.end for segment in segments):
             raise ImageError(f"'{name}' starts at {entry:X}h, which lies in none of its segments")
         return cls(name, protocol, entry, segments, symbols)
@@ -167,42 +157,39 @@ class Image:
         return base
 
 
-def _check_header(data: bytes, name: str) -> None:
-    if data[:4] != _ELF_MAGIC:
+def _check_header(data: bytes, name: str) -> ElfFile:
+    if data[:4] != ELF_MAGIC:
         raise ImageError(f"'{name}' is not an ELF file: it begins with {data[:4].hex(' ') or 'nothing'}")
-    if len(data) < _HEADER_SIZE:
+    if len(data) < HEADER_SIZE:
         raise ImageError(f"'{name}' is truncated: its {len(data)} bytes are less than an ELF header")
-    if data[4] != 1 or data[5] != 1:
-        kind = {1: "32-bit", 2: "64-bit"}.get(data[4], f"class {data[4]}")
-        order = {1: "little-endian", 2: "big-endian"}.get(data[5], f"byte order {data[5]}")
+    elf = ElfFile(data)
+    if elf.elf_class != 1 or elf.order != 1:
+        kind = {1: "32-bit", 2: "64-bit"}.get(elf.elf_class, f"class {elf.elf_class}")
+        order = {1: "little-endian", 2: "big-endian"}.get(elf.order, f"byte order {elf.order}")
         raise ImageError(f"'{name}' is a {kind} {order} ELF file; the computer boots 32-bit little-endian ones")
-    kind_number, machine = struct.unpack_from("<HH", data, 16)
-    if machine != _EM_386:
-        raise ImageError(f"'{name}' is for ELF machine {machine}; the computer is an Intel 80386 (machine {_EM_386})")
-    if kind_number != _ET_EXEC:
-        raise ImageError(f"'{name}' is an ELF file of type {kind_number}; only executables (type {_ET_EXEC}) can boot")
-    offset, = struct.unpack_from("<I", data, 28)
-    count, = struct.unpack_from("<H", data, 44)
-    if offset + count * _PROGRAM_HEADER_SIZE > len(data):
-        raise ImageError(f"'{name}' is truncated: its program headers end at byte "
-                         f"{offset + count * _PROGRAM_HEADER_SIZE} of a file of {len(data)}")
+    if elf.machine != EM_386:
+        raise ImageError(f"'{name}' is for ELF machine {elf.machine}; the computer is an Intel 80386 "
+                         f"(machine {EM_386})")
+    if elf.kind != ET_EXEC:
+        raise ImageError(f"'{name}' is an ELF file of type {elf.kind}; only executables (type {ET_EXEC}) can boot")
+    return elf
 
 
-def _segments(elf: ELFFile, data: bytes, name: str) -> tuple[Segment, ...]:
+def _segments(headers: list[ProgramHeader], data: bytes, name: str) -> tuple[Segment, ...]:
     found: list[Segment] = []
-    for header in (segment.header for segment in elf.iter_segments() if segment.header.p_type == "PT_LOAD"):
-        if header.p_memsz == 0:
+    for header in headers:
+        if header.kind != PT_LOAD or header.memsz == 0:
             continue
-        end = header.p_offset + header.p_filesz
+        end = header.offset + header.filesz
         if end > len(data):
             raise ImageError(f"'{name}' is truncated: a segment ends at byte {end} of a file of {len(data)}")
-        if header.p_filesz > header.p_memsz:
-            raise ImageError(f"'{name}' has a segment with {header.p_filesz} bytes in the file but only "
-                             f"{header.p_memsz} in memory")
-        if header.p_paddr + header.p_memsz > 1 << 32:
-            raise ImageError(f"'{name}' has a segment from {header.p_paddr:X}h of {header.p_memsz:X}h bytes, which "
+        if header.filesz > header.memsz:
+            raise ImageError(f"'{name}' has a segment with {header.filesz} bytes in the file but only "
+                             f"{header.memsz} in memory")
+        if header.paddr + header.memsz > 1 << 32:
+            raise ImageError(f"'{name}' has a segment from {header.paddr:X}h of {header.memsz:X}h bytes, which "
                              f"passes 4 GiB")
-        found.append(Segment(header.p_paddr, data[header.p_offset:end], header.p_memsz))
+        found.append(Segment(header.paddr, data[header.offset:end], header.memsz))
     if not found:
         raise ImageError(f"'{name}' has no segment to load")
     found.sort(key=lambda segment: segment.address)
@@ -213,29 +200,16 @@ def _segments(elf: ELFFile, data: bytes, name: str) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def _entry(elf: ELFFile, data: bytes, name: str) -> tuple[Protocol, int]:
+def _entry(elf: ElfFile, headers: list[ProgramHeader], data: bytes, name: str) -> tuple[Protocol, int]:
     if _has_multiboot(data, name):
-        entry = elf.header.e_entry
-        for segment in elf.iter_segments():
-            header = segment.header
-            if header.p_type == "PT_LOAD" and header.p_vaddr <= entry < header.p_vaddr + header.p_memsz:
-                return Protocol.MULTIBOOT, entry - header.p_vaddr + header.p_paddr
-        return Protocol.MULTIBOOT, entry
-    for segment in elf.iter_segments():
-        if isinstance(segment, NoteSegment):
-            for note in segment.iter_notes():
-                if note["n_name"] == PVH_NOTE_NAME and _note_type(note) == PVH_NOTE_TYPE:
-                    return Protocol.PVH, struct.unpack("<I", _note_bytes(note)[:4])[0]
+        for header in headers:
+            if header.kind == PT_LOAD and header.vaddr <= elf.entry < header.vaddr + header.memsz:
+                return Protocol.MULTIBOOT, elf.entry - header.vaddr + header.paddr
+        return Protocol.MULTIBOOT, elf.entry
+    for note in elf.notes():
+        if note.name == PVH_NOTE_NAME.encode() and note.kind == PVH_NOTE_TYPE and len(note.description) >= 4:
+            return Protocol.PVH, int.from_bytes(note.description[:4], "little")
     raise ImageError(f"'{name}' has neither a Multiboot header in its first {MULTIBOOT_SEARCH} bytes nor a PVH note")
-
-
-def _note_type(note: Any) -> int:
-    return note["n_type"] if isinstance(note["n_type"], int) else -1
-
-
-def _note_bytes(note: Any) -> bytes:
-    raw = note["n_descdata"]
-    return raw if isinstance(raw, bytes) else raw.encode("latin-1")
 
 
 def _has_multiboot(data: bytes, name: str) -> bool:
@@ -248,17 +222,6 @@ def _has_multiboot(data: bytes, name: str) -> bool:
                 raise ImageError(f"'{name}' requires Multiboot features {unknown:X}h, which this loader does not have")
             return True
     return False
-
-
-def _symbols(elf: ELFFile) -> SymbolTable:
-    found = []
-    for section in elf.iter_sections():
-        if isinstance(section, SymbolTableSection):
-            for symbol in section.iter_symbols():
-                if symbol.name and symbol["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE", "STT_OBJECT") \
-                        and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS"):
-                    found.append(Symbol(symbol["st_value"], symbol["st_size"], symbol.name))
-    return SymbolTable.of(found)
 
 
 def _place_modules(modules: Sequence[Module], after: int, ram_size: int) -> list[tuple[Module, int]]:

