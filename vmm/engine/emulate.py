@@ -104,7 +104,7 @@ class EmulatedMachine:
                 wait = platform.next_event()
                 if wait is None or not self.cpu.can_interrupt:
                     return StopInfo(StopReason.HALT_FOREVER)
-                platform.advance(wait)
+                self._sleep(wait)
             else:
                 self._run_to_event(end)
             if self.cpu.at_breakpoint:
@@ -120,7 +120,7 @@ class EmulatedMachine:
             return self.cpu.deliver_interrupt(self.platform.ack())
         retired = self.cpu.step()
         if retired.cause is RetireCause.HALT and retired.length == 0:
-            self.platform.advance(self.platform.next_event() or 1)
+            self._sleep(self.platform.next_event() or 1)
         return retired
 
     def save(self) -> dict[str, Any]:
@@ -140,6 +140,10 @@ class EmulatedMachine:
         self.cpu.state.load_dict(image["cpu"])
         self.cpu.state_changed()
         self._steps_passed = self.cpu.steps
+
+    def _sleep(self, cycles: int) -> None:
+        """Time goes by in HLT."""
+        self.platform.advance(cycles)
 
     def _requested_stop(self) -> StopInfo | None:
         platform = self.platform
