@@ -48,6 +48,7 @@ class EmulatedMachine:
     ----------
     ram : bytes of RAM, or the buffer.
     cycles_per_step : clocks of virtual time per step.
+    processor : what executes: the interpreter or the translator.
 
     Members
     -------
@@ -55,10 +56,10 @@ class EmulatedMachine:
     """
 
     def __init__(self, ram: int | np.ndarray, *, platform: PcPlatform | None = None, cycles_per_step: int = 1,
-                 tlb_capacity: int = DEFAULT_CAPACITY):
+                 tlb_capacity: int = DEFAULT_CAPACITY, processor: type[Interpreter] = Interpreter):
         self.memory = PhysicalMemory(ram)
         self.platform = platform or PcPlatform()
-        self.cpu = Interpreter(self.memory, self, tlb_capacity)
+        self.cpu = processor(self.memory, self, tlb_capacity)
         self.cpu.clock = self._clock
         self._cycles_per_step = cycles_per_step
         self._port_used = False
@@ -163,6 +164,7 @@ class EmulatedMachine:
         wait = self.platform.next_event()
         last = cpu.steps + (_SLICE if wait is None else -(-wait // self._cycles_per_step))
         could = cpu.can_interrupt
+        cpu.line = self.platform.intr
         has_breakpoints = bool(cpu.breakpoints)
         self._port_used = False
         while cpu.steps < last and state.instructions < end:

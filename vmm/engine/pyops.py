@@ -137,6 +137,10 @@ class PyOps:
     def sar(self, a: PyValue, count: int | PyValue) -> PyValue:
         return self._temp(f"{self._signed(a)} >> {self._count(count)} & {_mask(a.bits)}", a.bits)
 
+    def rotate_left(self, a: PyValue, count: int | PyValue) -> PyValue:
+        amount = f"({self._count(count)} & {a.bits - 1})"
+        return self._temp(f"{a.text} << {amount} & {_mask(a.bits)} | {a.text} >> {a.bits} - {amount}", a.bits)
+
     @staticmethod
     def _signed(a: PyValue) -> str:
         sign = hex(1 << a.bits - 1)

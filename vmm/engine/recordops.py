@@ -27,7 +27,7 @@ class Recorded:
 
 _SAME_WIDTH = frozenset("add sub mul and_ or_ xor udiv urem sdiv srem".split())
 _UNARY = frozenset("not_ count_trailing_zeros count_leading_zeros".split())
-_SHIFTS = frozenset("shl shr sar".split())
+_SHIFTS = frozenset("shl shr sar rotate_left".split())
 _COMPARISONS = frozenset("eq ult slt".split())
 _RESIZED = frozenset("zext sext trunc".split())
 _EFFECTS = frozenset(

@@ -52,22 +52,14 @@ def _sar(o: Ops, a: Value, count: Value) -> tuple[Value, Value, Value]:
     return o.trunc(o.shr(before, 1), a.bits), o.trunc(before, 1), o.const(0, a.bits)
 
 
-def _rotate_left(o: Ops, a: Value, count: Value) -> Value:
-    """`a` rotated by `count` modulo its width, which is a power of two."""
-    amount = o.and_(count, o.const(a.bits - 1, count.bits))
-    wide = o.zext(a, WIDE)
-    doubled = o.or_(wide, o.shl(wide, a.bits))
-    return o.trunc(o.shr(o.shl(doubled, amount), a.bits), a.bits)
-
-
 def _rol(o: Ops, a: Value, count: Value) -> tuple[Value, Value, Value]:
-    result = _rotate_left(o, a, count)
+    result = o.rotate_left(a, count)
     carry = o.trunc(result, 1)
     return result, carry, _carry_differs(o, result, carry)
 
 
 def _ror(o: Ops, a: Value, count: Value) -> tuple[Value, Value, Value]:
-    result = _rotate_left(o, a, o.sub(o.const(0, count.bits), count))
+    result = o.rotate_left(a, o.sub(o.const(0, count.bits), count))
     return result, _top(o, result), _top_two_differ(o, result)
 
 

@@ -7,7 +7,7 @@ here; its machine code therefore depends on no address and can be kept on disk. 
     jump cache      tag and entry point by EIP, for jumps whose target is computed
     block table     key and entry point by physical address, open addressing, where the jump cache is filled from
     data tables     by linear page: host address minus linear address, 0 when the access takes the slow path;
-                    one table each for supervisor reads, user reads, supervisor writes, user writes
+                    one table for each `Kind` of access
     code map        one bit per byte of RAM: translated code was made from it
 
 A data table is indexed by the linear address rotated right by log2 of the access size and shifted right by 12 minus
@@ -41,17 +41,22 @@ class Exit(IntEnum):
     FAULT = 3  # the instruction at EIP raised the pending fault
     ATTENTION = 4  # something outside the straight path: an interrupt window, a trap flag, HLT
     HOT = 5  # the counter of a block ran out
-    REFILL = 6  # the instruction at EIP missed the data tables
-    REMAPPED = 7  # a region's pages lie elsewhere now
+    REMAPPED = 6  # a region's pages lie elsewhere now
 
 
 class Kind(IntEnum):
-    """Data tables, in memory order. User accesses have the odd ones."""
+    """Data tables, in memory order. User accesses have the odd ones.
+
+    Pages that can be written but hold translated code are in the WATCHED tables instead of the WRITE ones: a write
+    there must first look at the code map.
+    """
 
     READ = 0
     USER_READ = 1
     WRITE = 2
     USER_WRITE = 3
+    WATCHED = 4
+    USER_WATCHED = 5
 
 
 class Segment(ctypes.Structure, SegmentView):
@@ -85,12 +90,13 @@ class Fields(ctypes.Structure):
     -------
     budget : steps left; blocks take theirs off when they begin.
     extra : steps that were no completed instruction: iterations of REP but the last, and deliveries.
-    reason, missed, missed_kind : an `Exit`; the linear address and `Kind` of an access that missed the tables.
+    reason : an `Exit`.
     slot : address of the chain slot through which native code left, or 0.
     mode : key of the present `Mode` and privilege; tag : its half of the jump cache's tags.
     line : the interrupt line, as it is while native code runs.
     ram, ram_size : host address and size of RAM.
     exit, lookup, dispatch : native entry points translated code leaves through.
+    refill : `i32 (ptr context, i32 linear, i32 kind)`; fills a data table for an access, 0 if that cannot be.
     routines : entry points of the machine's routines, see `runtime`.
     """
 
@@ -109,10 +115,10 @@ class Fields(ctypes.Structure):
         ("mode", c_uint32),
         ("instructions", c_uint64), ("tsc_offset", c_uint64),
         ("budget", c_int64), ("extra", c_int64),
-        ("reason", c_uint32), ("missed", c_uint32), ("missed_kind", c_uint32), ("generation", c_uint32),
+        ("reason", c_uint32), ("generation", c_uint32),
         ("tag", c_uint64), ("slot", c_uint64),
         ("ram", c_uint64), ("ram_size", c_uint64),
-        ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64),
+        ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64), ("refill", c_uint64),
         ("result", c_uint64),
         ("fault_vector", c_uint32), ("fault_error", c_uint32), ("fault_cr2", c_uint32),
         ("fault_has_error", c_uint8), ("fault_has_cr2", c_uint8), ("diverted", c_uint8), ("flushed", c_uint8),

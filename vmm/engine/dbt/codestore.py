@@ -1,0 +1,172 @@
+"""Translations by physical address and mode: finding, linking, invalidating.
+
+Rules:
+
+1. A unit is found by its physical address and mode key, whatever linear address it is mapped at.
+2. Writing to a byte a translation was made from drops the translation before the byte changes.
+3. Native code finds units through the block table of the context; chain slots and the jump cache go straight to them
+   and are emptied when a unit goes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vmm.engine.dbt.compiler import Compiled
+from vmm.engine.dbt.frontend import Block
+from vmm.engine.dbt.layout import BLOCK_ENTRIES, JUMP_ENTRIES, Context
+from vmm.memory import PhysicalMemory
+from vmm.paging.mmu import SoftMmu
+
+_GENERATIONS = 1 << 16
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """What is known of the code at one physical address under one mode.
+
+    Members
+    -------
+    code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
+    blocks : what the code was made from. incoming : chain slots that lead here.
+    """
+
+    mode: int
+    block: Block
+    code: int = 0
+    seen: int = 0
+    refused: bool = False
+    blocks: tuple[Block, ...] = ()
+    compiled: Compiled | None = None
+    incoming: list[int] = field(default_factory=list)
+
+
+class CodeStore:
+    """The translations of one processor."""
+
+    def __init__(self, context: Context, memory: PhysicalMemory, mmu: SoftMmu):
+        self._context = context
+        self._memory = memory
+        self._mmu = mmu
+        self._units: dict[tuple[int, int], Unit] = {}
+        self._pages: dict[int, set[Unit]] = {}
+        self._used = 0
+        self.on_watch: Callable[[], None] = lambda: None
+        self.invalidations = 0
+
+    def find(self, mode: int, physical: int) -> Unit | None:
+        return self._units.get((mode, physical))
+
+    def add(self, mode: int, block: Block) -> Unit:
+        unit = self._units[mode, block.physical] = Unit(mode, block, blocks=(block,))
+        self._cover(unit, (block,))
+        return unit
+
+    def watches(self, frame: int) -> bool:
+        return frame in self._pages or frame in self._memory.watched
+
+    # the cover: which bytes code was made from
+
+    def _spans(self, blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
+        spans = []
+        for block in blocks:
+            first = min(len(block.code), 0x1000 - (block.physical & 0xFFF))
+            spans.append((block.physical, first))
+            if block.second is not None:
+                spans.append((block.second, len(block.code) - first))
+        return spans
+
+    def _cover(self, unit: Unit, blocks: tuple[Block, ...]) -> None:
+        code_map = self._context.code_map
+        for start, size in self._spans(blocks):
+            page = start >> 12
+            if page not in self._pages:
+                self._pages[page] = set()
+                self._memory.watched.add(page)
+                self._mmu.forget_writes()
+                self.on_watch()
+            self._pages[page].add(unit)
+            for byte in range(start, start + size):
+                code_map[byte >> 3] |= 1 << (byte & 7)
+
+    def written(self, address: int, size: int) -> None:
+        """RAM is about to change."""
+        for page in range(address >> 12, (address + size - 1 >> 12) + 1):
+            units = self._pages.get(page)
+            if units is None:
+                continue
+            # the interpreter's cache stops watching a page it has no code of
+            self._memory.watched.add(page)
+            doomed = [unit for unit in units if any(
+                start < address + size and address < start + length for start, length in self._spans(unit.blocks))]
+            for unit in doomed:
+                self._remove(unit)
+
+    def _remove(self, unit: Unit) -> None:
+        self.invalidations += 1
+        self.unpublish(unit)
+        del self._units[unit.mode, unit.block.physical]
+        code_map = self._context.code_map
+        for start, size in self._spans(unit.blocks):
+            units = self._pages[start >> 12]
+            units.discard(unit)
+            kept = {byte for other in units for first, length in self._spans(other.blocks)
+                    for byte in range(max(first, start), min(first + length, start + size))}
+            for byte in range(start, start + size):
+                if byte not in kept:
+                    code_map[byte >> 3] &= ~(1 << (byte & 7))
+
+    # what native code sees
+
+    def publish(self, unit: Unit, compiled: Compiled, code: int, blocks: tuple[Block, ...]) -> None:
+        """Let native code find the unit at `code`; who knew it elsewhere is led there."""
+        unit.compiled, unit.code = compiled, code
+        unit.blocks = blocks
+        self._cover(unit, blocks)
+        entry = self._entry(unit.mode, unit.block.physical)
+        entry.code = code
+        for slot in unit.incoming:
+            ctypes.c_uint64.from_address(slot).value = code
+        self.new_generation()
+
+    def unpublish(self, unit: Unit) -> None:
+        if unit.code:
+            self._entry(unit.mode, unit.block.physical).code = 0
+            for slot in unit.incoming:
+                ctypes.c_uint64.from_address(slot).value = 0
+            unit.code = 0
+            self.new_generation()
+
+    def link(self, unit: Unit, slot: int) -> None:
+        ctypes.c_uint64.from_address(slot).value = unit.code
+        unit.incoming.append(slot)
+
+    def _entry(self, mode: int, physical: int) -> ctypes.Structure:
+        """The entry of the block table, made if there is none."""
+        key = physical | mode + 1 << 32
+        blocks = self._context.blocks
+        place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
+        while True:
+            entry = blocks[place]
+            if entry.key == key:
+                return entry
+            if not entry.key:
+                break
+            place = place + 1 & BLOCK_ENTRIES - 1
+        entry.key = key
+        self._used += 1
+        return entry
+
+    def new_generation(self) -> None:
+        """Make the jump cache forget everything."""
+        state = self._context.state
+        state.generation = (state.generation + 1) % _GENERATIONS
+        if not state.generation:
+            ctypes.memset(self._context.jumps, 0, JUMP_ENTRIES * 16)
+        self.set_tag()
+
+    def set_tag(self) -> None:
+        state = self._context.state
+        state.tag = (state.generation << 16 | state.mode + 1 & 0xFFFF) << 32

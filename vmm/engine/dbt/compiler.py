@@ -1,0 +1,96 @@
+"""From IR text to code in memory, through LLVM."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+import llvmlite.binding as llvm
+
+from vmm.engine.dbt.llvmops import METADATA
+
+_INTRINSICS = "\n".join(
+    [f"declare i{bits} @llvm.fsh{way}.i{bits}(i{bits}, i{bits}, i{bits})" for bits in (8, 16, 32) for way in "lr"]
+    + [f"declare i{bits} @llvm.ct{end}z.i{bits}(i{bits}, i1)" for bits in (16, 32) for end in "lt"]
+    + ["declare i8 @llvm.ctpop.i8(i8)"])
+
+
+class Effort(Enum):
+    """How much work to put into a module: of code that runs some, and of code that runs most of the time."""
+
+    WARM = 0
+    HOT = 2
+
+
+class CompileError(Exception):
+    """LLVM refused a module; the message is its own."""
+
+
+@dataclass(slots=True)
+class Compiled:
+    """Machine code of one module, as an object file and in memory."""
+
+    object_code: bytes
+    functions: dict[str, int] = field(default_factory=dict)
+    data: dict[str, int] = field(default_factory=dict)
+
+
+class Compiler:
+    """Compiles modules for this host.
+
+    Members
+    -------
+    seconds : time spent so far. modules : how many were compiled.
+    """
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        target = llvm.Target.from_default_triple()
+        self._machines = {
+            effort: target.create_target_machine(
+                cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(),
+                opt=effort.value, reloc="pic", codemodel="small", jit=True)
+            for effort in Effort}
+        self._engine = llvm.create_mcjit_compiler(
+            llvm.parse_assembly(""), target.create_target_machine(reloc="pic", codemodel="small", jit=True))
+        self.seconds = 0.0
+        self.modules = 0
+
+    def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
+        """Compile a module and give the addresses of its functions and variables.
+
+        Raises
+        ------
+        CompileError
+        """
+        begin = time.perf_counter()
+        try:
+            module = llvm.parse_assembly("\n".join((text, _INTRINSICS, METADATA)))
+            module.verify()
+            machine = self._machines[effort]
+            self._optimise(module, machine, effort)
+            code = machine.emit_object(module)
+        except RuntimeError as error:
+            raise CompileError(str(error)) from None
+        self.modules += 1
+        compiled = self.load(code, functions, data)
+        self.seconds += time.perf_counter() - begin
+        return compiled
+
+    def load(self, code: bytes, functions: list[str], data: list[str]) -> Compiled:
+        """Bring an object file into memory. Names are those of the whole process: they must be new."""
+        engine = self._engine
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        return Compiled(code, {name: engine.get_function_address(name) for name in functions},
+                        {name: engine.get_global_value_address(name) for name in data})
+
+    def _optimise(self, module: llvm.ModuleRef, machine: llvm.TargetMachine, effort: Effort) -> None:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+        if effort is Effort.HOT:
+            passes = builder.getModulePassManager()
+        passes.run(module, builder)

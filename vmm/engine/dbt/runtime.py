@@ -1,0 +1,309 @@
+"""The native code every translation leans on: ways in and out, look-ups, memory accesses that are not hits.
+
+    enter     C function: load the guest's registers and run from an entry point until something comes back
+    exit      leave to Python with the state in the context
+    lookup    go on at `Context.eip` through the block table, filling the jump cache; exit MISSING
+    dispatch  the same behind an instruction that may have changed the machine; exit ATTENTION if somebody must look
+    load8s... memory accesses of one size and privilege; the answer is negative when the instruction must be given up
+"""
+
+from __future__ import annotations
+
+from rtl.isa.registers import Cr0, Eflags
+from vmm.engine.dbt.layout import (
+    BLOCK_ENTRIES,
+    BLOCKS_AT,
+    CODE_MAP_AT,
+    JUMP_ENTRIES,
+    JUMPS_AT,
+    TABLE_BYTES,
+    TABLES_AT,
+    Exit,
+    Kind,
+    offset,
+)
+from vmm.engine.dbt.frontend import LIMIT
+from vmm.engine.dbt.region import PARAMETERS
+
+_TF, _RF, _IF, _AC, _AM = (int(flag) for flag in (Eflags.TF, Eflags.RF, Eflags.IF, Eflags.AC, Cr0.AM))
+_ARGUMENTS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
+#: Mode of a processor whose code segment is not flat: nothing is translated for it.
+NO_MODE = 0xFFFF_FFFF
+USER_MODE = 1 << 8
+ACCESSORS = [f"{what}{bits}{who}" for what in ("load", "change", "store") for bits in (8, 16, 32) for who in "su"]
+
+
+def _at(name: str, place: int | str) -> str:
+    return f"%{name} = getelementptr i8, ptr %c, i64 {place}"
+
+
+def _field(name: str, kind: str = "i32", as_name: str | None = None) -> str:
+    """Load a field of the context into %name."""
+    result = as_name or name
+    return f"{_at(f'{result}_at', offset(name))}\n%{result} = load {kind}, ptr %{result}_at"
+
+
+def _put(name: str, value: str, stem: str) -> str:
+    return f"{_at(stem, offset(name))}\nstore {value}, ptr %{stem}"
+
+
+def _enter() -> str:
+    lines = ["define i32 @enter(ptr %c, ptr %code) {"]
+    for n in range(8):
+        lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"%r{n} = load i32, ptr %g{n}"]
+    lines += [_field("budget", "i64", "b"), f"call ghccc void %code({_ARGUMENTS})",
+              _field("reason"), "ret i32 %reason", "}"]
+    return "\n".join(lines)
+
+
+def _exit() -> str:
+    lines = [f"define ghccc void @exit({PARAMETERS}) {{"]
+    for n in range(8):
+        lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"store i32 %r{n}, ptr %g{n}"]
+    lines += [_put("budget", "i64 %b", "b_at"), "ret void", "}"]
+    return "\n".join(lines)
+
+
+def _lookup() -> str:
+    user = f"""%who = and i32 %mode, {USER_MODE}
+%is_user = icmp ne i32 %who, 0
+%base = select i1 %is_user, i64 {TABLES_AT + Kind.USER_READ * TABLE_BYTES}, i64 {TABLES_AT + Kind.READ * TABLE_BYTES}"""
+    return f"""define ghccc void @lookup({PARAMETERS}) {{
+{_field("eip")}
+{_field("mode")}
+{user}
+%wide = zext i32 %eip to i64
+%page = lshr i64 %wide, 12
+%scaled = shl i64 %page, 3
+%place = add i64 %base, %scaled
+{_at("entry_at", "%place")}
+%delta = load i64, ptr %entry_at
+%unmapped = icmp eq i64 %delta, 0
+br i1 %unmapped, label %refill, label %mapped
+refill:
+{_field("refill", "ptr", "fill")}
+%kind = zext i1 %is_user to i32
+%filled = call i32 %fill(ptr %c, i32 %eip, i32 %kind)
+%ok = icmp ne i32 %filled, 0
+br i1 %ok, label %again, label %missing
+again:
+%second = load i64, ptr %entry_at
+br label %mapped
+mapped:
+%here = phi i64 [ %delta, %0 ], [ %second, %again ]
+{_field("ram", "i64")}
+%host = add i64 %here, %wide
+%physical = sub i64 %host, %ram
+%m1 = add i32 %mode, 1
+%m2 = zext i32 %m1 to i64
+%m3 = shl i64 %m2, 32
+%key = or i64 %physical, %m3
+%h1 = lshr i64 %physical, 11
+%h2 = xor i64 %physical, %h1
+%h3 = shl i64 %m2, 4
+%start = xor i64 %h2, %h3
+br label %probe
+probe:
+%n = phi i64 [ %start, %mapped ], [ %next, %further ]
+%slot = and i64 %n, {BLOCK_ENTRIES - 1}
+%bytes = shl i64 %slot, 4
+%bytes2 = add i64 %bytes, {BLOCKS_AT}
+{_at("block", "%bytes2")}
+%found = load i64, ptr %block
+%same = icmp eq i64 %found, %key
+br i1 %same, label %hit, label %other
+other:
+%free = icmp eq i64 %found, 0
+br i1 %free, label %missing, label %further
+further:
+%next = add i64 %n, 1
+br label %probe
+hit:
+%code_at = getelementptr i8, ptr %block, i64 8
+%code = load ptr, ptr %code_at
+%nothing = icmp eq ptr %code, null
+br i1 %nothing, label %missing, label %go
+go:
+{_field("tag", "i64")}
+%jtag = or i64 %wide, %tag
+%j1 = lshr i32 %eip, 6
+%j2 = xor i32 %eip, %j1
+%j3 = and i32 %j2, {JUMP_ENTRIES - 1}
+%j4 = zext i32 %j3 to i64
+%j5 = shl i64 %j4, 4
+%j6 = add i64 %j5, {JUMPS_AT}
+{_at("jump", "%j6")}
+store i64 %jtag, ptr %jump
+%jump_code = getelementptr i8, ptr %jump, i64 8
+store ptr %code, ptr %jump_code
+musttail call ghccc void %code({_ARGUMENTS})
+ret void
+missing:
+{_put("reason", f"i32 {int(Exit.MISSING)}", "reason_at")}
+{_put("slot", "i64 0", "slot_at")}
+musttail call ghccc void @exit({_ARGUMENTS})
+ret void
+}}"""
+
+
+def _dispatch() -> str:
+    return f"""define ghccc void @dispatch({PARAMETERS}) {{
+{_field("halted", "i8")}
+{_field("shutdown", "i8")}
+%still = or i8 %halted, %shutdown
+%still2 = zext i8 %still to i32
+{_field("pending_debug")}
+{_field("shadow")}
+{_field("system_flags")}
+%tf = and i32 %system_flags, {_TF}
+{_field("line", "i8")}
+%raised = zext i8 %line to i32
+%raised2 = shl i32 %raised, {_IF.bit_length() - 1}
+%open = and i32 %raised2, %system_flags
+{_field("mode")}
+%bad = icmp eq i32 %mode, {NO_MODE - (1 << 32)}
+%bad2 = zext i1 %bad to i32
+%a1 = or i32 %still2, %pending_debug
+%a2 = or i32 %shadow, %tf
+%a3 = or i32 %open, %bad2
+%a4 = or i32 %a1, %a2
+%a5 = or i32 %a3, %a4
+%quiet = icmp eq i32 %a5, 0
+br i1 %quiet, label %resume, label %attention
+resume:
+%rf = and i32 %system_flags, {_RF}
+%plain = icmp eq i32 %rf, 0
+br i1 %plain, label %go, label %flag
+flag:
+%short = icmp slt i64 %b, {LIMIT}
+br i1 %short, label %attention, label %clear
+clear:
+%without = and i32 %system_flags, {~_RF}
+store i32 %without, ptr %system_flags_at
+br label %go
+go:
+musttail call ghccc void @lookup({_ARGUMENTS})
+ret void
+attention:
+{_put("reason", f"i32 {int(Exit.ATTENTION)}", "reason_at")}
+musttail call ghccc void @exit({_ARGUMENTS})
+ret void
+}}"""
+
+
+def _accessor(what: str, bits: int, user: int) -> str:
+    """The hit path, then one look at a refilled table, then misaligned accesses and watched pages."""
+    writes = what != "load"
+    kind = (Kind.WRITE if writes else Kind.READ) + user
+    log2 = bits.bit_length() - 4
+    size = bits // 8
+    extra = ", i32 %value" if what == "store" else ""
+    turn = f"%turned = call i32 @llvm.fshr.i32(i32 %a, i32 %a, i32 {log2})" if log2 else "%turned = add i32 %a, 0"
+    if what == "store":
+        narrow = f"%datum = trunc i32 %value to i{bits}" if bits < 32 else "%datum = add i32 %value, 0"
+        act = f"{narrow}\nstore i{bits} %datum, ptr %where, align 1\nret i64 0"
+    else:
+        act = f"%got = load i{bits}, ptr %where, align 1\n%wide_got = zext i{bits} %got to i64\nret i64 %wide_got"
+    base = TABLES_AT + kind * TABLE_BYTES
+    lines = f"""define preserve_mostcc i64 @{what}{bits}{"su"[user]}(ptr %c, i32 %a{extra}) {{
+{turn}
+%index = lshr i32 %turned, {12 - log2}
+%index64 = zext i32 %index to i64
+{_at("table", base)}
+%entry_at = getelementptr i64, ptr %table, i64 %index64
+%wide = zext i32 %a to i64
+%entry = load i64, ptr %entry_at
+%miss = icmp eq i64 %entry, 0
+br i1 %miss, label %slow, label %access, !prof !0
+access:
+%delta = phi i64 [ %entry, %0 ], [ %mentry, %found ]{", [ %wentry, %clean ]" if writes else ""}
+%host = add i64 %delta, %wide
+%where = inttoptr i64 %host to ptr
+{act}
+slow:
+%within = and i32 %a, 4095
+%crosses = icmp ugt i32 %within, {4096 - size}
+br i1 %crosses, label %refuse, label %inside
+inside:
+%low = and i32 %a, {size - 1}
+%skewed = icmp ne i32 %low, 0
+br i1 %skewed, label %alignment, label %look
+alignment:
+{_alignment(user)}
+look:
+%page = lshr i64 %wide, 12
+%mentry_at = getelementptr i64, ptr %table, i64 %page
+br label %try
+try:
+%round = phi i1 [ false, %look ], [ true, %refilled ]
+%mentry = load i64, ptr %mentry_at
+%mmiss = icmp eq i64 %mentry, 0
+br i1 %mmiss, label %{"watched" if writes else "fill"}, label %found
+found:
+br label %access
+"""
+    if writes:
+        lines += f"""watched:
+{_at("wtable", TABLES_AT + (Kind.WATCHED + user) * TABLE_BYTES)}
+%wentry_at = getelementptr i64, ptr %wtable, i64 %page
+%wentry = load i64, ptr %wentry_at
+%wmiss = icmp eq i64 %wentry, 0
+br i1 %wmiss, label %fill, label %map
+map:
+{_field("ram", "i64")}
+%whost = add i64 %wentry, %wide
+%physical = sub i64 %whost, %ram
+%byte = lshr i64 %physical, 3
+%map_at = add i64 %byte, {CODE_MAP_AT}
+{_at("bits_at", "%map_at")}
+%bits = load i16, ptr %bits_at, align 1
+%bit = and i64 %physical, 7
+%bit16 = trunc i64 %bit to i16
+%shifted = lshr i16 %bits, %bit16
+%touched = and i16 %shifted, {(1 << size) - 1}
+%is_clean = icmp eq i16 %touched, 0
+br i1 %is_clean, label %clean, label %refuse
+clean:
+br label %access
+"""
+    lines += f"""fill:
+br i1 %round, label %refuse, label %refill
+refill:
+{_field("refill", "ptr", "fill_code")}
+%filled = call i32 %fill_code(ptr %c, i32 %a, i32 {int(kind)})
+%ok = icmp ne i32 %filled, 0
+br i1 %ok, label %refilled, label %refuse
+refilled:
+br label %try
+refuse:
+{_put("reason", f"i32 {int(Exit.INTERPRET)}", "reason_at")}
+ret i64 -1
+}}"""
+    return lines
+
+
+def _alignment(user: int) -> str:
+    """#AC belongs to the interpreter."""
+    if not user:
+        return "br label %look"
+    return f"""{_field("system_flags")}
+{_field("cr0")}
+%ac = and i32 %system_flags, {_AC}
+%am = and i32 %cr0, {_AM}
+%has_ac = icmp ne i32 %ac, 0
+%has_am = icmp ne i32 %am, 0
+%checked = and i1 %has_ac, %has_am
+br i1 %checked, label %refuse, label %look"""
+
+
+def accessors() -> dict[str, int]:
+    """Places of the memory accessors among the context's routines."""
+    return {name: place for place, name in enumerate(ACCESSORS)}
+
+
+def text() -> str:
+    """The IR of the run-time module."""
+    parts = [_enter(), _exit(), _lookup(), _dispatch()]
+    parts += [_accessor(what, bits, user)
+              for what in ("load", "change", "store") for bits in (8, 16, 32) for user in (0, 1)]
+    return "\n".join(parts)
