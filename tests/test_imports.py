@@ -4,7 +4,7 @@
 
 Of the hardware `sim` sees only the boards and the ground floor. `vmm` sees the ground floor and the face machines
 share.
-The command line and the benchmarks put everything together, and nothing imports them.
+The command line, the benchmarks and the calibration put everything together, and nothing imports them.
 """
 
 import ast
@@ -34,12 +34,13 @@ MAY_SEE: dict[str, tuple[str, ...]] = {
     "rtl.devboard": _MIDDLE,
     "sim": ("rtl.isa", "rtl.board", "rtl.devboard", "sim"),
     "sim.bench": _ALL,
+    "sim.calibration": _ALL,
     "vmm": ("rtl.isa", "sim.machine", "sim.stop", "vmm"),
     "vmm.cli": _ALL,
     "firmware": ("rtl.isa", "firmware"),
 }
 #: What is put together there is used from nowhere else.
-ROOTS = ("sim.bench", "vmm.cli")
+ROOTS = ("sim.bench", "sim.calibration", "vmm.cli")
 #: Packages of others: the ground floor is data, the hardware is hardware. Methods of structures that serve hardware and
 #: Python alike are built in one module, which tells the two apart.
 FOREIGN = {"rtl.isa": (),

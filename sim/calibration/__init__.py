@@ -1,0 +1,1 @@
+"""Measurement of what the timing model needs to know of the RTL."""

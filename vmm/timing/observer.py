@@ -1,0 +1,231 @@
+"""The interpreter with the timing model beside it: every step adds what the RTL would have taken.
+
+Rules, which hold for any executor that uses the model:
+
+1. The code is a sequence of straight runs. A run begins where the last one ended, and ends behind an instruction whose
+   `Shape.flow` is not NEXT, behind a step that delivers an exception or an interrupt, before an instruction that begins
+   in another linear page than the run's first, and behind `RUN_LIMIT` instructions. Each iteration of a REP
+   instruction ends a run.
+2. An instruction's own cycles are added behind it; its accesses see those of the instructions before it. What a REP
+   instruction takes besides its iterations is added before the first of them.
+3. Lines of code are fetched before the first instruction of a run that has a byte in them.
+4. External interrupts are taken between runs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rtl.isa.decoder import DecodeError, decode
+from rtl.isa.exceptions import Vector
+from rtl.isa.retire import RetireCause
+from vmm.engine.access import IoPorts
+from vmm.engine.interpreter import Interpreter, Retired
+from vmm.engine.segmentation import CS, TR
+from vmm.faults import Fault
+from vmm.memory import PhysicalMemory
+
+from .costs import Costs
+from .model import TimingModel
+from .pipeline import RUN_LIMIT, Pipeline
+from .shape import TRANSFERS, Flow, Shape, shape_of
+
+__all__ = ["TimedInterpreter"]
+
+_LONGEST = 15
+_ECX = 1
+
+
+@lru_cache(maxsize=1 << 16)
+def _shape(code: bytes, code32: bool) -> Shape | None:
+    try:
+        return shape_of(decode(code, default32=code32), code32)
+    except DecodeError:
+        return None
+
+
+class TimedInterpreter(Interpreter):
+    """An interpreter that estimates cycles; instruction by instruction, and so slower than the plain one.
+
+    Members
+    -------
+    model : its estimate is ``model.cycles``.
+    """
+
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None, costs: Costs, caches: bool = True) -> None:
+        super().__init__(memory, io)
+        self.model = TimingModel(costs, memory, memory.size, caches)
+        self._run: Pipeline | None = None
+        self._page = self._left = 0
+        self._line = self._fetched = -1
+        self._registers = (-1, -1, -1)
+        self.mmu.set_fast(False, False)
+
+    def choose_paths(self) -> None:
+        """Every access is seen."""
+        self.mmu.set_fast(False, False)
+
+    def pieces(self, linear: int, size: int, write: bool, user: bool) -> list[tuple[int, int]]:
+        pieces = super().pieces(linear, size, write, user)
+        model = self.model
+        if model.caches:
+            if len(pieces) == 1:
+                model.data(linear, pieces[0][0], size, write, 0)
+            else:
+                model.data_across(linear, pieces[0][0], pieces[0][1], pieces[1][0], size, write, 0)
+        return pieces
+
+    def state_changed(self) -> None:
+        super().state_changed()
+        self._end_run(True)
+
+    def write_control(self, number: int, value: int) -> None:
+        super().write_control(number, value)
+        if number == 3:
+            self._registers = (self.state.cr0, self.state.cr3, self.state.cr4)
+            self.model.load_directory(value)
+
+    def invalidate_page(self, segment: int, offset: int) -> None:
+        super().invalidate_page(segment, offset)
+        self.model.invalidate(self.state.segments[segment].base + offset & 0xFFFF_FFFF)
+
+    def burst(self, limit: int) -> None:
+        self.step()
+
+    def deliver_interrupt(self, vector: int) -> Retired:
+        level = self.state.cpl
+        retired = super().deliver_interrupt(vector)
+        self._delivered(retired, level, True)
+        return retired
+
+    @property
+    def between_runs(self) -> bool:
+        """Whether the next instruction begins a run."""
+        return self._run is None
+
+    @property
+    def interruptible(self) -> bool:
+        """`can_interrupt`, but for the wait for the end of a run."""
+        return super().can_interrupt
+
+    @property
+    def can_interrupt(self) -> bool:
+        return self._run is None and super().can_interrupt
+
+    def _end_run(self, jumped: bool) -> None:
+        """The next instruction begins a run; lines of code do not follow on one another if it was jumped to."""
+        self._run = None
+        self._fetched = -1
+        if jumped:
+            self._line = -1
+
+    def step(self) -> Retired:
+        state, model = self.state, self.model
+        registers = (state.cr0, state.cr3, state.cr4)
+        if registers != self._registers:
+            self._registers = registers
+            model.control(*registers)
+        level, task = state.cpl, state.segments[TR].selector
+        if state.halted or state.shutdown or state.pending_debug:
+            retired = super().step()
+            if retired.cause not in (RetireCause.HALT, RetireCause.SHUTDOWN):
+                self._delivered(retired, level, False)
+            return retired
+        shape = self._fetch()
+        count = state.gpr[_ECX]
+        if shape is not None and shape.flow is Flow.REPEAT and not state.repeating:
+            assert self._run is not None
+            model.add(self._run.add(shape))
+        retired = super().step()
+        if shape is None or retired.cause in (RetireCause.EXCEPTION, RetireCause.SHUTDOWN):
+            self._delivered(retired, level, False)
+        elif shape.flow is Flow.REPEAT:
+            if count:
+                model.add(model.costs.cycles[shape.each])
+            self._end_run(False)
+        else:
+            self._account(shape, retired, level, task)
+        return retired
+
+    def _fetch(self) -> Shape | None:
+        """Look at the instruction at EIP; None if it cannot be fetched or decoded, and will fault."""
+        state, model = self.state, self.model
+        code = state.segments[CS]
+        linear = code.base + state.eip & 0xFFFF_FFFF
+        user = state.cpl == 3
+        try:
+            physical = self.mmu.translate(linear, False, user)
+            text = self.memory.blob(physical, min(_LONGEST, 0x1000 - (physical & 0xFFF)))
+            shape = _shape(text, code.big)
+            if shape is None and len(text) < _LONGEST:
+                beyond = self.mmu.translate(linear + len(text) & 0xFFFF_FFFF, False, user)
+                shape = _shape(text + self.memory.blob(beyond, _LONGEST - len(text)), code.big)
+        except (Fault, ValueError):
+            return None
+        if shape is None:
+            return None
+        if self._run is None:
+            self._run = Pipeline(model.costs, linear)
+            self._page, self._left = linear >> 12, RUN_LIMIT
+        self._left -= 1
+        if model.caches:
+            self._lines(linear, physical, shape.length, user)
+        return shape
+
+    def _lines(self, linear: int, physical: int, length: int, user: bool) -> None:
+        """Fetch the lines of an instruction that its run has not had yet."""
+        last = linear + length - 1 & 0xFFFF_FFFF
+        for at in (linear, last):
+            if at >> 5 != self._fetched:
+                place = physical + (at - linear & 0xFFFF_FFFF)
+                if at >> 12 != linear >> 12:
+                    # Both pages of an instruction are known to be there, or it would not have a shape.
+                    place = self.mmu.translate(at, False, user)
+                self.model.fetch(at, place, int(self._line == (at >> 5) - 1), 0)
+                self._line = self._fetched = at >> 5
+
+    def _account(self, shape: Shape, retired: Retired, level: int, task: int) -> None:
+        """Add what an instruction took."""
+        model, run, flow = self.model, self._run, shape.flow
+        assert run is not None
+        model.add(run.add(shape))
+        if flow is Flow.NEXT:
+            code = self.state.segments[CS]
+            if not self._left or (code.base + self.state.eip & 0xFFFF_FFFF) >> 12 != self._page:
+                self._end_run(False)
+            return
+        eip, after, bubble = self.state.eip, retired.eip + shape.length & 0xFFFF_FFFF, run.bubble
+        jumped = flow is not Flow.SYSTEM
+        if flow is Flow.CONDITIONAL:
+            jumped = eip != after
+            model.conditional(retired.eip, int(shape.backward), int(jumped), bubble)
+        elif flow is Flow.RETURN:
+            model.jump_back(eip, bubble)
+        elif flow in (Flow.INDIRECT, Flow.INDIRECT_CALL):
+            model.indirect(retired.eip, eip, bubble)
+        elif flow in (Flow.JUMP, Flow.CALL):
+            model.add(bubble)
+        elif flow is Flow.REFETCH:
+            model.add(self._transfer(shape.kind, level, task))
+            if shape.kind == "wbinvd" and model.caches:
+                model.write_back_all()
+        if flow in (Flow.CALL, Flow.INDIRECT_CALL):
+            model.call(after)
+        self._end_run(jumped)
+
+    def _transfer(self, kind: str, level: int, task: int) -> int:
+        """What a transfer takes more because it has changed the level or the task."""
+        state, cycles = self.state, self.model.costs.cycles
+        if state.segments[TR].selector != task and kind in TRANSFERS:
+            return cycles["task_switch"]
+        if state.cpl < level and kind in ("int", "call_far"):
+            return cycles["outer_event"]
+        return cycles["outer_return"] if state.cpl > level and kind in ("iret", "return_far") else 0
+
+    def _delivered(self, retired: Retired, level: int, external: bool) -> None:
+        """An exception or an interrupt was delivered."""
+        self._end_run(True)
+        if retired.vector is not None:
+            self.model.add(self.model.delivery(
+                outer=self.state.cpl < level, error_code=retired.error is not None,
+                page_fault=retired.vector == Vector.PF, external=external))
