@@ -87,10 +87,11 @@ class PySim:
         rdata = self._ram_cycle()
         clk = self._elaborated.clk
         self._set(clk, 1)
+        self._engine.step_design()
+        # Registers that take `rdata` at this edge take its value before it.
         if rdata is not None:
             assert design.ram is not None
             self._set(design.ram.rdata, rdata)
-        self._engine.step_design()
         self._set(clk, 0)
         self._engine.step_design()
         self.cycle += 1

@@ -1,127 +1,161 @@
 # amaranth: UnusedElaboratable=no
-"""The board without processor as the simulation engines want it: commands in, answers out, time in between."""
+"""The board without processor as the simulation engines want it: it takes jobs from a mailbox."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib import data
 
 from rtl.devboard import DeviceBoard
 from rtl.isa.devices import DeviceConfig
 
 from ..engines.cache import digest, source_digest
-from ..engines.design import SimDesign
+from ..engines.design import RamPort, SimDesign
 
 _RTL = Path(__file__).resolve().parents[2] / "rtl"
-TIME_BITS = 48
 
 
 class Do(IntEnum):
-    """What a command asks for."""
+    """What a job asks of the devices."""
 
-    READ = 0
-    WRITE = 1
-    ACK = 2
-    RECEIVE = 3
+    NOTHING = 0
+    READ = 1
+    WRITE = 2
+    ACK = 3
+    RECEIVE = 4
 
 
-#: ``size`` is the logarithm of the bytes; ``value`` is written, or received. A command is new when ``turn`` changes.
-COMMAND = data.StructLayout({"value": 32, "port": 16, "size": 2, "do": 2, "turn": 1})
-#: ``value`` is what was read, the vector, or 1 if the received byte was taken; ``sent``, ``debug``, ``exited`` and
-#: ``reset`` say what else the command caused. ``intr`` is the processor's line now.
-ANSWER = data.StructLayout({"value": 32, "sent_byte": 8, "debug_byte": 8, "exit_value": 8, "sent": 1, "debug": 1,
-                            "exited": 1, "reset": 1, "intr": 1})
+#: What the host writes to the mailbox. ``size`` is the logarithm of the bytes; ``value`` is written, or received.
+JOB = data.StructLayout({"until": 48, "watch": 1, "skip": 1, "unused0": 14,
+                         "value": 32, "port": 16, "size": 2, "do": 3, "unused1": 11})
+#: What it finds behind that. ``value`` is what was read, the vector, or 1 if the received byte was taken; ``sent``,
+#: ``debug``, ``exited`` and ``reset`` say what else came of the command. ``intr`` is the processor's line, ``now`` the
+#: low half of the time.
+ANSWER = data.StructLayout({"value": 32, "exit_value": 8, "sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1,
+                            "exited": 1, "reset": 1, "intr": 1, "unused": 3, "now": 32})
+JOB_WORDS, ANSWER_WORDS = JOB.size // 32, ANSWER.size // 32
+_EVENTS = data.StructLayout({"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1})
+#: Clocks after a command: a gate or a line of the host needs one to be seen, and one to act, before the next tick.
+_REST = 3
 
 
 class Pacer(Elaboratable):
-    """Carries out commands, and lets time go by between them.
+    """Does the jobs that processor and host have for the devices, and lets time go by between them.
 
-    Time is processor cycles; clocks are those of the simulated hardware.
+    Time is processor cycles; clocks are those of the simulated hardware. A run of the simulation is one job:
 
-    1. A new ``command`` is carried out while time stands still. ``answer`` tells.
-    2. Then time goes by to ``until``. It stands still while what has happened is on its way to INTR, so that an
-       interrupt is seen at the time of its cause.
+    1. The job is fetched from the mailbox, which is the design's RAM.
+    2. Time goes by to ``until``, or, with ``watch``, up to the first cycle in which INTR is high. It stands still while
+       what has happened is on its way to INTR, so that an interrupt is seen at the time of its cause.
     3. With ``skip``, one clock stands for all the cycles up to the next in which a device has something to do; without,
        for one.
-    4. ``stop`` ends the run: nothing is left to do, or, with ``watch``, INTR has risen. The hardware has had a clock of
-       rest then: what is read next shows all that has happened.
-    5. ``now`` is the time.
+    4. If ``do`` asks for something, it is done, and takes effect, while time stands still.
+    5. The answer is stored in the mailbox, and ``stop`` ends the run.
+
+    Members
+    -------
+    now : the time.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.board = DeviceBoard(config)
-        self.skip = Signal(init=1)
-        self.watch = Signal()
         self.stop = Signal()
-        self.command = Signal(COMMAND)
-        self.answer = Signal(ANSWER)
-        self.until = Signal(TIME_BITS)
-        self.now = Signal(TIME_BITS)
+        self.now = Signal(JOB["until"].width)
+        self.en = Signal()
+        self.addr = Signal(range(JOB_WORDS + ANSWER_WORDS))
+        self.write = Signal(4)
+        self.wdata = Signal(32)
+        self.rdata = Signal(32)
 
     def elaborate(self, platform: object) -> Module:
-        board, command, answer = self.board, self.command, self.answer
+        board = self.board
         m = board.elaborate(platform)
-        last_turn = Signal()
-        pending = Signal()
-        begun = Signal()
-        left = Signal(TIME_BITS)
-        done = Signal()
-        rest = Signal(2)
-        quiet = Signal()
-        access = Signal()
-        passing = Signal(TIME_BITS)
+        job = Signal(JOB)
+        answer = Signal(ANSWER)
+        result = Signal(32)
+        events = Signal(_EVENTS)
+        left = Signal.like(self.now)
+        passing = Signal.like(self.now)
+        index = Signal(range(JOB_WORDS + 1))
+        rest = Signal(range(_REST + 1))
+        time_over = Signal()
 
         m.d.comb += [
-            pending.eq(command.turn != last_turn),
-            left.eq(self.until - self.now),
-            access.eq((command.do == Do.READ) | (command.do == Do.WRITE)),
-            board.io.valid.eq(begun & access),
-            board.io.write.eq(command.do == Do.WRITE),
-            board.io.port.eq(command.port),
-            board.io.size.eq(command.size),
-            board.io.wdata.eq(command.value),
-            board.ack.eq(begun & (command.do == Do.ACK)),
-            board.uart_rx_valid.eq(begun & (command.do == Do.RECEIVE)),
-            board.uart_rx_data.eq(command.value),
-            done.eq(begun & (~access | board.io.ready)),
-            quiet.eq(~pending & (rest == 0) & board.settled),
-            self.stop.eq(quiet & ((left == 0) | (self.watch & board.intr))),
-            passing.eq(Mux(self.skip, board.until_tick, 1)),
+            left.eq(job.until - self.now),
+            passing.eq(Mux(job.skip, board.until_tick, 1)),
+            time_over.eq((left == 0) | (job.watch & board.intr)),
+            board.io.write.eq(job.do == Do.WRITE),
+            board.io.port.eq(job.port),
+            board.io.size.eq(job.size),
+            board.io.wdata.eq(job.value),
+            board.uart_rx_data.eq(job.value),
+            answer.value.eq(result),
+            *(answer[name].eq(events[name]) for name, _field in _EVENTS),
+            answer.exit_value.eq(board.exit_value),
+            answer.intr.eq(board.intr),
+            answer.now.eq(self.now),
         ]
-        with m.If(quiet & ~self.stop):
-            m.d.comb += board.elapse.eq(Mux(left < passing, left, passing))
         m.d.sync += self.now.eq(self.now + board.elapse)
-
-        # A gate or a line of the host needs a clock to be seen, and one to act, before the next tick.
-        with m.If(rest != 0):
-            m.d.sync += rest.eq(rest - 1)
-        with m.If(pending):
-            m.d.sync += begun.eq(~done)
-            with m.If(~begun):
-                m.d.sync += Cat(answer.sent, answer.debug, answer.exited, answer.reset).eq(0)
-        with m.If(done):
-            m.d.sync += [last_turn.eq(command.turn), rest.eq(3)]
-            with m.Switch(command.do):
-                with m.Case(Do.READ):
-                    m.d.sync += answer.value.eq(board.io.rdata)
-                with m.Case(Do.ACK):
-                    m.d.sync += answer.value.eq(board.vector)
-                with m.Case(Do.RECEIVE):
-                    m.d.sync += answer.value.eq(board.uart_rx_ready)
-        m.d.sync += answer.intr.eq(board.intr)
         with m.If(board.uart_tx_valid):
-            m.d.sync += [answer.sent.eq(1), answer.sent_byte.eq(board.uart_tx_data)]
+            m.d.sync += [events.sent.eq(1), events.sent_byte.eq(board.uart_tx_data)]
         with m.If(board.debug_valid):
-            m.d.sync += [answer.debug.eq(1), answer.debug_byte.eq(board.debug_data)]
+            m.d.sync += [events.debug.eq(1), events.debug_byte.eq(board.debug_data)]
         with m.If(board.exit_valid):
-            # The value is in the register one clock later.
-            m.d.sync += answer.exited.eq(1)
-        m.d.sync += answer.exit_value.eq(board.exit_value)
+            m.d.sync += events.exited.eq(1)
         with m.If(board.reset_request):
-            m.d.sync += answer.reset.eq(1)
+            m.d.sync += events.reset.eq(1)
+
+        with m.FSM():
+            with m.State("FETCH"):
+                m.d.comb += [self.en.eq(1), self.addr.eq(index)]
+                m.d.sync += [
+                    job.eq(Cat(job.as_value()[32:], self.rdata)), index.eq(index + 1), events.eq(0),
+                ]
+                with m.If(index == JOB_WORDS):
+                    m.d.sync += index.eq(0)
+                    m.next = "TIME"
+            with m.State("TIME"):
+                with m.If(board.settled):
+                    with m.If(~time_over):
+                        m.d.comb += board.elapse.eq(Mux(left < passing, left, passing))
+                    with m.Else():
+                        m.next = "STORE"
+                        with m.If(job.do != Do.NOTHING):
+                            # What the last tick did gets a clock to be seen.
+                            m.next = "COMMAND"
+            with m.State("COMMAND"):
+                m.d.sync += rest.eq(_REST)
+                m.next = "REST"
+                with m.Switch(job.do):
+                    with m.Case(Do.READ, Do.WRITE):
+                        m.d.comb += board.io.valid.eq(1)
+                        m.d.sync += result.eq(board.io.rdata)
+                        with m.If(~board.io.ready):
+                            m.next = "COMMAND"
+                    with m.Case(Do.ACK):
+                        m.d.comb += board.ack.eq(1)
+                        m.d.sync += result.eq(board.vector)
+                    with m.Case(Do.RECEIVE):
+                        m.d.comb += board.uart_rx_valid.eq(1)
+                        m.d.sync += result.eq(board.uart_rx_ready)
+            with m.State("REST"):
+                with m.If(rest != 0):
+                    m.d.sync += rest.eq(rest - 1)
+                with m.Elif(board.settled):
+                    m.next = "STORE"
+            with m.State("STORE"):
+                m.d.comb += [
+                    self.en.eq(1), self.write.eq(0xF), self.addr.eq(JOB_WORDS + index),
+                    self.wdata.eq(answer.as_value().word_select(index, 32)),
+                ]
+                m.d.sync += index.eq(index + 1)
+                with m.If(index == ANSWER_WORDS - 1):
+                    m.d.comb += self.stop.eq(1)
+                    m.d.sync += index.eq(0)
+                    m.next = "FETCH"
         return m
 
 
@@ -129,6 +163,5 @@ def pacer_design(config: DeviceConfig) -> SimDesign:
     """The devices under a `Pacer`. Registers are below the same names as on the full board: ``isa``."""
     pacer = Pacer(config)
     return SimDesign(
-        top=pacer, stop=pacer.stop, inputs={
-            "skip": pacer.skip, "watch": pacer.watch, "until": pacer.until, "command": Value.cast(pacer.command)},
-        key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)))
+        top=pacer, stop=pacer.stop, key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
+        ram=RamPort(pacer.en, pacer.addr, pacer.write, pacer.wdata, pacer.rdata, JOB_WORDS + ANSWER_WORDS))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rtl.isa.devices import DeviceConfig, RtcB, cmos_image
-from rtl.isa.platform import Irq
+from rtl.isa.platform import PORT, Irq
 
-from ..engines import Engine, Mark, build
+from ..engines import Engine, build
 from ..rtlstate import read_devices, write_devices
-from .design import ANSWER, COMMAND, Do, pacer_design
+from .design import ANSWER, ANSWER_WORDS, JOB, JOB_WORDS, Do, pacer_design
 
 #: Clocks of hardware between two looks at signals of the operating system.
 _CHUNK = 1 << 20
@@ -20,8 +20,16 @@ _RTC_INTERRUPTS = int(RtcB.PIE | RtcB.AIE | RtcB.UIE)
 #: A timer that has a period has a shorter one than this.
 _TIMER_TICKS = 2 << 16
 
-_PORT, _SIZE, _DO, _TURN = (COMMAND[name].offset for name in ("port", "size", "do", "turn"))
-_FIELDS = {name: (field.offset, (1 << field.width) - 1) for name, field in ANSWER}
+#: Words of the mailbox, and where the fields lie in them.
+_TIME, _FLAGS, _VALUE, _COMMAND, _RESULT, _STATUS, _NOW = range(JOB_WORDS + ANSWER_WORDS)
+_WATCH, _SKIP, _PORT, _SIZE, _DO = (1 << JOB[name].offset % 32 for name in ("watch", "skip", "port", "size", "do"))
+_SENT, _DEBUG, _EXITED, _RESET, _INTR = (
+    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr"))
+_SENT_BYTE, _DEBUG_BYTE, _EXIT_VALUE = (
+    ANSWER[name].offset % 32 for name in ("sent_byte", "debug_byte", "exit_value"))
+_WORD = 0xFFFF_FFFF
+#: Ports whose writes change which lines are masked.
+_MASKS = frozenset(port for name in ("PIC_MASTER", "PIC_SLAVE") for port in range(PORT[name].base, PORT[name].end))
 
 
 class RtlPlatform:
@@ -50,11 +58,11 @@ class RtlPlatform:
         # The contents of the CMOS RAM are no part of the circuit.
         circuit = DeviceConfig(self.config.pit_divider, self.config.uart_divider)
         self.engine: Engine = build(pacer_design(circuit), engine, cache_dir)
-        self.engine.poke("skip", int(skip))
+        self._mail = self.engine.ram.data
+        self._skip = skip * _SKIP
         for row, byte in enumerate(cmos_image(self.config)):
             self.engine.poke(f"isa.rtc.ram[{row}]", byte)
-        self._turn = 0
-        self._power_on = self._mark = self.engine.mark(), self._turn
+        self._power_on = self._mark = self.engine.mark()
         self.serial_out = bytearray()
         self.debug_out = bytearray()
         self.exit_value: int | None = None
@@ -68,15 +76,15 @@ class RtlPlatform:
         self._last_use = 0
         #: Lines the interrupt controllers mask, unless a write may have changed that.
         self._masked: int | None = None
-        self._run()
 
     # The processor's side.
 
     def read(self, port: int, size: int) -> int:
-        return self._command(Do.READ, port, size) & (1 << 8 * size) - 1
+        return self._command(Do.READ, port, size) & _WORD >> 32 - 8 * size
 
     def write(self, port: int, size: int, value: int) -> None:
-        self._masked = None
+        if port in _MASKS or size > 1:
+            self._masked = None
         self._command(Do.WRITE, port, size, value)
 
     @property
@@ -104,20 +112,23 @@ class RtlPlatform:
     def _command(self, do: Do, port: int = 0, size: int = 1, value: int = 0) -> int:
         """Have the hardware do it now; what came of it."""
         self._come_back()
-        self._turn ^= 1
-        self.engine.poke("command", value & 0xFFFF_FFFF | (port & 0xFFFF) << _PORT | size.bit_length() - 1 << _SIZE
-                         | do << _DO | self._turn << _TURN)
         self._last_use = self.cycles
-        answer = self._run()
-        if _field(answer, "sent"):
-            self.serial_out.append(_field(answer, "sent_byte"))
-        if _field(answer, "debug"):
-            self.debug_out.append(_field(answer, "debug_byte"))
-        if _field(answer, "exited"):
-            self.exit_value = _field(answer, "exit_value")
-        if _field(answer, "reset"):
-            self.reset_requested = True
-        return _field(answer, "value")
+        mail = self._mail
+        mail[_VALUE] = value & _WORD
+        mail[_COMMAND] = (port & 0xFFFF) * _PORT + (size >> 1) * _SIZE + do * _DO
+        self._run(self.cycles)
+        self._ahead = self._base = self.cycles
+        status = mail[_STATUS]
+        if status & (_SENT | _DEBUG | _EXITED | _RESET):
+            if status & _SENT:
+                self.serial_out.append(status >> _SENT_BYTE & 0xFF)
+            if status & _DEBUG:
+                self.debug_out.append(status >> _DEBUG_BYTE & 0xFF)
+            if status & _EXITED:
+                self.exit_value = status >> _EXIT_VALUE & 0xFF
+            if status & _RESET:
+                self.reset_requested = True
+        return mail[_RESULT]
 
     # Time.
 
@@ -128,8 +139,10 @@ class RtlPlatform:
             if self._base < self._ahead:
                 # The look ahead was good to its end: the next one may be longer.
                 self._window = min(2 * self._window, _LONGEST)
-            self._pass(self.cycles - self._ahead)
-            self._base = self._ahead
+                self._base = self._ahead
+            if self.cycles > self._ahead:
+                self._pass(self.cycles)
+                self._base = self._ahead
 
     def next_event(self) -> int | None:
         """Cycles after which a device could next raise an unmasked interrupt; None if none will by itself."""
@@ -139,42 +152,31 @@ class RtlPlatform:
             return self._ahead - self.cycles
         if self._intr:
             return self._window
-        self._mark, self._base = (self.engine.mark(), self._turn), self.cycles
-        self._pass(self._window, watch=True)
+        self._mark, self._base = self.engine.mark(), self.cycles
+        self._pass(self.cycles + self._window, _WATCH)
         return self._ahead - self.cycles
 
-    def _pass(self, cycles: int, watch: bool = False) -> None:
-        """Let time go by for the hardware: with `watch` it may stop at an interrupt."""
-        if not cycles:
-            return
-        poke = self.engine.poke
-        poke("until", self._ahead + cycles)
-        poke("watch", int(watch))
-        self._run()
-        self._ahead = self.engine.peek("now") if watch else self._ahead + cycles
-        if watch:
-            poke("until", self._ahead)
+    def _pass(self, until: int, flags: int = 0) -> None:
+        """Let time go by for the hardware; with `_WATCH` it may stop at an interrupt."""
+        mail = self._mail
+        mail[_COMMAND] = Do.NOTHING
+        self._run(until, flags)
+        self._ahead = until - (until - mail[_NOW] & _WORD if flags else 0)
 
     def _come_back(self) -> None:
-        """Bring the hardware to the present."""
+        """Bring the hardware to the present, or before it: the next job starts with the way to the present."""
         if self._ahead > self.cycles:
-            self._rewind(self._mark)
+            self.engine.rewind(self._mark)
             self._window = min(max(2 * (self.cycles - self._base), _SHORTEST), _LONGEST)
-            self._ahead = self._base
-            self._pass(self.cycles - self._base)
-            self._base = self._ahead
 
-    def _rewind(self, mark: tuple[Mark, int]) -> None:
-        state, self._turn = mark
-        self.engine.rewind(state)
-
-    def _run(self) -> int:
-        """Run the hardware until it has nothing left to do; its answer."""
-        while self.engine.burst(_CHUNK) == _CHUNK:
+    def _run(self, until: int, flags: int = 0) -> None:
+        """Have the hardware do the job in the mailbox."""
+        mail, burst = self._mail, self.engine.burst
+        mail[_TIME] = until & _WORD
+        mail[_FLAGS] = until >> 32 | flags | self._skip
+        while burst(_CHUNK) == _CHUNK:
             pass
-        answer = self.engine.peek("answer")
-        self._intr = bool(_field(answer, "intr"))
-        return answer
+        self._intr = bool(mail[_STATUS] & _INTR)
 
     def _asleep(self) -> bool:
         """No device will raise an unmasked interrupt by itself."""
@@ -197,19 +199,15 @@ class RtlPlatform:
     def save(self) -> dict[str, Any]:
         """State of every device, by the names of the hardware's registers."""
         self._come_back()
+        self._pass(self.cycles)
+        self._base = self._ahead
         return read_devices(self.engine) | {"cycles": self.cycles}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `save` gave, here or on other devices. Raises KeyError if the time is missing."""
-        self._rewind(self._power_on)
+        self.engine.rewind(self._power_on)
         write_devices(self.engine, state)
-        self.cycles = self._ahead = self._base = self._last_use = int(state["cycles"])
+        self.cycles = self._base = self._last_use = int(state["cycles"])
         self.engine.poke("now", self.cycles)
-        self.engine.poke("until", self.cycles)
         self._masked, self._window = None, _SHORTEST
-        self._run()
-
-
-def _field(answer: int, name: str) -> int:
-    offset, mask = _FIELDS[name]
-    return answer >> offset & mask
+        self._pass(self.cycles)

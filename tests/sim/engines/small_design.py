@@ -45,7 +45,8 @@ class Small(wiring.Component):
         m.submodules.unit = unit = Unit()
         last = Signal(8)
         writing = Signal()
-        m.d.sync += [writing.eq(self.en & ~writing & self.go), last.eq(unit.count)]
+        before = Signal(32)
+        m.d.sync += [writing.eq(self.en & ~writing & self.go), last.eq(unit.count), before.eq(self.rdata)]
         m.d.comb += [unit.go.eq(self.go & writing), self.en.eq(self.go), self.addr.eq(unit.count),
                      self.wdata.eq(~self.rdata), self.seen.eq(writing)]
         with m.If(writing & self.rdata[0]):

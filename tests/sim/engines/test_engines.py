@@ -76,6 +76,14 @@ def test_bursts_and_marks(make: Make) -> None:
     assert engine.run(2).why is Why.LIMIT
 
 
+def test_a_register_takes_what_the_ram_gave_before_the_edge(make: Make) -> None:
+    engine = make()
+    engine.ram[:] = np.arange(100, 164, dtype=np.uint32)
+    engine.poke("go", 1)
+    engine.run(3)
+    assert (engine.peek("ram.rdata"), engine.peek("before")) == (104, 103)
+
+
 def test_ram_port(make: Make) -> None:
     engine = make()
     engine.ram[:] = np.arange(64, dtype=np.uint32)
