@@ -15,11 +15,12 @@ import numpy as np
 
 from rtl.isa.retire import RetireCause
 from vmm.devices.platform import PcPlatform
+from vmm.devices.protocol import Platform
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
 
-_SLICE = 1 << 16
+_SLICE = 1 << 30
 
 
 class StopReason(Enum):
@@ -55,10 +56,10 @@ class EmulatedMachine:
     cpu, memory, platform : its parts.
     """
 
-    def __init__(self, ram: int | np.ndarray, *, platform: PcPlatform | None = None, cycles_per_step: int = 1,
+    def __init__(self, ram: int | np.ndarray, *, platform: Platform | None = None, cycles_per_step: int = 1,
                  tlb_capacity: int = DEFAULT_CAPACITY, processor: type[Interpreter] = Interpreter):
         self.memory = PhysicalMemory(ram)
-        self.platform = platform or PcPlatform()
+        self.platform: Platform = platform or PcPlatform()
         self.cpu = processor(self.memory, self, tlb_capacity)
         self.cpu.clock = self._clock
         self._cycles_per_step = cycles_per_step
