@@ -19,6 +19,7 @@ from sim.symbols import SymbolTable
 from sim.typedstop import typed_stop
 from vmm.devices.platform import PcPlatform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
+from vmm.engine.interpreter import Interpreter
 from vmm.faults import Unsupported
 from vmm.memory import PAGE
 
@@ -34,14 +35,14 @@ _SLICE, _SHORT = 100_000, 0.05
 
 
 class Emulated:
-    """`sim.machine.Machine` on the interpreter. One step is one cycle of its virtual time.
+    """`sim.machine.Machine` on the interpreter or the translator. One step is one cycle of its virtual time.
 
-    ``run`` takes its limit in completed instructions: that is what the interpreter counts. It stops before an
+    ``run`` takes its limit in completed instructions: that is what they count. It stops before an
     instruction at one of ``breakpoints``, linear addresses, unless it begins there.
 
     Parameters
     ----------
-    ram_bytes : size of RAM. console : where console bytes go.
+    ram_bytes : size of RAM. console : where console bytes go. processor : what executes.
 
     Members
     -------
@@ -49,13 +50,13 @@ class Emulated:
     """
 
     def __init__(self, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 ram: np.ndarray | None = None) -> None:
+                 ram: np.ndarray | None = None, processor: type[Interpreter] = Interpreter) -> None:
         if ram is None:
             check_ram_size(ram_bytes)
             ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
         self.ram = ram
         self.machine = EmulatedMachine(
-            ram, platform=PcPlatform(replace(DeviceConfig(), ram_bytes=ram.nbytes)))
+            ram, platform=PcPlatform(replace(DeviceConfig(), ram_bytes=ram.nbytes)), processor=processor)
         self.console = console or (lambda _data: None)
         self.on_slice: Callable[[], None] = lambda: None
         self.symbols = SymbolTable()

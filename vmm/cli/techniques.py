@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Computer: TypeAlias = RtlMachine | Emulated
 
-TECHNIQUES = ("native", "emulate")
+TECHNIQUES = ("native", "emulate", "dbt")
 
 
 def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink) -> Computer:
@@ -29,4 +29,8 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
         return RtlMachine(engine=engine, ram_bytes=ram_bytes, console=console)
     from vmm.cli.emulated import Emulated
 
-    return Emulated(ram_bytes=ram_bytes, console=console)
+    if technique == "emulate":
+        return Emulated(ram_bytes=ram_bytes, console=console)
+    from vmm.engine.dbt.translator import Translator
+
+    return Emulated(ram_bytes=ram_bytes, console=console, processor=Translator)

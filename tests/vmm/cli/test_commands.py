@@ -15,6 +15,7 @@ from tests.sim import guests
 from vmm.cli import check, compare, trace
 from vmm.cli.main import main
 from vmm.cli.status import Status
+from vmm.cli.techniques import TECHNIQUES
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,7 @@ def invoke(*arguments: str) -> Result:
     return result
 
 
-@pytest.mark.parametrize("technique", ["native", "emulate"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 @pytest.mark.parametrize(("code", "status"), [
     (guests.leave(0), 0), (guests.leave(1), 3), (guests.leave(21), 43), (guests.leave(0x80), 1),
     (guests.TRIPLE_FAULT, Status.TRIPLE_FAULT), (guests.HALT, Status.HALT_FOREVER), (guests.RESET, Status.RESET),
@@ -62,14 +63,14 @@ def test_exit_statuses(built: None, guest, technique: str, code: bytes, status: 
     assert invoke("run", guest(code), "--technique", technique, "--max-cycles", "3000").exit_code == status
 
 
-@pytest.mark.parametrize("technique", ["native", "emulate"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 def test_console_and_summary(built: None, guest, technique: str) -> None:
     result = invoke("run", guest(guests.say("hello\n") + guests.leave(0)), "--technique", technique)
     assert result.stdout == "hello\n"
     assert re.fullmatch(r"gigogne: [\d,]+ instructions, [\d,]+ cycles, CPI [\d.]+, [\d.]+ s, .*\n", result.stderr)
 
 
-@pytest.mark.parametrize("technique", ["native", "emulate"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 def test_an_end_that_is_not_the_guests_is_explained(built: None, guest, technique: str) -> None:
     result = invoke("run", guest(guests.TRIPLE_FAULT), "--technique", technique)
     assert "gigogne: triple fault at 00100013: ud2" in result.stderr
@@ -84,7 +85,7 @@ def test_save_and_load(built: None, guest, tmp_path: Path) -> None:
     path, state = guest(guests.say("a") + guests.count(3000) + guests.say("b") + guests.leave(0)), f"{tmp_path}/state"
     first = invoke("run", path, "--max-cycles", "2000", "--save", state)
     assert (first.exit_code, first.stdout) == (Status.LIMIT, "a")
-    for technique in ("native", "emulate"):
+    for technique in TECHNIQUES:
         second = invoke("run", path, "--load", state, "--technique", technique)
         assert (second.exit_code, second.stdout) == (0, "b")
 
