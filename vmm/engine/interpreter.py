@@ -112,6 +112,10 @@ class Interpreter(Interrupts, SystemRegisters):
     def segments_changed(self) -> None:
         self._stale = True
 
+    def statistics(self) -> dict[str, int]:
+        """What the engine did in order to execute, by name; nothing of the guest depends on it."""
+        return {}
+
     def state_changed(self) -> None:
         """To be called after `state` was changed from outside: everything derived from it is dropped."""
         self.mmu.flush_all()

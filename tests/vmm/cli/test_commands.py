@@ -16,6 +16,7 @@ from vmm.cli import check, compare, trace
 from vmm.cli.main import main
 from vmm.cli.status import Status
 from vmm.cli.techniques import TECHNIQUES
+from vmm.engine.interpreter import Interpreter
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,12 @@ def test_an_end_that_is_not_the_guests_is_explained(built: None, guest, techniqu
 
 def test_statistics(built: None, guest) -> None:
     assert re.search(r"instructions +\d+", invoke("run", guest(guests.count(9) + guests.leave(0)), "--stats").stderr)
+
+
+def test_statistics_of_the_engine(guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Interpreter, "statistics", lambda _self: {"blocks": 1234, "regions": 0})
+    told = invoke("run", guest(guests.leave(0)), "--technique", "emulate", "--stats").stderr
+    assert re.search(r"gigogne: blocks +1,234\n", told) and "regions" not in told
 
 
 def test_save_and_load(built: None, guest, tmp_path: Path) -> None:
