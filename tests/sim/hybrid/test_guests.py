@@ -1,0 +1,87 @@
+"""Whole guests on RTL devices: the same run as on the software devices, to the step and to the last register."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from firmware.build import build
+from firmware.expectation import expectation
+from firmware.toolchain import ToolchainError
+from rtl.isa.devices import DeviceConfig
+from sim.hybrid.platform import RtlPlatform
+from tests.sim.hybrid.test_platform import visible
+from tests.vmm.engine.boot import boot
+from vmm.devices.platform import PcPlatform
+from vmm.devices.protocol import Platform
+from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
+
+_LIMIT = 8_000_000
+
+
+@pytest.fixture(scope="module")
+def firmware() -> dict[str, Path]:
+    try:
+        return build()
+    except ToolchainError as error:
+        pytest.skip(str(error))
+
+
+def machine_with(platform: Platform, memory: int = 16) -> EmulatedMachine:
+    return EmulatedMachine(memory << 20, platform=platform)
+
+
+def config(memory: int) -> DeviceConfig:
+    return DeviceConfig(ram_bytes=memory << 20)
+
+
+@pytest.mark.parametrize("name", ["timer", "tests/devices", "tests/boundaries", "tests/rep"])
+def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, firmware: dict[str, Path]) -> None:
+    expected = expectation(name)
+    machines = [boot(firmware[name], expected.append, expected.memory,
+                     machine=machine_with(kind(config(expected.memory)), expected.memory))
+                for kind in (PcPlatform, RtlPlatform)]
+    for machine in machines:
+        assert machine.run(_LIMIT) == StopInfo(StopReason.GUEST_EXIT, expected.status)
+    software, hardware = machines
+    assert hardware.platform.cycles == software.platform.cycles
+    assert hardware.cpu.state.to_dict() == software.cpu.state.to_dict()
+    assert hardware.memory.blob(0, expected.memory << 20) == software.memory.blob(0, expected.memory << 20)
+    assert (hardware.platform.serial_out, hardware.platform.debug_out) == (
+        software.platform.serial_out, software.platform.debug_out)
+    assert (hardware.platform.serial_out if expected.serial else hardware.platform.debug_out).decode() == (
+        expected.output)
+    registers = visible(software.platform)
+    assert {name: visible(hardware.platform)[name] for name in registers} == registers
+
+
+def test_clocks_may_be_skipped(firmware: dict[str, Path]) -> None:
+    runs = []
+    for skip in (True, False):
+        hardware = RtlPlatform(config(16), skip=skip)
+        machine = boot(firmware["timer"], machine=machine_with(hardware))
+        assert machine.run(_LIMIT).value == 0
+        runs.append((machine.cpu.state.to_dict(), visible(hardware)))
+        assert (hardware.engine.cycle < hardware.cycles / 10) == skip
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    (RtlPlatform, PcPlatform), (PcPlatform, RtlPlatform), (RtlPlatform, RtlPlatform)])
+@pytest.mark.parametrize("instructions", [400, 30_000])
+def test_a_run_goes_on_with_other_devices(first: type[Platform], second: type[Platform], instructions: int,
+                                          firmware: dict[str, Path]) -> None:
+    whole = boot(firmware["timer"], machine=machine_with(PcPlatform(config(16))))
+    whole.run(_LIMIT)
+    begun = boot(firmware["timer"], machine=machine_with(first(config(16))))
+    assert begun.run(instructions).reason is StopReason.LIMIT
+    ended = EmulatedMachine(begun.memory.ram, platform=second())
+    ended.load(json.loads(json.dumps(begun.save(), default=list)))
+    assert ended.run(_LIMIT) == StopInfo(StopReason.GUEST_EXIT, 0)
+    assert ended.cpu.state.to_dict() == whole.cpu.state.to_dict()
+    assert begun.platform.serial_out + ended.platform.serial_out == whole.platform.serial_out
+    assert begun.platform.debug_out + ended.platform.debug_out == whole.platform.debug_out
+    registers = visible(whole.platform)
+    assert {name: visible(ended.platform)[name] for name in registers} == registers
