@@ -38,8 +38,6 @@ ANSWER = data.StructLayout({"value": 32, "exit_value": 8, "sent_byte": 8, "debug
                             "exited": 1, "reset": 1, "intr": 1, "unused": 3, "now": 32})
 JOB_WORDS, ANSWER_WORDS = JOB.size // 32, ANSWER.size // 32
 _EVENTS = data.StructLayout({"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1})
-#: Clocks after a command: a gate or a line of the host needs one to be seen, and one to act, before the next tick.
-_REST = 3
 
 
 class Pacer(Elaboratable):
@@ -80,7 +78,6 @@ class Pacer(Elaboratable):
         left = Signal.like(self.now)
         passing = Signal.like(self.now)
         index = Signal(range(JOB_WORDS + 1))
-        rest = Signal(range(_REST + 1))
         time_over = Signal()
 
         m.d.comb += [
@@ -127,8 +124,7 @@ class Pacer(Elaboratable):
                             # What the last tick did gets a clock to be seen.
                             m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.sync += rest.eq(_REST)
-                m.next = "REST"
+                m.next = "SETTLE"
                 with m.Switch(job.do):
                     with m.Case(Do.READ, Do.WRITE):
                         m.d.comb += board.io.valid.eq(1)
@@ -141,11 +137,10 @@ class Pacer(Elaboratable):
                     with m.Case(Do.RECEIVE):
                         m.d.comb += board.uart_rx_valid.eq(1)
                         m.d.sync += result.eq(board.uart_rx_ready)
-            with m.State("REST"):
-                with m.If(rest != 0):
-                    m.d.sync += rest.eq(rest - 1)
-                with m.Elif(board.settled):
+            with m.State("SETTLE"):
+                with m.If(board.settled):
                     m.next = "STORE"
+            # Storing and the next fetching are clocks enough for what takes two, such as a gate of the timer.
             with m.State("STORE"):
                 m.d.comb += [
                     self.en.eq(1), self.write.eq(0xF), self.addr.eq(JOB_WORDS + index),
