@@ -164,6 +164,9 @@ class Access:
         delta = self.mmu.reads[user].get(linear >> 12)
         if delta is not None and (linear & 0xFFF) + size <= 0x1000:
             return int.from_bytes(self.memory.bytes[linear + delta:linear + delta + size], "little")
+        return self.read_slow(linear, size, user)
+
+    def read_slow(self, linear: int, size: int, user: bool) -> int:
         value = self._gather(self.pieces(linear, size, False, user))
         if self._watching:
             self.watch(linear, size, False)

@@ -29,13 +29,16 @@ class Frames(Segmentation):
 
     def probe_frame(self, cache: SegmentView, top: int, size: int, width: int, user: bool, error: int = 0) -> None:
         """Check that values of `width` bytes can be written in the `size` bytes below `top`, else #SS(error) or #PF."""
-        for place in dict.fromkeys((top - size, top - width)):
-            offset = cut(cache, place)
-            if not span_allowed(cache, offset, width, True):
-                raise Fault(Vector.SS, error)
-            if user:
-                self.check_alignment(cache.base + offset & M32, width)
-            self.pieces(cache.base + offset & M32, width, True, user)
+        self._probe_value(cache, cut(cache, top - size), width, user, error)
+        if size != width:
+            self._probe_value(cache, cut(cache, top - width), width, user, error)
+
+    def _probe_value(self, cache: SegmentView, offset: int, width: int, user: bool, error: int) -> None:
+        if not span_allowed(cache, offset, width, True):
+            raise Fault(Vector.SS, error)
+        if user:
+            self.check_alignment(cache.base + offset & M32, width)
+        self.pieces(cache.base + offset & M32, width, True, user)
 
     def write_frame(self, cache: SegmentView, top: int, values: Sequence[int], size: int, user: bool) -> int:
         """Push values of `size` bytes on a probed stack; the new top."""
@@ -55,7 +58,7 @@ class Frames(Segmentation):
     def peek_stack(self, offset: int, count: int, size: int) -> list[int]:
         """`count` values of `size` bytes, `offset` bytes above the top of the current stack, read one by one."""
         cache = self.state.segments[SS]
-        values = []
+        values: list[int] = []
         for place in range(offset, offset + count * size, size):
             start = cut(cache, self.state.gpr[ESP] + place)
             if not span_allowed(cache, start, size, False):

@@ -26,6 +26,9 @@ _GD = int(Dr7.GD)
 _CLEARED = int(Eflags.TF | Eflags.NT | Eflags.RF)
 _INTERRUPT_GATES = (SystemType.INTERRUPT_GATE16, SystemType.INTERRUPT_GATE32)
 _TRAP_GATES = (SystemType.TRAP_GATE16, SystemType.TRAP_GATE32)
+_EXCEPTIONS = 32
+#: What a second exception makes of a first, and in the last row of a device's interrupt.
+_OUTCOMES = tuple(combine(first, second) for first in (*range(_EXCEPTIONS), None) for second in range(_EXCEPTIONS))
 
 
 class Source(Enum):
@@ -74,8 +77,8 @@ class Interrupts(Tasks):
                 state.pending_debug = held
                 if second.cr2 is not None:
                     state.cr2 = second.cr2
-                first = None if source is Source.EXTERNAL else fault.vector
-                outcome = combine(first, second.vector)
+                first = _EXCEPTIONS if source is Source.EXTERNAL else fault.vector
+                outcome = _OUTCOMES[first * _EXCEPTIONS + second.vector]
                 if outcome is Combination.SHUTDOWN:
                     state.shutdown = True
                     return None

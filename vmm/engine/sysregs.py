@@ -54,7 +54,11 @@ class SystemRegisters(DebugUnit):
 
     def read_control(self, number: int) -> int:
         state = self.state
-        return {0: state.cr0, 2: state.cr2, 3: state.cr3, 4: state.cr4}[number]
+        if number == 0:
+            return state.cr0
+        if number == 2:
+            return state.cr2
+        return state.cr3 if number == 3 else state.cr4
 
     def write_control(self, number: int, value: int) -> None:
         state = self.state

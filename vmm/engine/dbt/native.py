@@ -16,7 +16,6 @@ from ctypes import Structure, c_bool, c_uint8, c_uint32, c_uint64, sizeof
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Cr4
-from vmm.engine.access import M32
 from vmm.engine.dbt.layout import BLOCKS_AT, CODE_MAP_AT, STATE_BYTES, TABLE_ENTRIES, TABLES_AT, Fields, Kind, Segment
 from vmm.engine.interpreter import Interpreter
 from vmm.engine.segmentation import Loaded
@@ -27,7 +26,8 @@ from vmm.paging.walk import GuestFault, walk
 from vmm.state import CpuView, SegmentCache
 
 _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
-_READ, _USER_READ, _WRITE, _USER_WRITE = (int(kind) for kind in Kind)
+_READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
+_KINDS = len(Kind)
 _CS, _ESP, _EIP = int(Msr.SYSENTER_CS), int(Msr.SYSENTER_ESP), int(Msr.SYSENTER_EIP)
 LOG_ENTRIES = 1024
 _GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
@@ -180,17 +180,19 @@ class NativeMmu:
             self.log[self.log_count] = entry
             self.log_count += 1
         distance = self.ram + (frame - page << 12)
-        dirty = system_write and not self.memory.has_code(frame)
+        self.drop(page)
         self.tables[_READ][page] = distance
-        self.tables[_USER_READ][page] = distance if user else 0
-        self.tables[_WRITE][page] = distance if dirty else 0
-        self.tables[_USER_WRITE][page] = distance if dirty and user and user_write else 0
+        if user:
+            self.tables[_READ + 1][page] = distance
+        kind = _WATCHED if self.memory.has_code(frame) else _WRITE
+        if system_write:
+            self.tables[kind][page] = distance
+        if user and user_write:
+            self.tables[kind + 1][page] = distance
 
     def drop(self, page: int) -> None:
-        self.tables[_READ][page] = 0
-        self.tables[_USER_READ][page] = 0
-        self.tables[_WRITE][page] = 0
-        self.tables[_USER_WRITE][page] = 0
+        for table in self.tables:
+            table[page] = 0
 
     def flush_all(self) -> None:
         for place in range(self.log_count):
@@ -231,6 +233,7 @@ class NativeProcessor(Interpreter):
     """The interpreter's routines over native memory."""
 
     tables: list[list[int]]
+    memory: NativeMemory  # type: ignore[assignment]
 
     def read(self, linear: int, size: int, user: bool) -> int:
         distance = self.tables[_READ + user][linear >> 12]
