@@ -98,11 +98,10 @@ class NativeMemory:
 
     def has_code(self, page: int) -> bool:
         """Whether code was translated from any byte of a page."""
-        place = page << 9
+        place, found = page << 9, 0
         for byte in range(place, place + 512):
-            if self.code_map[byte]:
-                return True
-        return False
+            found |= self.code_map[byte]
+        return bool(found)
 
     def check_write(self, address: int, size: int) -> None:
         """Bail unless the bytes can be written without further ado."""
