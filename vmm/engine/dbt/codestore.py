@@ -42,6 +42,18 @@ class Unit:
     compiled: Compiled | None = None
     incoming: list[int] = field(default_factory=list)
 
+    @property
+    def instructions(self) -> int:
+        return len(self.block.guests)
+
+
+@dataclass(slots=True)
+class Rest:
+    """The end of a block, entered in its middle `seen` times; almost always an interrupt came there."""
+
+    instructions: int
+    seen: int = 0
+
 
 class CodeStore:
     """The translations of one processor."""
@@ -51,6 +63,7 @@ class CodeStore:
         self._memory = memory
         self._mmu = mmu
         self._units: dict[tuple[int, int], Unit] = {}
+        self._rests: dict[tuple[int, int], Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
         self._used = 0
         self.on_watch: Callable[[], None] = lambda: None
@@ -59,9 +72,16 @@ class CodeStore:
     def find(self, mode: int, physical: int) -> Unit | None:
         return self._units.get((mode, physical))
 
+    def rest(self, mode: int, physical: int) -> Rest | None:
+        """What is left of a block with an instruction at `physical` that is not its first."""
+        return self._rests.get((mode, physical))
+
     def add(self, mode: int, block: Block) -> Unit:
         unit = self._units[mode, block.physical] = Unit(mode, block, blocks=(block,))
         self._cover(unit, (block,))
+        for number, guest in enumerate(block.guests[1:], 1):
+            key = mode, block.physical + (guest.eip - block.eip)
+            self._rests.setdefault(key, Rest(len(block.guests) - number))
         return unit
 
     def watches(self, frame: int) -> bool:
@@ -107,7 +127,10 @@ class CodeStore:
     def _remove(self, unit: Unit) -> None:
         self.invalidations += 1
         self.unpublish(unit)
-        del self._units[unit.mode, unit.block.physical]
+        block = unit.block
+        del self._units[unit.mode, block.physical]
+        for guest in block.guests[1:]:
+            self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip)), None)
         code_map = self._context.code_map
         for start, size in self._spans(unit.blocks):
             units = self._pages[start >> 12]

@@ -14,7 +14,7 @@ from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Eflags
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import runtime
-from vmm.engine.dbt.codestore import CodeStore, Unit
+from vmm.engine.dbt.codestore import CodeStore, Rest, Unit
 from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
 from vmm.engine.dbt.frontend import PAGE, Block, cut
 from vmm.engine.dbt.layout import Context, Exit, Kind
@@ -35,9 +35,16 @@ _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When code moves up: times a block is interpreted, and times it runs compiled; the size of a region."""
+    """When code moves up.
+
+    Members
+    -------
+    warm : times a block is interpreted. hot : times it runs compiled on its own. entered : times a block is entered
+        in its middle before its end is a block of its own. region_instructions : the size of a region.
+    """
 
     warm: int = 3
+    entered: int = 50
     hot: int = 2000
     region_instructions: int = 400
 
@@ -161,13 +168,12 @@ class Translator(Interpreter):
             if unit is None:
                 super().burst(1)
                 return
-            if not unit.code:
-                steps = min(limit, len(unit.block.guests))
+            if isinstance(unit, Rest) or not unit.code:
                 before = self.steps
-                super().burst(steps)
+                super().burst(min(limit, unit.instructions))
                 limit -= self.steps - before
                 if self._stale or state.halted or state.shutdown or state.system_flags & _SPECIAL or state.shadow \
-                        or state.pending_debug or limit <= 0 or unit.block.is_system:
+                        or state.pending_debug or isinstance(unit, Unit) and unit.block.is_system:
                     return
                 continue
             reason = self._run(unit.code, limit)
@@ -208,7 +214,7 @@ class Translator(Interpreter):
         return Fault(state.fault_vector, state.fault_error if state.fault_has_error else None,
                      state.fault_cr2 if state.fault_has_cr2 else None)
 
-    def _at(self, eip: int) -> Unit | None:
+    def _at(self, eip: int) -> Unit | Rest | None:
         """What is known of the code at EIP, compiled if it is time; None if it cannot be fetched or decoded."""
         state = self.native
         slot, state.slot = state.slot, 0
@@ -218,6 +224,10 @@ class Translator(Interpreter):
             return None
         unit = self.store.find(state.mode, physical)
         if unit is None:
+            rest = self.store.rest(state.mode, physical)
+            if rest is not None and rest.seen < self.thresholds.entered:
+                rest.seen += 1
+                return rest
             block = self._block(eip, physical)
             if block is None:
                 return None
