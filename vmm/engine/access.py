@@ -143,7 +143,11 @@ class Access:
         """Check segment, alignment and paging of a span without accessing it."""
         linear = self.linear(segment, offset, size, write)
         self._check(linear, size, segment)
-        self.pieces(linear, size, write, self.state.cpl == 3)
+        self.touch(linear, size, write, self.state.cpl == 3)
+
+    def touch(self, linear: int, size: int, write: bool, user: bool) -> None:
+        """Translate a span without accessing it."""
+        self.pieces(linear, size, write, user)
 
     def pieces(self, linear: int, size: int, write: bool, user: bool) -> list[tuple[int, int]]:
         """Translate a span: (physical address, bytes) per page touched, lower page first."""
@@ -190,7 +194,7 @@ class Access:
         self.write(linear & M32, size, value, False)
 
     def probe_system(self, linear: int, size: int, write: bool) -> None:
-        self.pieces(linear & M32, size, write, False)
+        self.touch(linear & M32, size, write, False)
 
     def watch(self, linear: int, size: int, write: bool) -> None:
         """Note a data access while breakpoints are armed. The debug unit overrides this; without one nobody looks."""

@@ -38,7 +38,7 @@ class Frames(Segmentation):
             raise Fault(Vector.SS, error)
         if user:
             self.check_alignment(cache.base + offset & M32, width)
-        self.pieces(cache.base + offset & M32, width, True, user)
+        self.touch(cache.base + offset & M32, width, True, user)
 
     def write_frame(self, cache: SegmentView, top: int, values: Sequence[int], size: int, user: bool) -> int:
         """Push values of `size` bytes on a probed stack; the new top."""

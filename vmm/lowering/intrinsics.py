@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from typing import TypeVar
 
+Routine = TypeVar("Routine", bound=Callable[..., object])
 _KINDS = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes.c_uint64}
+
+
+#: What is known of routines in native code beyond their source: LLVM attributes by function.
+ATTRIBUTES: dict[object, str] = {}
+
+
+def rarely(function: Routine) -> Routine:
+    """Keep a routine out of line: it is the slow way of something common."""
+    ATTRIBUTES[function] = "noinline cold "
+    return function
 
 
 class Bail(Exception):

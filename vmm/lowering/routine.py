@@ -8,6 +8,7 @@ from typing import Any
 
 from vmm.lowering.binding import Module
 from vmm.lowering.calls import OK
+from vmm.lowering.intrinsics import ATTRIBUTES
 from vmm.lowering.source import definition, place, signature
 from vmm.lowering.statements import Statements
 from vmm.lowering.types import NONE, NOTHING, List, Type, Value
@@ -84,7 +85,7 @@ class Routine(Statements):
             self._return([self.code.load("i32", self.status), *("false" if kind == "i1" else "0" for kind in scalars)])
         head = f"define internal {self.convention} {self._whole()} {self.symbol}({', '.join(self._parameters)})"
         comment = place(self.function, self.node.lineno)
-        return f"; {comment.rsplit('/', 1)[-1]}\n{head} nounwind {{\n{self.code.text()}\n}}\n"
+        return f"; {comment.rsplit('/', 1)[-1]}\n{head} nounwind {ATTRIBUTES.get(self.function, '')}{{\n{self.code.text()}\n}}\n"
 
     def _whole(self) -> str:
         return "{ " + ", ".join(self.returned) + " }" if self.returned else "void"

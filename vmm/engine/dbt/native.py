@@ -20,7 +20,7 @@ from vmm.engine.dbt.layout import BLOCKS_AT, CODE_MAP_AT, STATE_BYTES, TABLE_ENT
 from vmm.engine.interpreter import Interpreter
 from vmm.engine.segmentation import Loaded
 from vmm.faults import Fault
-from vmm.lowering.intrinsics import Bail, host_read, host_write
+from vmm.lowering.intrinsics import Bail, host_read, host_write, rarely
 from vmm.lowering.program import Binding
 from vmm.paging.walk import GuestFault, walk
 from vmm.state import CpuView, SegmentCache
@@ -149,11 +149,14 @@ class NativeMmu:
     ram: int
 
     def translate(self, linear: int, write: bool, user: bool) -> int:
-        page, state = linear >> 12, self.state
-        kind = (_WRITE if write else _READ) + user
-        distance = self.tables[kind][page]
+        distance = self.tables[(_WRITE if write else _READ) + user][linear >> 12]
         if distance:
             return linear + distance - self.ram
+        return self.translate_slow(linear, write, user)
+
+    @rarely
+    def translate_slow(self, linear: int, write: bool, user: bool) -> int:
+        page, state = linear >> 12, self.state
         if not state.cr0 & _PG:
             self.fill(page, page, True, True, True)
             return linear
@@ -245,7 +248,24 @@ class NativeProcessor(Interpreter):
         if distance and linear & 0xFFF <= 0x1000 - size:
             host_write(linear + distance, size, value)
         else:
-            super().write(linear, size, value, user)
+            self.write_slow(linear, size, value, user)
+
+    def touch(self, linear: int, size: int, write: bool, user: bool) -> None:
+        distance = self.tables[(_WRITE if write else _READ) + user][linear >> 12]
+        if not distance or linear & 0xFFF > 0x1000 - size:
+            self.touch_slow(linear, size, write, user)
+
+    @rarely
+    def read_slow(self, linear: int, size: int, user: bool) -> int:
+        return super().read_slow(linear, size, user)
+
+    @rarely
+    def write_slow(self, linear: int, size: int, value: int, user: bool) -> None:
+        super().write(linear, size, value, user)
+
+    @rarely
+    def touch_slow(self, linear: int, size: int, write: bool, user: bool) -> None:
+        super().touch(linear, size, write, user)
 
     def pieces(self, linear: int, size: int, write: bool, user: bool) -> list[tuple[int, int]]:
         result = super().pieces(linear, size, write, user)
