@@ -113,6 +113,11 @@ class RtlMachine:
     # -- looking
 
     @property
+    def ram(self) -> np.ndarray:
+        """The RAM buffer."""
+        return self.engine.ram
+
+    @property
     def cycle(self) -> int:
         return self.engine.cycle
 

@@ -19,15 +19,18 @@ import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rtl.isa.msrs import PerfEvent
 
 from .confidence import mean_and_error
 from .interrupts import deferred_interrupt
 from .machine import MachineError
-from .rtlmachine import RtlMachine
 from .stop import Reason, Stop
 from .switching import Transferable, parse_count, switch
+
+if TYPE_CHECKING:
+    from .rtlmachine import RtlMachine
 
 _CYCLES, _INSTRUCTIONS, _HALTED = (
     event.name.lower() for event in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS, PerfEvent.HALTED))

@@ -123,8 +123,9 @@ class Emulated:
             self.ram[:] = saved.ram
         memory = self.machine.memory
         for page, code in self._code.items():
-            if memory.on_write is not None and memory.blob(page * PAGE, PAGE) != code:
-                memory.on_write(page * PAGE, PAGE)
+            for offset, size in _differences(code, memory.blob(page * PAGE, PAGE)):
+                if memory.on_write is not None:
+                    memory.on_write(page * PAGE + offset, size)
         if saved.said:
             self.console(saved.said)
         self.machine.load({"cpu": saved.cpu, "devices": saved.devices})
@@ -172,3 +173,12 @@ class Emulated:
             if buffer:
                 self.console(bytes(buffer))
                 buffer.clear()
+
+
+def _differences(old: bytes, new: bytes) -> list[tuple[int, int]]:
+    """Offset and size of the parts in which two pages differ."""
+    if old == new:
+        return []
+    places = np.flatnonzero(np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8))
+    parts = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return [(int(part[0]), len(part)) for part in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import click
 
 from sim.engines import EngineError
 from sim.image import ImageError
-from sim.machine import Machine, MachineError
+from sim.machine import MachineError
 from sim.savefile import read_state_file, write_state_file
 from sim.stop import Reason, Stop
+from sim.switching import Transferable
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -28,6 +30,18 @@ from vmm.cli.options import (
 )
 from vmm.cli.progress import Progress
 from vmm.cli.status import status_of
+from vmm.cli.switched import (
+    fast_forward_option,
+    fast_forward_to,
+    go_on,
+    make_fast,
+    need_native,
+    place_in,
+    plan_of,
+    sample_option,
+    sampled,
+    warmup_option,
+)
 from vmm.cli.techniques import TECHNIQUES, make_computer
 
 if TYPE_CHECKING:
@@ -42,25 +56,36 @@ if TYPE_CHECKING:
 @engine_option
 @cycles_option
 @click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
-              help="Who executes the guest: the RTL processor, or the interpreter.")
+              help="Who executes the guest: the RTL processor, the interpreter, or the translator.")
+@fast_forward_option
+@sample_option
+@warmup_option
 @click.option("--load", "load_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Go on from a saved state; IMAGE only gives the symbols.")
 @click.option("--save", "save_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
-        load_path: Path | None, save_path: Path | None, stats: bool) -> None:
+        fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
+        save_path: Path | None, stats: bool) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
     is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
     """
     loaded, modules = load_image(image), load_modules(initrd)
+    place = None if fast_forward is None else place_in(loaded, fast_forward)
+    plan = None if sample is None else plan_of(sample, sample_warmup)
+    if place is not None or plan is not None:
+        need_native(technique, "--sample" if place is None else "--fast-forward-to")
     if save_path is not None:
         check_writable(save_path)
     progress = Progress()
     try:
-        machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console)
+        if place is None and plan is None:
+            machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console)
+        else:
+            machine = make_fast(memory, progress.console)
         if load_path is not None:
             restore(machine, load_path)
             machine.symbols = loaded.symbols
@@ -68,20 +93,39 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
             machine.load(loaded, append, modules)
     except (ImageError, EngineError, MachineError) as error:
         raise BadInput(str(error)) from None
-    first, begin = (machine.instructions, machine.cycle), time.perf_counter()
+    begin, first = time.perf_counter(), (machine.instructions, machine.cycle)
+    missed = None if place is None else fast_forward_to(machine, place, progress)
+    if missed is not None:
+        note(missed.sentence())
+        finish(machine, missed.stop, save_path, machine.counters() if stats else {}, first, begin)
+        raise SystemExit(missed.status)
+    if plan is not None:
+        last, stop, counters = sampled(machine, engine, plan, max_cycles, progress)
+        finish(last, stop, save_path, counters if stats else {})
+        raise SystemExit(status_of(stop))
+    if place is not None:
+        machine = go_on(machine, engine)
+        begin, first = time.perf_counter(), (machine.instructions, machine.cycle)
     progress.text = lambda: f"{machine.cycle:,} cycles, {machine.instructions:,} instructions"
     machine.on_slice = progress.look
     with progress:
         stop = machine.run(max_cycles)
+    finish(machine, stop, save_path, machine.counters() if stats else {}, first, begin)
+    raise SystemExit(status_of(stop))
+
+
+def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: Mapping[str, int],
+           first: tuple[int, int] | None = None, begin: float = 0.0) -> None:
+    """Report the end of a run, with a summary if it is told where and when the run began; save its state."""
     seconds = time.perf_counter() - begin
-    report(machine, stop, first, seconds)
+    explain(stop)
+    if first is not None:
+        note(summary(machine.instructions - first[0], machine.cycle - first[1], seconds))
     if save_path is not None:
         save(machine, save_path)
-    if stats:
-        for name, value in machine.counters().items():
-            if value:
-                note(f"{name:<20} {value:>15,}")
-    raise SystemExit(status_of(stop))
+    for name, value in counters.items():
+        if value:
+            note(f"{name:<20} {value:>15,}")
 
 
 def restore(machine: Computer, path: Path) -> None:
@@ -92,7 +136,7 @@ def restore(machine: Computer, path: Path) -> None:
         raise BadInput(f"'{path}' is not a saved state of this computer, or is damaged") from None
 
 
-def save(machine: Computer, path: Path) -> None:
+def save(machine: Transferable, path: Path) -> None:
     """Write the state file, or BadInput: a disk may be full only then."""
     try:
         write_state_file(path, machine.save())
@@ -100,12 +144,11 @@ def save(machine: Computer, path: Path) -> None:
         raise BadInput(f"Cannot write '{path}': {error.strerror}") from None
 
 
-def report(machine: Machine, stop: Stop, first: tuple[int, int], seconds: float) -> None:
-    """What a person wants to know about a run that ended and began with `first` instructions and cycles."""
+def explain(stop: Stop) -> None:
+    """What a person wants to know about a run that was not ended by its guest."""
     if stop.reason is not Reason.GUEST_EXIT:
         for line in stop.describe().splitlines():
             note(line)
-    note(summary(machine.instructions - first[0], machine.cycle - first[1], seconds))
 
 
 def summary(instructions: int, cycles: int, seconds: float) -> str:

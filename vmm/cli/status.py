@@ -23,6 +23,7 @@ class Status(IntEnum):
     LIMIT = 16
     BREAKPOINT = 18
     UNSUPPORTED = 20
+    NOT_REACHED = 22
     INTERRUPTED = 130
 
 

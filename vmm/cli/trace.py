@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from sim.bootinfo import Module
 from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.machine import MachineError
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
+from sim.switching import Place
 from sim.tracing import write_waveform
 from vmm.cli.options import (
     BadInput,
@@ -25,7 +27,9 @@ from vmm.cli.options import (
     memory_option,
     note,
 )
+from vmm.cli.progress import Progress
 from vmm.cli.status import Status
+from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, place_in
 
 _SEARCH = 1_000_000_000
 
@@ -46,22 +50,29 @@ _SEARCH = 1_000_000_000
               help="Length of the window, without --to.")
 @click.option("--at", "trigger", default=None, metavar="PLACE",
               help="Place the window where execution first reaches a symbol or a hexadecimal address.")
+@fast_forward_option
 @click.option("--before", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
               help="Cycles shown before the trigger.")
 @click.option("--signals", type=click.Choice(("all", "groups")), default="all", show_default=True,
               help="All signals of the computer, or those of the savefile's groups.")
 def trace(image: Path, memory: int, append: str, initrd: str, engine: str, output: Path, first: int | None,
-          last: int | None, cycles: int, trigger: str | None, before: int, signals: str) -> None:
+          last: int | None, cycles: int, trigger: str | None, fast_forward: str | None, before: int,
+          signals: str) -> None:
     """Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile."""
-    if first is not None and trigger is not None:
-        raise BadInput("Give either --from or --at to place the window, not both")
+    if sum(option is not None for option in (first, trigger, fast_forward)) > 1:
+        raise BadInput("Give only one of --from, --at and --fast-forward-to to place the window")
     loaded, modules = load_image(image), load_modules(initrd)
     check_waveform(output)
     address = place_of(loaded, trigger) if trigger is not None else None
+    place = place_in(loaded, fast_forward) if fast_forward is not None else None
     try:
-        machine = RtlMachine(engine=engine, ram_bytes=memory)
-        machine.load(loaded, append, modules)
         start = first or 0
+        if place is None:
+            machine = RtlMachine(engine=engine, ram_bytes=memory)
+            machine.load(loaded, append, modules)
+        else:
+            machine = forwarded(loaded, place, memory, engine, append, modules)
+            start = machine.cycle
         if address is not None:
             machine.breakpoints = {address}
             stop = machine.run(_SEARCH)
@@ -73,8 +84,8 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
             machine.breakpoints = set()
             machine.reset()
             machine.load(loaded, append, modules)
-        if start:
-            stop = machine.run(start)
+        if start > machine.cycle:
+            stop = machine.run(start - machine.cycle)
             leave_if_interrupted(stop)
             if stop.reason is not Reason.CYCLE_LIMIT:
                 raise BadInput(f"The run ends before cycle {start}: {stop.reason.value} at cycle {stop.cycle}")
@@ -87,6 +98,17 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
     except OSError as error:
         raise BadInput(f"Cannot write '{output}': {error.strerror}") from None
     note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
+
+
+def forwarded(image: Image, place: Place, memory: int, engine: str, append: str, modules: list[Module]) -> RtlMachine:
+    """The RTL at a place the fast software engine has run to, or BadInput."""
+    fast = make_fast(memory, lambda _data: None)
+    fast.load(image, append, modules)
+    missed = fast_forward_to(fast, place, Progress())
+    if missed is None:
+        return go_on(fast, engine)
+    leave_if_interrupted(missed.stop)
+    raise BadInput(missed.sentence())
 
 
 def leave_if_interrupted(stop: Stop) -> None:
