@@ -18,6 +18,7 @@ from sim.stop import ArchState, Reason, Stop
 from sim.symbols import SymbolTable
 from sim.typedstop import typed_stop
 from vmm.devices.platform import PcPlatform
+from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.engine.interpreter import Interpreter
 from vmm.faults import Unsupported
@@ -42,7 +43,7 @@ class Emulated:
 
     Parameters
     ----------
-    ram_bytes : size of RAM. console : where console bytes go. processor : what executes.
+    ram_bytes : size of RAM. console : where console bytes go. processor : what executes. platform : the devices.
 
     Members
     -------
@@ -50,13 +51,14 @@ class Emulated:
     """
 
     def __init__(self, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 ram: np.ndarray | None = None, processor: type[Interpreter] = Interpreter) -> None:
+                 ram: np.ndarray | None = None, processor: type[Interpreter] = Interpreter,
+                 platform: Callable[[DeviceConfig], Platform] = PcPlatform) -> None:
         if ram is None:
             check_ram_size(ram_bytes)
             ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
         self.ram = ram
         self.machine = EmulatedMachine(
-            ram, platform=PcPlatform(replace(DeviceConfig(), ram_bytes=ram.nbytes)), processor=processor)
+            ram, platform=platform(replace(DeviceConfig(), ram_bytes=ram.nbytes)), processor=processor)
         self.console = console or (lambda _data: None)
         self.on_slice: Callable[[], None] = lambda: None
         self.symbols = SymbolTable()

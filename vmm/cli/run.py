@@ -42,7 +42,7 @@ from vmm.cli.switched import (
     sampled,
     warmup_option,
 )
-from vmm.cli.techniques import TECHNIQUES, make_computer
+from vmm.cli.techniques import DEVICES, TECHNIQUES, make_computer
 
 if TYPE_CHECKING:
     from vmm.cli.techniques import Computer
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 @cycles_option
 @click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
               help="Who executes the guest: the RTL processor, the interpreter, or the translator.")
+@click.option("--devices", type=click.Choice(DEVICES), default=None,
+              help="What the devices are made of, for an emulated processor.  [default: software]")
 @fast_forward_option
 @sample_option
 @warmup_option
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
               help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
-        fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
+        devices: str | None, fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
         save_path: Path | None, stats: bool) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
@@ -83,7 +85,8 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     progress = Progress()
     try:
         if place is None and plan is None:
-            machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console)
+            machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console,
+                                    devices=devices)
         else:
             machine = make_fast(memory, progress.console)
         if load_path is not None:

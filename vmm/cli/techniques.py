@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from sim.machine import ConsoleSink
+from sim.machine import ConsoleSink, MachineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtl.isa.devices import DeviceConfig
     from sim.rtlmachine import RtlMachine
     from vmm.cli.emulated import Emulated
+    from vmm.devices.protocol import Platform
 
     Computer: TypeAlias = RtlMachine | Emulated
 
 TECHNIQUES = ("native", "emulate", "dbt")
 
 
-def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink) -> Computer:
-    """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of ``native``.
+DEVICES = ("software", "rtl")
+
+
+def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink,
+                  devices: str | None = None) -> Computer:
+    """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of all of it that is RTL.
+
+    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said.
 
     Raises
     ------
     EngineError
         The engine cannot be built here.
+    MachineError
+        There is no such computer.
     """
     if technique == "native":
+        if devices == "software":
+            raise MachineError("The RTL processor has RTL devices; --devices software needs another --technique")
         from sim.rtlmachine import RtlMachine
 
         return RtlMachine(engine=engine, ram_bytes=ram_bytes, console=console)
     from vmm.cli.emulated import Emulated
+    from vmm.devices.platform import PcPlatform
 
+    platform: Callable[[DeviceConfig], Platform] = PcPlatform
+    if devices == "rtl":
+        from sim.hybrid.platform import RtlPlatform
+
+        platform = partial(RtlPlatform, engine=engine)
     if technique == "emulate":
-        return Emulated(ram_bytes=ram_bytes, console=console)
+        return Emulated(ram_bytes=ram_bytes, console=console, platform=platform)
     from vmm.engine.dbt.translator import Translator
 
-    return Emulated(ram_bytes=ram_bytes, console=console, processor=Translator)
+    return Emulated(ram_bytes=ram_bytes, console=console, processor=Translator, platform=platform)
