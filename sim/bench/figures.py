@@ -79,6 +79,7 @@ class Figure:
     Members
     -------
     value : the median of ``samples``, or None when it was not measured; then ``skipped`` says why.
+    failed : it was not measured because what was to be measured did not work: a target is then missed.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Figure:
     value: float | None = None
     samples: tuple[float, ...] = ()
     skipped: str = ""
+    failed: bool = False
 
     @property
     def target(self) -> Target | None:
@@ -93,7 +95,9 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without target or value."""
+        """Whether the target is met; None without target, or without value for no fault of ours."""
+        if self.target is not None and self.failed:
+            return False
         return None if self.target is None or self.value is None else self.target.met(self.value)
 
     @property
@@ -113,6 +117,6 @@ def median(name: str, unit: str, samples: Sequence[float]) -> Figure:
     return Figure(name, unit, statistics.median(samples), tuple(samples))
 
 
-def skipped(name: str, unit: str, reason: str) -> Figure:
+def skipped(name: str, unit: str, reason: str, failed: bool = False) -> Figure:
     """The figure of what was not measured."""
-    return Figure(name, unit, skipped=reason)
+    return Figure(name, unit, skipped=reason, failed=failed)

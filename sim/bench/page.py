@@ -49,11 +49,13 @@ def _row(figure: dict[str, Any]) -> str:
     samples = figure["samples"]
     spread = f"{number(min(samples))} to {number(max(samples))} ({len(samples)})" if len(samples) > 1 else ""
     wanted = ratio = ""
-    verdict = f"skipped: {figure['skipped']}" if figure["skipped"] else ""
+    verdict = ""
+    if figure["skipped"]:
+        verdict = f"{'**failed**' if figure.get('failed') else 'skipped'}: {figure['skipped']}"
     if "target" in figure:
         aim = "" if figure["aim"] is None else f", aim {number(figure['aim'])}"
         wanted = f"{figure['bound']} {number(figure['target'])}{aim}"
-        if figure["met"] is not None:
+        if figure["ratio"] is not None:
             ratio, verdict = f"{figure['ratio']:.2f}", "met" if figure["met"] else "**missed**"
     return f"| {figure['name']} | {value} | {figure['unit']} | {spread} | {wanted} | {ratio} | {verdict} |"
 

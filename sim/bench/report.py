@@ -99,7 +99,7 @@ def _spread(figure: Figure) -> str:
 
 def _verdict(figure: Figure) -> str:
     if figure.skipped:
-        return f"[yellow]skipped: {figure.skipped}[/]"
+        return f"[bold red]FAIL: {figure.skipped}[/]" if figure.failed else f"[yellow]skipped: {figure.skipped}[/]"
     if figure.met is None:
         return ""
     return "[green]pass[/]" if figure.met else "[bold red]FAIL[/]"

@@ -38,7 +38,8 @@ def _loss(places: dict[str, Measured], peer: str, place: str) -> Figure:
     name = f"{peer}, data={place} / data={PLACES[0]}"
     for needed in (place, PLACES[0]):
         if peer not in places[needed].timings:
-            return skipped(name, "", places[needed].reasons.get(peer, "not part of this run"))
+            reasons = places[needed].reasons
+            return skipped(name, "", reasons.get(peer, "not part of this run"), peer == JUDGED and peer in reasons)
     near, far = (places[needed].timings[peer].samples for needed in (place, PLACES[0]))
     return Figure(name, "", statistics.median(near) / statistics.median(far),
                   tuple(one / other for one, other in zip(near, far, strict=True)))

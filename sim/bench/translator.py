@@ -47,7 +47,7 @@ def ratio(figure: str, measured: Measured, name: str, other: str) -> Figure:
     try:
         return median(figure, "", measured.ratios(name, other))
     except Unable as error:
-        return skipped(figure, "", str(error))
+        return skipped(figure, "", str(error), JUDGED in measured.reasons)
 
 
 def _mean(cases: Mapping[str, Measured], name: str, other: str) -> Figure:
@@ -55,7 +55,7 @@ def _mean(cases: Mapping[str, Measured], name: str, other: str) -> Figure:
     try:
         ratios = [measured.ratios(name, other) for measured in cases.values()]
     except Unable as error:
-        return skipped(figure, "", str(error))
+        return skipped(figure, "", str(error), any(JUDGED in measured.reasons for measured in cases.values()))
     if not ratios:
         return skipped(figure, "", "no compute workload was measured")
     by_round = [statistics.geometric_mean(row) for row in zip(*ratios, strict=True)]
@@ -65,5 +65,6 @@ def _mean(cases: Mapping[str, Measured], name: str, other: str) -> Figure:
 def _per_fault(measured: Measured, peer: str) -> Figure:
     name = f"{peer}, page fault"
     if peer not in measured.timings:
-        return skipped(name, "us", measured.reasons.get(peer, "not part of this run"))
+        return skipped(name, "us", measured.reasons.get(peer, "not part of this run"),
+                       peer == JUDGED and peer in measured.reasons)
     return median(name, "us", [1e6 / FAULTS / rate for rate in measured.timings[peer].samples])

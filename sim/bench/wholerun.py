@@ -60,13 +60,13 @@ def _figures(runs: dict[str, list[Ran]], reasons: dict[str, str]) -> list[Figure
         outputs = {ran.output for done in runs.values() for ran in done}
         if len(outputs) != 1:
             reasons |= dict.fromkeys(("cold", "warm"), "it does not print what QEMU prints")
-    made = [skipped(f"kernel, {name}", "s", reasons[name]) if name in reasons
+    made = [skipped(f"kernel, {name}", "s", reasons[name], name != "qemu") if name in reasons
             else median(f"kernel, {name}", "s", [ran.wall for ran in done]) for name, done in runs.items()]
     for name in ("cold", "warm"):
         figure = f"kernel, {name} / qemu"
         reason = reasons.get(name, reasons.get("qemu", ""))
         if reason:
-            made.append(skipped(figure, "", reason))
+            made.append(skipped(figure, "", reason, name in reasons))
             continue
         ours, theirs = ([ran.wall for ran in runs[key]] for key in (name, "qemu"))
         made.append(Figure(figure, "", statistics.median(ours) / statistics.median(theirs),

@@ -37,6 +37,12 @@ def test_what_was_not_measured_neither_passes_nor_fails() -> None:
     assert record["value"] is None and record["met"] is None and record["ratio"] is None
 
 
+def test_what_does_not_work_misses_its_target() -> None:
+    record = skipped("dbt / qemu, dhry", "", "dbt: it prints 'panic'", failed=True).as_json()
+    assert record["value"] is None and record["ratio"] is None and record["met"] is False
+    assert skipped("dbt / host, geometric mean", "", "dbt: it prints 'panic'", failed=True).met is None
+
+
 def test_a_figure_without_target_is_information() -> None:
     figure = Figure("CPI sieve", "", 1.3)
     assert "CPI sieve" not in TARGETS

@@ -20,11 +20,13 @@ def _report(*figures: Figure) -> dict[str, Any]:
 def test_figures_become_rows() -> None:
     text = tables(_report(median("native engine", "cycles/s", [600_000, 700_000, 400_000]),
                           Figure("warm start", "s", 3.0), skipped("native / verilator", "", "verilator is absent"),
+                          skipped("dbt / qemu, dhry", "", "dbt: it prints 'panic'", failed=True),
                           Figure("CPI dhry", "", 1.38), Figure("CPI sieve", "", 1.3)))
     assert ("| native engine | 600,000 | cycles/s | 400,000 to 700,000 (3) | at least 500,000, aim 1,000,000 | 1.20 "
             "| met |") in text
     assert "| warm start | 3 | s |  | at most 2 | 0.67 | **missed** |" in text
     assert "| native / verilator | - |  |  | at least 1 |  | skipped: verilator is absent |" in text
+    assert ("| dbt / qemu, dhry | - |  |  | at least 1, aim 2.5 |  | **failed**: dbt: it prints 'panic' |") in text
     assert "CPI dhry" in text and "CPI sieve" not in text
     assert "no Verilator" in text and "clang 14" in text
 

@@ -46,10 +46,20 @@ def test_loss_by_a_shared_page() -> None:
     made = {figure.name: figure for figure in sharedpage.figures({
         "apart": _measured(dbt=(8.0, 8.0), qemu=(4.0, 4.0)), "page": _measured(dbt=(6.0, 2.0), qemu=(1.0, 1.0)),
         "line": _measured(qemu=(1.0, 2.0))})}
+    assert made["dbt / qemu, data=line"].met is None
     assert made["dbt / qemu, data=page"].samples == (6.0, 2.0)
     assert made["dbt, data=page / data=apart"].value == 0.5 and made["dbt, data=page / data=apart"].met is True
     assert made["dbt, data=line / data=apart"].skipped == "not part of this run"
     assert made["qemu, data=line / data=apart"].samples == (0.25, 0.5)
+
+
+def test_a_translator_that_fails_misses_its_targets() -> None:
+    broken = Measured({"qemu": Timing(100, [2.0])}, {"dbt": "it prints 'panic'"})
+    made = {figure.name: figure for figure in translator.figures(
+        {"dhry": broken, "sieve": _measured(dbt=(4.0,), qemu=(2.0,)), "pagefaults": broken})}
+    assert made["dbt / qemu, sieve"].met is True
+    for name in ("dbt / qemu, dhry", "dbt / qemu, geometric mean", "dbt / qemu, pagefaults"):
+        assert made[name].met is False and made[name].skipped == "dbt: it prints 'panic'"
 
 
 def test_every_target_names_a_figure() -> None:

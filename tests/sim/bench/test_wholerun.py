@@ -74,4 +74,5 @@ def test_a_kernel_that_prints_something_else(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Ours, "output", "panic\n")
     figures, _details = _measure()
     assert figures["kernel, warm / qemu"].skipped == "it does not print what QEMU prints"
+    assert figures["kernel, warm / qemu"].met is False
     assert figures["kernel, qemu"].value == 2.0
