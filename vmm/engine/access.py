@@ -94,8 +94,15 @@ class Access:
     def mode(self) -> Mode:
         """What code may assume under the present segments."""
         segments = self.state.segments
+        return Mode(bool(segments[CS].attributes & ATTR_DB), bool(segments[SS].attributes & ATTR_DB),
+                    self.flat_segments())
+
+    def flat_segments(self) -> int:
+        """See `Mode.flat`."""
+        segments = self.state.segments
         flat = 0
-        for number, segment in enumerate(segments[:6]):
+        for number in range(6):
+            segment = segments[number]
             if segment.base == 0 and segment.limit == M32:
                 kind = segment.attributes & (ATTR_P | ATTR_S | TYPE_CODE | TYPE_EXPAND_DOWN | TYPE_WRITABLE)
                 wanted = ATTR_P | ATTR_S | TYPE_WRITABLE
@@ -103,7 +110,7 @@ class Access:
                     kind, wanted = kind & ~TYPE_EXPAND_DOWN, wanted | TYPE_CODE
                 if kind == wanted:
                     flat |= 1 << number
-        return Mode(bool(segments[CS].attributes & ATTR_DB), bool(segments[SS].attributes & ATTR_DB), flat)
+        return flat
 
     def linear(self, segment: int, offset: int, size: int, write: bool) -> int:
         """Check an access through a segment register and give its linear address."""

@@ -29,7 +29,6 @@ BLOCK_ENTRIES = 1 << 16
 #: Indices of a data table: pages of aligned accesses first, misaligned accesses of up to 4 bytes behind.
 TABLE_ENTRIES, TABLE_PAGES = 1 << 22, 1 << 20
 ROUTINES = 96
-RETURNS = 64
 
 
 class Exit(IntEnum):
@@ -77,12 +76,6 @@ class BlockEntry(ctypes.Structure):
     _fields_ = [("key", c_uint64), ("code", c_uint64)]
 
 
-class ReturnEntry(ctypes.Structure):
-    """A prediction of RET: `tag` as in the jump cache, `code` where the caller goes on."""
-
-    _fields_ = [("tag", c_uint64), ("code", c_uint64)]
-
-
 class Fields(ctypes.Structure):
     """The state at the start of the context.
 
@@ -97,7 +90,9 @@ class Fields(ctypes.Structure):
     ram, ram_size : host address and size of RAM.
     exit, lookup, dispatch : native entry points translated code leaves through.
     refill : `i32 (ptr context, i32 linear, i32 kind)`; fills a data table for an access, 0 if that cannot be.
-    routines : entry points of the machine's routines, see `runtime`.
+    results : where routines leave what they give back.
+    flushed : data tables were emptied: 1 until the jump cache, 2 until Python has done the same.
+    routines : entry points of memory accessors and of the machine's routines, see `runtime` and `native`.
     """
 
     _fields_ = [
@@ -119,11 +114,9 @@ class Fields(ctypes.Structure):
         ("tag", c_uint64), ("slot", c_uint64),
         ("ram", c_uint64), ("ram_size", c_uint64),
         ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64), ("refill", c_uint64),
-        ("result", c_uint64),
+        ("results", c_uint64 * 8),
         ("fault_vector", c_uint32), ("fault_error", c_uint32), ("fault_cr2", c_uint32),
         ("fault_has_error", c_uint8), ("fault_has_cr2", c_uint8), ("diverted", c_uint8), ("flushed", c_uint8),
-        ("top", c_uint32), ("unused", c_uint32),
-        ("returns", ReturnEntry * RETURNS),
         ("routines", c_uint64 * ROUTINES),
         ("statistics", c_uint64 * 32),
     ]
