@@ -56,11 +56,13 @@ class Pacer(Elaboratable):
     Members
     -------
     now : the time.
+    at_work : this clock is not one of the mailbox's.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.board = DeviceBoard(config)
         self.stop = Signal()
+        self.at_work = Signal()
         self.now = Signal(JOB["until"].width)
         self.en = Signal()
         self.addr = Signal(range(JOB_WORDS + ANSWER_WORDS))
@@ -115,6 +117,7 @@ class Pacer(Elaboratable):
                     m.d.sync += index.eq(0)
                     m.next = "TIME"
             with m.State("TIME"):
+                m.d.comb += self.at_work.eq(~board.settled | ~time_over)
                 with m.If(board.settled):
                     with m.If(~time_over):
                         m.d.comb += board.elapse.eq(Mux(left < passing, left, passing))
@@ -124,6 +127,7 @@ class Pacer(Elaboratable):
                             # What the last tick did gets a clock to be seen.
                             m.next = "COMMAND"
             with m.State("COMMAND"):
+                m.d.comb += self.at_work.eq(1)
                 m.next = "SETTLE"
                 with m.Switch(job.do):
                     with m.Case(Do.READ, Do.WRITE):
@@ -138,6 +142,7 @@ class Pacer(Elaboratable):
                         m.d.comb += board.uart_rx_valid.eq(1)
                         m.d.sync += result.eq(board.uart_rx_ready)
             with m.State("SETTLE"):
+                m.d.comb += self.at_work.eq(1)
                 with m.If(board.settled):
                     m.next = "STORE"
             # Storing and the next fetching are clocks enough for what takes two, such as a gate of the timer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class RtlPlatform:
     Members
     -------
     engine : the simulation, whose clocks are those of the hardware; its time may be ahead of `cycles`.
+    recorder : if there is one, it runs the hardware when time is not to be taken back: it is given the engine and the
+        cycles to go.
     """
 
     def __init__(self, config: DeviceConfig | None = None, *, engine: str = "native",
@@ -73,6 +76,7 @@ class RtlPlatform:
         #: INTR at time `_ahead`; while that is to come, INTR is low.
         self._intr = False
         self._window = _SHORTEST
+        self.recorder: Callable[[Engine, int], None] | None = None
         self._last_use = 0
         #: Lines the interrupt controllers mask, unless a write may have changed that.
         self._masked: int | None = None
@@ -154,7 +158,12 @@ class RtlPlatform:
             return self._window
         self._mark, self._base = self.engine.mark(), self.cycles
         self._pass(self.cycles + self._window, _WATCH)
-        return self._ahead - self.cycles
+        wait = self._ahead - self.cycles
+        if self.recorder is not None:
+            # What is looked at now is recorded when its time has come.
+            self.engine.rewind(self._mark)
+            self._ahead, self._intr = self.cycles, False
+        return wait
 
     def _pass(self, until: int, flags: int = 0) -> None:
         """Let time go by for the hardware; with `_WATCH` it may stop at an interrupt."""
@@ -174,8 +183,11 @@ class RtlPlatform:
         mail, burst = self._mail, self.engine.burst
         mail[_TIME] = until & _WORD
         mail[_FLAGS] = until >> 32 | flags | self._skip
-        while burst(_CHUNK) == _CHUNK:
-            pass
+        if self.recorder is not None and not flags:
+            self.recorder(self.engine, until - self._base)
+        else:
+            while burst(_CHUNK) == _CHUNK:
+                pass
         self._intr = bool(mail[_STATUS] & _INTR)
 
     def _asleep(self) -> bool:
@@ -193,6 +205,12 @@ class RtlPlatform:
         return bool(masked >> Irq.UART & 1) or not (
             peek("isa.uart.ier") and (peek("isa.uart.tx_busy") or peek("isa.uart.tx_count")
                                       or peek("isa.uart.rx_timing")))
+
+    def stop_skipping(self) -> None:
+        """From the present on, simulate every clock."""
+        self._come_back()
+        self._pass(self.cycles)
+        self._base, self._skip = self._ahead, 0
 
     # State.
 
