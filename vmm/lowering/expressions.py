@@ -80,9 +80,11 @@ class Expressions(Calls):
             case ast.Call():
                 return self.call(node)
             case ast.Tuple():
-                if any(isinstance(item, ast.Starred) for item in node.elts):
-                    return self.list_display(node, self._display(node))
-                return self.product([self.expression(item) for item in node.elts])
+                values = self._display(node)
+                if any(isinstance(value.type, List) and isinstance(item, ast.Starred)
+                       for item, value in zip(node.elts, values, strict=True)):
+                    return self.list_display(node, values)
+                return self.product(self.flattened(node, values))
             case ast.List():
                 return self.list_display(node, self._display(node))
             case ast.ListComp():

@@ -71,12 +71,7 @@ class Lists(Values):
 
     def list_display(self, node: ast.List | ast.Tuple, values: Sequence[Value]) -> Value:
         """A list written out, with `*` before some of its items."""
-        flat: list[Value] = []
-        for item, value in zip(node.elts, values, strict=True):
-            if isinstance(item, ast.Starred) and not isinstance(value.type, List):
-                flat += self.items(value, node)
-            else:
-                flat.append(value)
+        flat = self.flattened(node, values)
         if not any(isinstance(value.type, List) for value in flat):
             of = flat[0].type if flat else INT
             for value in flat:
@@ -92,6 +87,18 @@ class Lists(Values):
             else:
                 self.append(result, value, node)
         return result
+
+    def flattened(self, node: ast.List | ast.Tuple, values: Sequence[Value]) -> list[Value]:
+        """The items of a display; a list with `*` before it stays in one piece."""
+        flat: list[Value] = []
+        for item, value in zip(node.elts, values, strict=True):
+            if isinstance(item, ast.Starred) and not isinstance(value.type, List):
+                flat += self.items(value, node)
+            elif isinstance(item, ast.Starred) or not isinstance(value.type, List):
+                flat.append(value)
+            else:
+                self.fail(node, "a list cannot hold lists")
+        return flat
 
     def extend(self, target: Value, source: Value, node: ast.AST) -> None:
         assert isinstance(target.type, List)

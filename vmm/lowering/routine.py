@@ -85,7 +85,8 @@ class Routine(Statements):
             self._return([self.code.load("i32", self.status), *("false" if kind == "i1" else "0" for kind in scalars)])
         head = f"define internal {self.convention} {self._whole()} {self.symbol}({', '.join(self._parameters)})"
         comment = place(self.function, self.node.lineno)
-        return f"; {comment.rsplit('/', 1)[-1]}\n{head} nounwind {ATTRIBUTES.get(self.function, '')}{{\n{self.code.text()}\n}}\n"
+        attributes = f"nounwind {ATTRIBUTES.get(self.function, '')}"
+        return f"; {comment.rsplit('/', 1)[-1]}\n{head} {attributes}{{\n{self.code.text()}\n}}\n"
 
     def _whole(self) -> str:
         return "{ " + ", ".join(self.returned) + " }" if self.returned else "void"

@@ -13,11 +13,11 @@ from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Cr4, Eflags
 from rtl.isa.segments import FLAGS_FLAT32, descriptor
 from vmm.engine.dbt.layout import Context
-from vmm.engine.dbt.native import BINDING, ROUTINES
+from vmm.engine.dbt.native import text
 from vmm.engine.interpreter import Interpreter
 from vmm.faults import Fault, Unsupported
 from vmm.lowering.build import Library
-from vmm.lowering.program import BAIL, FAULT, lower
+from vmm.lowering.program import BAIL, FAULT
 from vmm.memory import PhysicalMemory
 from vmm.state import CpuState, SegmentCache
 
@@ -32,7 +32,7 @@ MIRRORED = {int(Msr.SYSENTER_CS): "sysenter_cs", int(Msr.SYSENTER_ESP): "sysente
 
 @cache
 def library() -> Library:
-    return Library(lower(ROUTINES, BINDING))
+    return Library(text())
 
 
 @dataclass(frozen=True)

@@ -1,66 +1,37 @@
-"""The machine's routines as native code: which they are, and what stands for memory and the TLB under them.
+"""The machine's routines as native code: which they are, and what stands for memory under them.
 
 The routines themselves are those of the interpreter. Below them native code has its own accesses, on the context:
 
 1. RAM is plain memory. What is not RAM, and a write to bytes that code was translated from, bails before it happens.
-2. The data tables are the TLB. A translation that they have is used; anything else walks, and the walk fills in what it
-   allows: writes only where the page is dirty and no code was translated from it.
-3. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
-4. `flushed` is set by every flush, for whoever keeps something by linear address.
+2. The MMU is `TableMmu`. What is dropped from the tables starts a new generation of the jump cache and sets `flushed`,
+   for whoever keeps something by linear address.
+3. A change of segments or privilege sets the mode and the tag translated code is looked up by.
 """
 
 from __future__ import annotations
 
-from ctypes import Structure, c_bool, c_uint8, c_uint32, c_uint64, sizeof
+from ctypes import Structure, c_uint32
 
-from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import Msr
-from rtl.isa.registers import Cr0, Cr4
-from vmm.engine.dbt.layout import BLOCKS_AT, CODE_MAP_AT, STATE_BYTES, TABLE_ENTRIES, TABLES_AT, Fields, Kind, Segment
+from rtl.isa.registers import Cr0, Seg
+from vmm.engine.dbt.arena import Arena
+from vmm.engine.dbt.layout import JumpEntry, Kind, Segment
+from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.interpreter import Interpreter
 from vmm.engine.segmentation import Loaded
-from vmm.faults import Fault
+from vmm.lowering.binding import Binding
 from vmm.lowering.intrinsics import Bail, host_read, host_write, rarely
-from vmm.lowering.program import Binding
-from vmm.paging.walk import GuestFault, walk
+from vmm.lowering.program import lower
+from vmm.semantics.ops import Mode
 from vmm.state import CpuView, SegmentCache
 
-_PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
-_READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
-_KINDS = len(Kind)
+_READ, _WRITE = int(Kind.READ), int(Kind.WRITE)
 _CS, _ESP, _EIP = int(Msr.SYSENTER_CS), int(Msr.SYSENTER_ESP), int(Msr.SYSENTER_EIP)
-LOG_ENTRIES = 1024
-_GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
-_LARGE_PAGES = 1024
+_CODE, _PG = int(Seg.CS), int(Cr0.PG)
 _POWERS = (1, 2, 4, 8)
-
-
-class _Log(Fields):
-    """The state, and behind it the log of the data tables."""
-
-    _fields_ = [("log_count", c_uint32), ("log", c_uint32 * LOG_ENTRIES), ("large", c_bool * _LARGE_PAGES)]
-
-
-assert sizeof(_Log) <= STATE_BYTES and CODE_MAP_AT == TABLES_AT + len(Kind) * TABLE_ENTRIES * 8
-
-
-class Arena(_Log):
-    """The context as routines see it. No instance is ever made of this type: it only says where everything is.
-
-    Members
-    -------
-    log_count, log : pages in the data tables since the last flush, with bit 20 set for global ones.
-    large : by 4 MiB of linear addresses, that a page of this size is in the tables.
-    """
-
-    _fields_ = [
-        ("filling", c_uint8 * (TABLES_AT - sizeof(_Log))),
-        ("tables", (c_uint64 * TABLE_ENTRIES) * len(Kind)),
-        ("code_map", c_uint8 * (1 << 29)),
-    ]
-
-
-assert BLOCKS_AT > STATE_BYTES and Arena.tables.offset == TABLES_AT and Arena.code_map.offset == CODE_MAP_AT
+#: Mode of a processor whose code segment is not flat: nothing is translated for it.
+NO_MODE = 0xFFFF_FFFF
+_GENERATIONS = 1 << 16
 
 
 class LoadedFields(Structure):
@@ -96,13 +67,6 @@ class NativeMemory:
     def is_plain(self, page: int) -> bool:
         return page < self.ram_size >> 12
 
-    def has_code(self, page: int) -> bool:
-        """Whether code was translated from any byte of a page."""
-        place, found = page << 9, 0
-        for byte in range(place, place + 512):
-            found |= self.code_map[byte]
-        return bool(found)
-
     def check_write(self, address: int, size: int) -> None:
         """Bail unless the bytes can be written without further ado."""
         if address + size > self.ram_size:
@@ -136,99 +100,26 @@ class NativeMemory:
         self.write(address, 4, value)
 
 
-class NativeMmu:
-    """Translation with the data tables as TLB."""
+class NativeMmu(TableMmu):
+    """The MMU when nobody but native code needs to hear of it."""
 
-    state: CpuView
-    memory: NativeMemory
-    tables: list[list[int]]
-    log: list[int]
-    large: list[bool]
-    log_count: int
+    memory: NativeMemory  # type: ignore[assignment]
+    jumps: list[JumpEntry]
+    generation: int
+    tag: int
+    mode: int
     flushed: int
-    ram: int
 
-    def translate(self, linear: int, write: bool, user: bool) -> int:
-        distance = self.tables[(_WRITE if write else _READ) + user][linear >> 12]
-        if distance:
-            return linear + distance - self.ram
-        return self.translate_slow(linear, write, user)
-
-    @rarely
-    def translate_slow(self, linear: int, write: bool, user: bool) -> int:
-        page, state = linear >> 12, self.state
-        if not state.cr0 & _PG:
-            self.fill(page, page, True, True, True)
-            return linear
-        outcome = walk(self.memory, state.cr3, linear, write=write, user=user,
-                       wp=bool(state.cr0 & _WP), pse=bool(state.cr4 & _PSE))
-        if isinstance(outcome, GuestFault):
-            raise Fault(Vector.PF, outcome.code, linear)
-        if outcome.large:
-            self.large[linear >> 22] = True
-        system_write = outcome.dirty and (outcome.writable or not state.cr0 & _WP)
-        self.fill(page | (_GLOBAL if outcome.global_page else 0), outcome.frame, outcome.user,
-                  system_write, outcome.dirty and outcome.writable)
-        return outcome.frame << 12 | linear & 0xFFF
-
-    def fill(self, entry: int, frame: int, user: bool, system_write: bool, user_write: bool) -> None:
-        """Put a page in the tables, with what its translation allows in place of what they had."""
-        page = entry & _PAGE
-        if not self.memory.is_plain(frame):
-            return
-        if not self.tables[_READ][page]:
-            if self.log_count == LOG_ENTRIES:
-                self.flush_all()
-            self.log[self.log_count] = entry
-            self.log_count += 1
-        distance = self.ram + (frame - page << 12)
-        self.drop(page)
-        self.tables[_READ][page] = distance
-        if user:
-            self.tables[_READ + 1][page] = distance
-        kind = _WATCHED if self.memory.has_code(frame) else _WRITE
-        if system_write:
-            self.tables[kind][page] = distance
-        if user and user_write:
-            self.tables[kind + 1][page] = distance
-
-    def drop(self, page: int) -> None:
-        for table in self.tables:
-            table[page] = 0
-
-    def flush_all(self) -> None:
-        for place in range(self.log_count):
-            self.drop(self.log[place] & _PAGE)
-        self.log_count = 0
-        for region in range(_LARGE_PAGES):
-            self.large[region] = False
+    def dropped(self, page: int) -> None:
         self.flushed = 1
+        self.generation = (self.generation + 1) % _GENERATIONS
+        if not self.generation:
+            for entry in self.jumps:
+                entry.tag = 0
+        self.set_tag()
 
-    def flush_non_global(self) -> None:
-        """The effect of a CR3 write."""
-        if not self.state.cr4 & _PGE:
-            self.flush_all()
-            return
-        kept = 0
-        for place in range(self.log_count):
-            entry = self.log[place]
-            if entry & _GLOBAL:
-                self.log[kept] = entry
-                kept += 1
-            else:
-                self.drop(entry & _PAGE)
-        self.log_count = kept
-        self.flushed = 1
-
-    def invalidate(self, linear: int) -> None:
-        """The effect of INVLPG."""
-        if self.large[linear >> 22]:
-            first = linear >> 12 & ~(_LARGE_PAGES - 1)
-            for page in range(first, first + _LARGE_PAGES):
-                self.drop(page)
-        else:
-            self.drop(linear >> 12)
-        self.flushed = 1
+    def set_tag(self) -> None:
+        self.tag = (self.generation << 16 | self.mode + 1 & 0xFFFF) << 32
 
 
 class NativeProcessor(Interpreter):
@@ -236,6 +127,8 @@ class NativeProcessor(Interpreter):
 
     tables: list[list[int]]
     memory: NativeMemory  # type: ignore[assignment]
+    mmu: NativeMmu
+    mode_key: int
 
     def read(self, linear: int, size: int, user: bool) -> int:
         distance = self.tables[_READ + user][linear >> 12]
@@ -254,6 +147,14 @@ class NativeProcessor(Interpreter):
         distance = self.tables[(_WRITE if write else _READ) + user][linear >> 12]
         if not distance or linear & 0xFFF > 0x1000 - size:
             self.touch_slow(linear, size, write, user)
+
+    def segments_changed(self) -> None:
+        self.mode_key = mode_key(self.mode(), self.state.cpl == 3, bool(self.state.cr0 & _PG))
+        self.mmu.set_tag()
+
+    def write_control(self, number: int, value: int) -> None:
+        super().write_control(number, value)
+        self.segments_changed()
 
     @rarely
     def read_slow(self, linear: int, size: int, user: bool) -> int:
@@ -275,12 +176,19 @@ class NativeProcessor(Interpreter):
         return result
 
 
+def mode_key(mode: Mode, user: bool, paging: bool) -> int:
+    """The number by which translated code of a mode is known."""
+    if not mode.flat >> _CODE & 1:
+        return NO_MODE
+    return mode.flat | mode.code32 << 6 | mode.stack32 << 7 | user << 8 | paging << 9
+
+
 BINDING = Binding(
     cls=NativeProcessor,
     context=Arena,
     records={SegmentCache: Segment, Loaded: LoadedFields},
     objects={"state": CpuView, "mmu": NativeMmu, "memory": NativeMemory, "msrs": NativeMsrs},
-    fields={"state.segments": "segment_array"},
+    fields={"state.segments": "segment_array", "mode_key": "mode"},
     constants={"_record": False, "_watching": False},
     ignored=frozenset(("diverted", "_stale")),
     not_native=frozenset(("task_switch", "clock", "counter", "io.read", "io.write", "debug_changed")),
@@ -293,5 +201,29 @@ ROUTINES = (
     "far_jump", "far_call", "far_return", "load_ldt", "load_task", "verify", "access_rights", "segment_limit",
     "check_port", "gdtr_base", "gdtr_limit", "idtr_base", "idtr_limit", "load_gdtr", "load_idtr", "halt",
     "x87_escape", "x87_wait", "require_cpl0", "shadow_after_stack_load", "read_debug",
-    "load", "load_for_write", "store", "linear", "probe", "mmu.translate",
+    "load", "load_for_write", "store", "linear", "probe",
+    "mmu.translate", "mmu.flush_all", "mmu.invalidate", "mmu.forget_writes", "mmu.refill",
 )
+
+#: `Context.refill`: what faults, or cannot be native, is not filled in.
+_REFILL = """
+define i32 @refill(ptr %context, i32 %linear, i32 %kind) nounwind {
+  %result = alloca i64
+  %wide = zext i32 %linear to i64
+  %which = zext i32 %kind to i64
+  %status = call i32 @mmu_refill(ptr %context, i64 %wide, i64 %which, ptr %result)
+  %done = icmp eq i32 %status, 0
+  br i1 %done, label %answer, label %refused
+answer:
+  %filled = load i64, ptr %result
+  %short = trunc i64 %filled to i32
+  ret i32 %short
+refused:
+  ret i32 0
+}
+"""
+
+
+def text() -> str:
+    """IR of all routines, and of `refill`."""
+    return lower(ROUTINES, BINDING) + _REFILL

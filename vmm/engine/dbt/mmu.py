@@ -1,0 +1,173 @@
+"""The MMU whose TLB is the data tables of translated code: the same methods run as Python and as native code.
+
+Rules, beyond those of `vmm.paging.mmu`:
+
+1. A translation that the tables have is used; anything else walks, and the walk fills in what it allows. Pages that are
+   not plain RAM are never filled in, so that every access to them walks.
+2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
+3. Pages that can be written are in the write tables, or in the watched ones while code of them is known.
+4. The interpreter's own tables, `reads` and `writes`, stay empty.
+"""
+
+from __future__ import annotations
+
+from rtl.isa.exceptions import Vector
+from rtl.isa.registers import Cr0, Cr4
+from vmm.engine.dbt.arena import LARGE, LOG_ENTRIES, Logged
+from vmm.engine.dbt.layout import Context, Kind
+from vmm.faults import Fault
+from vmm.lowering.intrinsics import rarely
+from vmm.memory import PhysicalMemory
+from vmm.paging.mmu import SoftMmu
+from vmm.paging.walk import GuestFault, walk
+
+_PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
+_READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
+_GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
+
+
+class TableMmu(SoftMmu):
+    """Translation for the processor of a context."""
+
+    def __init__(self, context: Context, memory: PhysicalMemory):
+        self._logged = Logged.from_address(context.address)
+        super().__init__(context.state, memory)
+        self.tables = context.tables
+        self.log, self.large = self._logged.log, self._logged.large
+        self.code_map = context.code_map
+        self.ram = context.state.ram
+
+    @property
+    def log_count(self) -> int:
+        return self._logged.log_count
+
+    @log_count.setter
+    def log_count(self, value: int) -> None:
+        self._logged.log_count = value
+
+    @property  # type: ignore[override]
+    def walks(self) -> int:
+        return self._logged.walks
+
+    @walks.setter
+    def walks(self, value: int) -> None:
+        self._logged.walks = value
+
+    def translate(self, linear: int, write: bool, user: bool) -> int:
+        kind = (_WRITE if write else _READ) + user
+        distance = self.tables[kind][linear >> 12]
+        if distance:
+            return linear + distance - self.ram
+        return self.translate_slow(linear, write, user)
+
+    @rarely
+    def translate_slow(self, linear: int, write: bool, user: bool) -> int:
+        page, state = linear >> 12, self.state
+        if write and self.tables[_WATCHED + user][page]:
+            return linear + self.tables[_WATCHED + user][page] - self.ram
+        if not state.cr0 & _PG:
+            self.fill(page, page, True, True, True)
+            return linear
+        self.walks += 1
+        outcome = walk(self.memory, state.cr3, linear, write=write, user=user,
+                       wp=bool(state.cr0 & _WP), pse=bool(state.cr4 & _PSE))
+        if isinstance(outcome, GuestFault):
+            raise Fault(Vector.PF, outcome.code, linear)
+        if outcome.large:
+            self.large[linear >> 22] = True
+        system_write = outcome.dirty and (outcome.writable or not state.cr0 & _WP)
+        self.fill(page | (_GLOBAL if outcome.global_page else 0), outcome.frame, outcome.user,
+                  system_write, outcome.dirty and outcome.writable)
+        return outcome.frame << 12 | linear & 0xFFF
+
+    def refill(self, linear: int, kind: int) -> bool:
+        """For an access of a `Kind` that missed: whether the tables have it now.
+
+        Raises
+        ------
+        Fault
+            #PF.
+        """
+        user = kind & 1
+        self.translate_slow(linear, kind >= _WRITE, bool(user))
+        page = linear >> 12
+        if kind >= _WRITE and self.tables[_WATCHED + user][page]:
+            return True
+        return bool(self.tables[kind][page])
+
+    def fill(self, entry: int, frame: int, user: bool, system_write: bool, user_write: bool) -> None:
+        """Put a page in the tables, with what its translation allows in place of what they had."""
+        page = entry & _PAGE
+        self.drop(page)
+        if not self.memory.is_plain(frame):
+            return
+        if self.log_count == LOG_ENTRIES:
+            self.flush_all()
+        self.log[self.log_count] = entry
+        self.log_count += 1
+        distance = self.ram + (frame - page << 12)
+        self.tables[_READ][page] = distance
+        if user:
+            self.tables[_READ + 1][page] = distance
+        kind = _WATCHED if self.has_code(frame) else _WRITE
+        if system_write:
+            self.tables[kind][page] = distance
+        if user and user_write:
+            self.tables[kind + 1][page] = distance
+
+    def has_code(self, frame: int) -> bool:
+        """Whether code was translated from any byte of a page."""
+        place, found = frame << 9, 0
+        for byte in range(place, place + 512):
+            found |= self.code_map[byte]
+        return bool(found)
+
+    def drop(self, page: int) -> None:
+        for table in self.tables:
+            table[page] = 0
+
+    def forget_writes(self) -> None:
+        """Look again at every page that can be written, because code has become known."""
+        for place in range(self.log_count):
+            page = self.log[place] & _PAGE
+            self.tables[_WRITE][page] = 0
+            self.tables[_WRITE + 1][page] = 0
+
+    def dropped(self, page: int) -> None:
+        """Translations are gone: of a page, or of many if it is negative."""
+        self.on_flush(None if page < 0 else page)
+
+    def flush_all(self) -> None:
+        for place in range(self.log_count):
+            self.drop(self.log[place] & _PAGE)
+        self.log_count = 0
+        for region in range(LARGE):
+            self.large[region] = False
+        self.dropped(-1)
+
+    def flush_non_global(self) -> None:
+        """The effect of a CR3 write."""
+        if not self.state.cr4 & _PGE:
+            self.flush_all()
+            return
+        kept = 0
+        for place in range(self.log_count):
+            entry = self.log[place]
+            if entry & _GLOBAL:
+                self.log[kept] = entry
+                kept += 1
+            else:
+                self.drop(entry & _PAGE)
+        self.log_count = kept
+        self.dropped(-1)
+
+    def invalidate(self, linear: int) -> None:
+        """The effect of INVLPG."""
+        if self.large[linear >> 22]:
+            first = linear >> 12 & ~(LARGE - 1)
+            for page in range(first, first + LARGE):
+                self.drop(page)
+            self.dropped(-1)
+        else:
+            self.drop(linear >> 12)
+            self.dropped(linear >> 12)
