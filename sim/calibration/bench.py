@@ -32,7 +32,7 @@ from sim.image import Image, Segment
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
 
-__all__ = ["COUNTER", "FARM", "IRQ", "LARGE", "PAGES", "CalibrationError", "Probe", "image_of", "measure",
+__all__ = ["COUNTER", "FARM", "FIRST", "IRQ", "LARGE", "PAGES", "CalibrationError", "Probe", "image_of", "measure",
            "measure_interrupt"]
 
 #: Where lines are that nothing else uses, of RAM; where each page of linear addresses is `FARM`; where each 4 MiB are
@@ -49,7 +49,8 @@ _HANDLERS = {
     _PF: "90 83c404 83042405 cf",         # nop; add esp, 4; add dword ptr [esp], 5; iretd
     _TIMER: "90 b020 e620 cf",            # nop; end of interrupt; iretd
 }
-_SKIP = 4
+#: Copies of a row that do not count.
+FIRST = 4
 _LIMIT = 400_000
 _RIGHTS = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D
 
@@ -150,7 +151,7 @@ def measure(machine: RtlMachine, probe: Probe) -> int:
     at = [int(np.flatnonzero(records["next_eip"] == end)[-1]) for end in ends]
     cycle = records["cycle"].astype(np.int64)
     found = []
-    for first, last in zip(at[_SKIP:], at[_SKIP + 1:], strict=False):
+    for first, last in zip(at[FIRST:], at[FIRST + 1:], strict=False):
         times = cycle[first:last + 1]
         found.append(int(times[probe.upto] - times[probe.leading]) - probe.less)
     return max(found) if probe.worst else min(found)

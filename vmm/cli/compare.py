@@ -12,13 +12,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from rtl.board import BoardConfig
 from rtl.isa.msrs import PERF_TEXT, PerfEvent
 from sim.bootinfo import Module
+from sim.calibration.calibrate import configuration_of
 from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
 from vmm.cli.emulated import Emulated
+from vmm.cli.estimated import Estimated
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -34,6 +37,8 @@ from vmm.cli.options import (
     write_whole,
 )
 from vmm.cli.status import Status, status_of
+from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
+from vmm.timing.costs import Costs
 
 #: Counters that only hardware has, in the order of the table.
 _EVENTS = tuple(event for event in PerfEvent if event not in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS))
@@ -71,15 +76,22 @@ class Result:
 @initrd_option
 @engine_option
 @cycles_option
+@click.option("--timing", type=click.Choice(CHOICES), default="model", show_default=True,
+              help="What the interpreter's cycles are: a cycle per step, or the estimate of the timing model.")
+@cache_option
+@costs_option
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write the figures there, too.")
 def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
-            json_path: Path | None) -> None:
+            timing: str, no_cache_model: bool, costs: Path | None, json_path: Path | None) -> None:
     """Run IMAGE on the RTL processor and on the interpreter, and put the figures side by side.
 
-    Cycles of `emulate` are its virtual time, one per instruction. The status is that of the guest, or 4 when the two
-    runs print different things or end differently.
+    Cycles of `emulate` are the estimate of the timing model, with its error, or its virtual time without the model. The
+    status is that of the guest, or 4 when the two runs print different things or end differently.
     """
+    model = timing_of(timing, no_cache_model, costs)
+    if model is not None:
+        check_configuration(model.costs)
     loaded, modules = load_image(image), load_modules(initrd)
     if json_path is not None:
         check_writable(json_path)
@@ -90,6 +102,8 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
             machine: RtlMachine | Emulated
             if technique == "native":
                 machine = RtlMachine(engine=engine, ram_bytes=memory, console=output.extend)
+            elif model is not None:
+                machine = Estimated(model, ram_bytes=memory, console=output.extend)
             else:
                 machine = Emulated(ram_bytes=memory, console=output.extend)
             result = execute(technique, machine, loaded, append, modules, max_cycles, output)
@@ -99,10 +113,12 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
             note(result.stop.describe())
             raise SystemExit(Status.INTERRUPTED)
         results.append(result)
-    Console().print(table(loaded, results))
+    Console().print(table(loaded, results, model is not None))
     if json_path is not None:
-        figures = {"image": Path(loaded.name).name, "append": append, "memory": memory,
+        figures: dict[str, Any] = {"image": Path(loaded.name).name, "append": append, "memory": memory,
                    "runs": [result.to_dict() for result in results]}
+        if model is not None:
+            figures["error"] = round(estimate_error(*results), 5)
         write_whole(json_path, json.dumps(figures, indent=2) + "\n")
     native, emulated = results
     if (native.output, native.stop.reason, native.stop.value) != (
@@ -123,7 +139,20 @@ def execute(technique: str, machine: RtlMachine | Emulated, image: Image, append
     return Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output))
 
 
-def table(image: Image, results: list[Result]) -> Table:
+def check_configuration(costs: Costs) -> None:
+    """A note if the costs are those of another configuration than the RTL has."""
+    if costs.configuration != configuration_of(BoardConfig()):
+        note(f"the costs were measured on another configuration ({costs.identity}) than the RTL has; write them anew "
+             f"with 'gigogne calibrate'")
+
+
+def estimate_error(exact: Result, estimate: Result) -> float:
+    """By how much the estimate is too large, as a fraction of the exact cycles; waits in HLT do not count."""
+    busy = [result.cycles - result.counters.get("halted", 0) for result in (exact, estimate)]
+    return busy[1] / busy[0] - 1 if busy[0] else 0.0
+
+
+def table(image: Image, results: list[Result], estimated: bool = False) -> Table:
     """The figures side by side."""
     shown = Table(title=Path(image.name).name, title_justify="left")
     shown.add_column("")
@@ -136,14 +165,18 @@ def table(image: Image, results: list[Result]) -> Table:
 
     row("ended by", [_end(result.stop) for result in results])
     row("instructions", [f"{result.instructions:,}" for result in results])
-    row("cycles", [f"{result.cycles:,}" for result in results], "emulate: virtual time, one per instruction")
+    row("cycles", [f"{result.cycles:,}" for result in results],
+        f"emulate: {'estimate of the timing model' if estimated else 'virtual time, one per instruction'}")
+    if estimated:
+        row("error", ["exact", *(f"{estimate_error(results[0], result):+.2%}" for result in results[1:])],
+            "of the estimate, without waits in HLT")
     row("CPI", [f"{result.cpi:.3f}" for result in results])
     for event in _EVENTS:
         values = [result.counters.get(event.name.lower()) for result in results]
         if any(values):
             row(event.name.lower(), ["-" if value is None else f"{value:,}" for value in values], PERF_TEXT[event])
     row("wall time", [f"{result.seconds:.2f} s" for result in results])
-    row("instructions/s", [f"{result.instructions / result.seconds:,.0f}" for result in results])
+    row("M instructions/s", [f"{result.instructions / result.seconds / 1e6:,.3f}" for result in results])
     row("cycles/s", [f"{result.cycles / result.seconds:,.0f}" for result in results])
     return shown
 

@@ -43,6 +43,7 @@ from vmm.cli.switched import (
     warmup_option,
 )
 from vmm.cli.techniques import DEVICES, TECHNIQUES, make_computer
+from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
 
 if TYPE_CHECKING:
     from vmm.cli.techniques import Computer
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
               help="Who executes the guest: the RTL processor, the interpreter, or the translator.")
 @click.option("--devices", type=click.Choice(DEVICES), default=None,
               help="What the devices are made of, for an emulated processor.  [default: software]")
+@click.option("--timing", type=click.Choice(CHOICES), default="none", show_default=True,
+              help="What virtual time is: a cycle per step, or the estimate of the timing model.")
+@cache_option
+@costs_option
 @fast_forward_option
 @sample_option
 @warmup_option
@@ -68,13 +73,16 @@ if TYPE_CHECKING:
               help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
-        devices: str | None, fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
-        save_path: Path | None, stats: bool) -> None:
+        devices: str | None, timing: str, no_cache_model: bool, costs: Path | None, fast_forward: str | None,
+        sample: str | None, sample_warmup: int, load_path: Path | None, save_path: Path | None, stats: bool) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
     is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
     """
+    model = timing_of(timing, no_cache_model, costs)
+    if model is not None and technique != "emulate":
+        raise BadInput(f"The timing model estimates the cycles of '--technique emulate', not of '{technique}'")
     loaded, modules = load_image(image), load_modules(initrd)
     place = None if fast_forward is None else place_in(loaded, fast_forward)
     plan = None if sample is None else plan_of(sample, sample_warmup)
@@ -86,7 +94,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     try:
         if place is None and plan is None:
             machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console,
-                                    devices=devices)
+                                    devices=devices, timing=model)
         else:
             machine = make_fast(memory, progress.console)
         if load_path is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sim.rtlmachine import RtlMachine
     from vmm.cli.emulated import Emulated
     from vmm.devices.protocol import Platform
+    from vmm.timing.machine import Timing
 
     Computer: TypeAlias = RtlMachine | Emulated
 
@@ -24,10 +25,11 @@ DEVICES = ("software", "rtl")
 
 
 def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink,
-                  devices: str | None = None) -> Computer:
+                  devices: str | None = None, timing: Timing | None = None) -> Computer:
     """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of all of it that is RTL.
 
-    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said.
+    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said. ``timing`` is what
+    `emulate` estimates its cycles by.
 
     Raises
     ------
@@ -50,6 +52,10 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
         from sim.hybrid.platform import RtlPlatform
 
         platform = partial(RtlPlatform, engine=engine)
+    if timing is not None:
+        from vmm.cli.estimated import Estimated
+
+        return Estimated(timing, ram_bytes=ram_bytes, console=console, platform=platform)
     if technique == "emulate":
         return Emulated(ram_bytes=ram_bytes, console=console, platform=platform)
     from vmm.engine.dbt.translator import Translator

@@ -73,8 +73,8 @@ class Caches(Tlbs):
         state.reads[index] = key if settled else 0
         if write:
             state.data_dirty[2 * index + way] = 1
-            state.writes[index] = key if settled else 0
-            self.notice(line)
+            # A line that is still in the list of lines gone lately is noticed again.
+            state.writes[index] = key if self.notice(line) == 0 and settled else 0
         elif state.writes[index] != key:
             state.writes[index] = 0
 

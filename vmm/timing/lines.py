@@ -57,8 +57,8 @@ class Lines(Branches):
             state.cycles += state.uncached_load
             state.engine_free = state.cycles + offset
 
-    def notice(self, line: int) -> None:
-        """A store into a line of the code cache, or of one that left it lately, has the code fetched again."""
+    def notice(self, line: int) -> int:
+        """A store into a line of the code cache, or of one that left it lately, has the code fetched again; whether."""
         state = self.state
         index = line & state.code_sets - 1
         found = 0
@@ -73,6 +73,7 @@ class Lines(Branches):
         if found:
             state.code_writes += 1
             state.cycles += state.mispredicted
+        return found
 
     def reference(self, place: int, offset: int) -> None:
         """A walk reads an entry through the data cache."""

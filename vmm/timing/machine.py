@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vmm.devices.platform import PcPlatform
+from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine
 
 from .costs import Costs
 from .model import TimingModel
 from .observer import TimedInterpreter
 
-__all__ = ["TimedMachine"]
+__all__ = ["TimedMachine", "Timing"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a machine shall estimate by: measured costs, and whether to model caches and TLBs."""
+
+    costs: Costs
+    caches: bool = True
 
 
 class TimedMachine(EmulatedMachine):
@@ -21,17 +30,20 @@ class TimedMachine(EmulatedMachine):
 
     1. An access to a port takes place at the estimate of the moment; an interrupt is taken before the first run that
        begins when it is due or later.
-    2. While the processor is halted, time goes on to the next event, and ``idle`` counts it.
+    2. While the processor is halted, time goes on to the next event.
 
     Parameters
     ----------
-    ram : bytes of RAM, or the buffer. costs, caches : see `TimingModel`.
+    ram : bytes of RAM, or the buffer. timing : what to estimate by.
+
+    Members
+    -------
+    idle : cycles of the estimate spent in HLT.
     """
 
-    def __init__(self, ram: int | np.ndarray, costs: Costs, *, caches: bool = True,
-                 platform: PcPlatform | None = None) -> None:
+    def __init__(self, ram: int | np.ndarray, timing: Timing, *, platform: Platform | None = None) -> None:
         super().__init__(ram, platform=platform)
-        self.timed = TimedInterpreter(self.memory, self, costs, caches)
+        self.timed = TimedInterpreter(self.memory, self, timing.costs, timing.caches)
         self.cpu = self.timed
         self.cpu.clock = self._clock
         self.idle = 0
@@ -40,6 +52,15 @@ class TimedMachine(EmulatedMachine):
     @property
     def model(self) -> TimingModel:
         return self.timed.model
+
+    def counters(self) -> dict[str, int]:
+        """What the model has counted, by the names of the performance counters."""
+        state = self.model.state
+        counted = {"halted": self.idle}
+        if self.model.caches:
+            counted |= {"icache_misses": state.code_misses, "dcache_misses": state.data_misses,
+                        "itlb_misses": state.code_walks, "dtlb_misses": state.data_walks}
+        return counted
 
     def _catch_up(self) -> None:
         cycles = self.model.cycles
