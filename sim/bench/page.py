@@ -1,4 +1,7 @@
-"""Puts the figures of a run into the page: ``python -m sim.bench.page build/bench.json docs/performance.md``."""
+"""Puts the figures of a run into a page: ``python -m sim.bench.page build/bench.json docs/performance.md``.
+
+A page says by its marks what it shows: all figures, or the table of `sampling`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from . import sampling
 from .report import PEERS, number, rates_rows
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+SAMPLING_BEGIN, SAMPLING_END = "<!-- sampling: begin -->", "<!-- sampling: end -->"
 #: Columns of the table of workloads: heading and counter.
 STALLS = (("fetch", "stall_fetch"), ("branch", "stall_branch"), ("load use", "stall_load_use"),
           ("load miss", "stall_load_miss"), ("store", "stall_store"), ("microcode", "stall_microcode"),
@@ -74,13 +79,21 @@ def renewed(page: str, report: dict[str, Any]) -> str:
     Raises
     ------
     PageError
-        If the marks are not there.
+        If the marks are not there, or the report does not have what the page shows.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not begin or not end:
-        raise PageError(f"The page needs a line '{BEGIN}' and after it a line '{END}'")
-    return f"{before}{BEGIN}\n{tables(report)}\n{END}{after}"
+    if SAMPLING_BEGIN in page:
+        if "sampling" not in report:
+            raise PageError("The report has no part 'sampling', which the page shows")
+        return _between(page, SAMPLING_BEGIN, SAMPLING_END, sampling.table(report["sampling"]))
+    return _between(page, BEGIN, END, tables(report))
+
+
+def _between(page: str, begin: str, end: str, text: str) -> str:
+    before, first, rest = page.partition(begin)
+    _old, last, after = rest.partition(end)
+    if not first or not last:
+        raise PageError(f"The page needs a line '{begin}' and after it a line '{end}'")
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def main() -> None:
