@@ -38,7 +38,8 @@ class Device:
         return state
 
     def load(self, state: dict[str, Value]) -> None:
-        """Take over what `save` gave, or the hardware, whose memories are lists. Raises KeyError if a part is missing."""
+        """Take over what `save` gave, or the hardware, whose memories are lists. Raises KeyError if a part is
+        missing."""
         for name in self.STATE:
             memory = getattr(self, name)
             if isinstance(memory, bytearray):
