@@ -33,6 +33,10 @@ _WORD = 0xFFFF_FFFF
 _MASKS = frozenset(port for name in ("PIC_MASTER", "PIC_SLAVE") for port in range(PORT[name].base, PORT[name].end))
 
 
+class HorizonReached(Exception):
+    """The time has come that the owner of the platform waits for. The computer is intact and can go on."""
+
+
 class RtlPlatform:
     """The interface of `vmm.devices.protocol.Platform` on the RTL of the devices.
 
@@ -51,6 +55,7 @@ class RtlPlatform:
     Members
     -------
     engine : the simulation, whose clocks are those of the hardware; its time may be ahead of `cycles`.
+    horizon : no event is later than this time; there, `next_event` raises HorizonReached. None for no such time.
     recorder : if there is one, it runs the hardware when time is not to be taken back: it is given the engine and the
         cycles to go.
     """
@@ -76,6 +81,7 @@ class RtlPlatform:
         #: INTR at time `_ahead`; while that is to come, INTR is low.
         self._intr = False
         self._window = _SHORTEST
+        self.horizon: int | None = None
         self.recorder: Callable[[Engine, int], None] | None = None
         self._last_use = 0
         #: Lines the interrupt controllers mask, unless a write may have changed that.
@@ -150,6 +156,15 @@ class RtlPlatform:
 
     def next_event(self) -> int | None:
         """Cycles after which a device could next raise an unmasked interrupt; None if none will by itself."""
+        wait = self._next_interrupt()
+        if self.horizon is None:
+            return wait
+        left = self.horizon - self.cycles
+        if left <= 0:
+            raise HorizonReached
+        return left if wait is None else min(wait, left)
+
+    def _next_interrupt(self) -> int | None:
         if self._asleep():
             return None
         if self._ahead > self.cycles:

@@ -29,7 +29,8 @@ from vmm.cli.options import (
 )
 from vmm.cli.progress import Progress
 from vmm.cli.status import Status
-from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, place_in
+from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, need_native, place_in
+from vmm.cli.techniques import TECHNIQUES
 
 _SEARCH = 1_000_000_000
 
@@ -40,6 +41,8 @@ _SEARCH = 1_000_000_000
 @append_option
 @initrd_option
 @engine_option
+@click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
+              help="Who executes the guest. With an emulated processor the waveform is of RTL devices.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gigogne.vcd"), show_default=True,
               help="The VCD file; the GTKWave savefile lies beside it.")
 @click.option("--from", "--from-cycle", "first", type=click.IntRange(min=0), default=None, metavar="CYCLE",
@@ -55,8 +58,8 @@ _SEARCH = 1_000_000_000
               help="Cycles shown before the trigger.")
 @click.option("--signals", type=click.Choice(("all", "groups")), default="all", show_default=True,
               help="All signals of the computer, or those of the savefile's groups.")
-def trace(image: Path, memory: int, append: str, initrd: str, engine: str, output: Path, first: int | None,
-          last: int | None, cycles: int, trigger: str | None, fast_forward: str | None, before: int,
+def trace(image: Path, memory: int, append: str, initrd: str, engine: str, technique: str, output: Path,
+          first: int | None, last: int | None, cycles: int, trigger: str | None, fast_forward: str | None, before: int,
           signals: str) -> None:
     """Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile."""
     if sum(option is not None for option in (first, trigger, fast_forward)) > 1:
@@ -67,6 +70,14 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, outpu
     place = place_in(loaded, fast_forward) if fast_forward is not None else None
     try:
         start = first or 0
+        if technique != "native":
+            from vmm.cli.tracedevices import Guest, Window, trace_devices
+
+            if fast_forward is not None:
+                need_native(technique, "--fast-forward-to")
+            window = Window(start, last, cycles, None if address is None else (address, str(trigger)), before)
+            trace_devices(Guest(loaded, append, modules, technique, engine, memory), output, window, signals == "all")
+            return
         if place is None:
             machine = RtlMachine(engine=engine, ram_bytes=memory)
             machine.load(loaded, append, modules)

@@ -48,3 +48,34 @@ def test_the_rtl_processor_has_no_software_devices(guest: str) -> None:
     assert result.exit_code == Status.BAD_INPUT
     assert result.stderr == (
         "gigogne: The RTL processor has RTL devices; --devices software needs another --technique\n")
+
+
+def test_a_waveform_of_the_devices(guest: str, tmp_path: Path) -> None:
+    output = tmp_path / "devices.vcd"
+    result = invoke("trace", guest, "--technique", "emulate", "-o", str(output), "--from", "20", "--cycles", "300")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"gigogne: cycles 20 to 319 in {output}, ")
+    assert "channel0" in output.read_text() and "isa.pit.channel0" in output.with_suffix(".gtkw").read_text()
+
+
+def test_a_waveform_around_a_place(guest: str, tmp_path: Path) -> None:
+    output = tmp_path / "devices.vcd"
+    place = f"{guests.START + len(_TIMER):X}"
+    result = invoke("trace", guest, "--technique", "emulate", "-o", str(output), "--at", place, "--before", "5",
+                    "--cycles", "8")
+    assert result.exit_code == 0
+    first, second = result.stderr.splitlines()
+    assert first == f"gigogne: {place} is reached at cycle {len(_TIMER) // 2}"
+    assert second.startswith("gigogne: cycles 11 to 18 in ")
+
+
+def test_a_waveform_of_what_never_happens(guest: str, tmp_path: Path) -> None:
+    output = tmp_path / "devices.vcd"
+    for arguments, sentence in (
+            (["--at", "200000"], "Execution never reaches 200000: guest exit at cycle "),
+            (["--from", "1000000"], "The run ends before cycle 1000000: guest exit at cycle "),
+            (["--from", "9", "--to", "9"], "The window from cycle 9 to 9 is empty"),
+            (["--fast-forward-to", "10"], "--fast-forward-to goes on on the RTL: it needs technique 'native'")):
+        result = invoke("trace", guest, "--technique", "emulate", "-o", str(output), *arguments)
+        assert result.exit_code == Status.BAD_INPUT and not output.exists()
+        assert result.stderr.startswith(f"gigogne: {sentence}")
