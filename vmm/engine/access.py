@@ -69,11 +69,11 @@ class Access:
     """Memory accesses of the processor whose state is `state`."""
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
-                 state: CpuView | None = None):
+                 state: CpuView | None = None, mmu: SoftMmu | None = None):
         self.state: CpuView = CpuState() if state is None else state
         self.memory = memory
         self.io: IoPorts = NoPorts() if io is None else io
-        self.mmu = SoftMmu(self.state, memory, tlb_capacity)
+        self.mmu = SoftMmu(self.state, memory, tlb_capacity) if mmu is None else mmu
         self.writes: list[Write] = []
         self._record = False
         self._watching = False

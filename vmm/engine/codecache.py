@@ -144,6 +144,7 @@ class CodeCache:
     Members
     -------
     fast : functions of ordinary instructions by EIP, in the present context; emptied, replaced by `select`.
+    on_cover : called with the physical address and size of bytes of RAM that code is now kept of.
     """
 
     def __init__(self, access: Access, namespace: dict[str, Any]):
@@ -156,6 +157,7 @@ class CodeCache:
         self._pages: dict[int, dict[Mode, dict[int, Code]]] = {}
         self._covered: dict[int, bytearray] = {}
         self.fast = self._context.fast
+        self.on_cover: Callable[[int, int], None] = lambda physical, count: None
         access.memory.on_write = self.written
         access.mmu.on_flush = self.forget_linear
 
@@ -290,3 +292,4 @@ class CodeCache:
             memory.watched.add(page)
             self._access.mmu.forget_writes()
         self._covered[page][offset:offset + count] = b"\1" * count
+        self.on_cover(physical, count)

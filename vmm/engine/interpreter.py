@@ -29,7 +29,7 @@ from vmm.engine.interrupt import Interrupts, Source
 from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
-from vmm.paging.mmu import DEFAULT_CAPACITY
+from vmm.paging.mmu import DEFAULT_CAPACITY, SoftMmu
 from vmm.semantics.arithmetic import quotient, remainder
 from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE, CpuView
 
@@ -65,7 +65,7 @@ class Interpreter(Interrupts, SystemRegisters):
     memory : physical memory; the interpreter hooks its `on_write`.
     io : the I/O space, or None for a machine without devices.
     tlb_capacity : see `vmm.paging.mmu`.
-    state : where to keep the architectural state; a `CpuState` of its own by default.
+    state, mmu : where to keep the architectural state, and who translates; of its own by default.
 
     Members
     -------
@@ -75,8 +75,8 @@ class Interpreter(Interrupts, SystemRegisters):
     """
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
-                 state: CpuView | None = None):
-        super().__init__(memory, io, tlb_capacity, state)
+                 state: CpuView | None = None, mmu: SoftMmu | None = None):
+        super().__init__(memory, io, tlb_capacity, state, mmu)
         self.clock = self.default_clock
         self.counter = self.default_counter
         self._namespace = {

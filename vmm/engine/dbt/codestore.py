@@ -11,14 +11,13 @@ Rules:
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vmm.engine.dbt.compiler import Compiled
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.layout import BLOCK_ENTRIES, JUMP_ENTRIES, Context
 from vmm.memory import PhysicalMemory
-from vmm.paging.mmu import SoftMmu
 
 _GENERATIONS = 1 << 16
 
@@ -30,7 +29,9 @@ class Unit:
     Members
     -------
     code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
+    queued : waits to be compiled. alive : the guest has not written to it. claimed : part of a region to come.
     blocks : what the code was made from. incoming : chain slots that lead here.
+    counter : address of the count of executions to go until it is hot, or 0.
     """
 
     mode: int
@@ -38,13 +39,20 @@ class Unit:
     code: int = 0
     seen: int = 0
     refused: bool = False
+    queued: bool = False
+    alive: bool = True
+    claimed: bool = False
     blocks: tuple[Block, ...] = ()
-    compiled: Compiled | None = None
+    counter: int = 0
     incoming: list[int] = field(default_factory=list)
 
     @property
     def instructions(self) -> int:
         return len(self.block.guests)
+
+    @property
+    def is_system(self) -> bool:
+        return self.block.is_system
 
 
 @dataclass(slots=True)
@@ -52,22 +60,29 @@ class Rest:
     """The end of a block, entered in its middle `seen` times; almost always an interrupt came there."""
 
     instructions: int
+    is_system: bool
     seen: int = 0
 
 
 class CodeStore:
-    """The translations of one processor."""
+    """The translations of one processor.
 
-    def __init__(self, context: Context, memory: PhysicalMemory, mmu: SoftMmu):
+    Members
+    -------
+    on_watch : called when a page is watched that was not.
+    invalidations : units dropped so far.
+    """
+
+    def __init__(self, context: Context, memory: PhysicalMemory):
         self._context = context
         self._memory = memory
-        self._mmu = mmu
         self._units: dict[tuple[int, int], Unit] = {}
         self._rests: dict[tuple[int, int], Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
         self._used = 0
         self.on_watch: Callable[[], None] = lambda: None
         self.invalidations = 0
+        self.lock = threading.RLock()
 
     def find(self, mode: int, physical: int) -> Unit | None:
         return self._units.get((mode, physical))
@@ -78,14 +93,12 @@ class CodeStore:
 
     def add(self, mode: int, block: Block) -> Unit:
         unit = self._units[mode, block.physical] = Unit(mode, block, blocks=(block,))
-        self._cover(unit, (block,))
+        with self.lock:
+            self._cover(unit, (block,))
         for number, guest in enumerate(block.guests[1:], 1):
             key = mode, block.physical + (guest.eip - block.eip)
-            self._rests.setdefault(key, Rest(len(block.guests) - number))
+            self._rests.setdefault(key, Rest(len(block.guests) - number, block.is_system))
         return unit
-
-    def watches(self, frame: int) -> bool:
-        return frame in self._pages or frame in self._memory.watched
 
     # the cover: which bytes code was made from
 
@@ -99,60 +112,88 @@ class CodeStore:
         return spans
 
     def _cover(self, unit: Unit, blocks: tuple[Block, ...]) -> None:
-        code_map = self._context.code_map
         for start, size in self._spans(blocks):
-            page = start >> 12
-            if page not in self._pages:
-                self._pages[page] = set()
-                self._memory.watched.add(page)
-                self._mmu.forget_writes()
-                self.on_watch()
-            self._pages[page].add(unit)
-            for byte in range(start, start + size):
-                code_map[byte >> 3] |= 1 << (byte & 7)
+            self._mark(start, size)
+            self._pages[start >> 12].add(unit)
+
+    def _mark(self, start: int, size: int) -> None:
+        """Mark bytes in the code map. Some stay marked when their code goes: a write to them looks, and clears it."""
+        page, code_map = start >> 12, self._context.code_map
+        if page not in self._pages:
+            self._pages[page] = set()
+            self._memory.watched.add(page)
+            self.on_watch()
+        for byte in range(start, start + size):
+            code_map[byte >> 3] |= 1 << (byte & 7)
 
     def written(self, address: int, size: int) -> None:
         """RAM is about to change."""
-        for page in range(address >> 12, (address + size - 1 >> 12) + 1):
-            units = self._pages.get(page)
-            if units is None:
-                continue
-            # the interpreter's cache stops watching a page it has no code of
-            self._memory.watched.add(page)
-            doomed = [unit for unit in units if any(
-                start < address + size and address < start + length for start, length in self._spans(unit.blocks))]
-            for unit in doomed:
-                self._remove(unit)
+        with self.lock:
+            for page in range(address >> 12, (address + size - 1 >> 12) + 1):
+                units = self._pages.get(page)
+                if units is None:
+                    continue
+                # the interpreter's cache stops watching a page it has no code of
+                self._memory.watched.add(page)
+                doomed = [unit for unit in units if any(
+                    start < address + size and address < start + length
+                    for start, length in self._spans(unit.blocks))]
+                for unit in doomed:
+                    self._remove(unit)
+                code_map = self._context.code_map
+                low, high = max(address, page << 12), min(address + size, page + 1 << 12)
+                for byte in range(low, high):
+                    code_map[byte >> 3] &= ~(1 << (byte & 7))
+
+    def cover(self, physical: int, size: int) -> None:
+        """The interpreter keeps code of these bytes: they are to be watched as well."""
+        with self.lock:
+            self._mark(physical, size)
 
     def _remove(self, unit: Unit) -> None:
         self.invalidations += 1
+        unit.alive = False
         self.unpublish(unit)
         block = unit.block
         del self._units[unit.mode, block.physical]
         for guest in block.guests[1:]:
             self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip)), None)
-        code_map = self._context.code_map
-        for start, size in self._spans(unit.blocks):
-            units = self._pages[start >> 12]
-            units.discard(unit)
-            kept = {byte for other in units for first, length in self._spans(other.blocks)
-                    for byte in range(max(first, start), min(first + length, start + size))}
-            for byte in range(start, start + size):
-                if byte not in kept:
-                    code_map[byte >> 3] &= ~(1 << (byte & 7))
+        for start, _size in self._spans(unit.blocks):
+            self._pages[start >> 12].discard(unit)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self.lock:
+            for unit in list(self._units.values()):
+                self._remove(unit)
+            self._rests.clear()
 
     # what native code sees
 
-    def publish(self, unit: Unit, compiled: Compiled, code: int, blocks: tuple[Block, ...]) -> None:
-        """Let native code find the unit at `code`; who knew it elsewhere is led there."""
-        unit.compiled, unit.code = compiled, code
-        unit.blocks = blocks
-        self._cover(unit, blocks)
-        entry = self._entry(unit.mode, unit.block.physical)
-        entry.code = code
-        for slot in unit.incoming:
-            ctypes.c_uint64.from_address(slot).value = code
-        self.new_generation()
+    def publish(self, unit: Unit, code: int, blocks: tuple[Block, ...], counter: int) -> bool:
+        """Let native code find the unit at `code`; who knew it elsewhere is led there.
+
+        May be called from another thread while native code runs; False if the guest has written to it meanwhile.
+        """
+        with self.lock:
+            unit.queued = False
+            if not unit.alive or not self._unchanged(blocks):
+                return False
+            unit.code, unit.blocks, unit.counter = code, blocks, counter
+            self._cover(unit, blocks)
+            self._entry(unit.mode, unit.block.physical).code = code
+            for slot in unit.incoming:
+                ctypes.c_uint64.from_address(slot).value = code
+            self.new_generation()
+        return True
+
+    def _unchanged(self, blocks: tuple[Block, ...]) -> bool:
+        """Whether memory still has what the blocks were made from."""
+        for block in blocks:
+            here = b"".join(self._memory.blob(start, size) for start, size in self._spans((block,)))
+            if here != block.code:
+                return False
+        return True
 
     def unpublish(self, unit: Unit) -> None:
         if unit.code:

@@ -83,13 +83,12 @@ class Fields(ctypes.Structure):
     -------
     budget : steps left; blocks take theirs off when they begin.
     extra : steps that were no completed instruction: iterations of REP but the last, and deliveries.
-    reason : an `Exit`.
+    reason : an `Exit`. deliveries : faults that native code delivered.
     slot : address of the chain slot through which native code left, or 0.
     mode : key of the present `Mode` and privilege; tag : its half of the jump cache's tags.
     line : the interrupt line, as it is while native code runs.
     ram, ram_size : host address and size of RAM.
     exit, lookup, dispatch : native entry points translated code leaves through.
-    refill : `i32 (ptr context, i32 linear, i32 kind)`; fills a data table for an access, 0 if that cannot be.
     results : where routines leave what they give back.
     flushed : data tables were emptied: 1 until the jump cache, 2 until Python has done the same.
     routines : entry points of memory accessors and of the machine's routines, see `runtime` and `native`.
@@ -109,16 +108,15 @@ class Fields(ctypes.Structure):
         ("sysenter_cs", c_uint32), ("sysenter_esp", c_uint32), ("sysenter_eip", c_uint32),
         ("mode", c_uint32),
         ("instructions", c_uint64), ("tsc_offset", c_uint64),
-        ("budget", c_int64), ("extra", c_int64),
+        ("budget", c_int64), ("extra", c_int64), ("deliveries", c_uint64),
         ("reason", c_uint32), ("generation", c_uint32),
         ("tag", c_uint64), ("slot", c_uint64),
         ("ram", c_uint64), ("ram_size", c_uint64),
-        ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64), ("refill", c_uint64),
+        ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64),
         ("results", c_uint64 * 8),
         ("fault_vector", c_uint32), ("fault_error", c_uint32), ("fault_cr2", c_uint32),
         ("fault_has_error", c_uint8), ("fault_has_cr2", c_uint8), ("diverted", c_uint8), ("flushed", c_uint8),
         ("routines", c_uint64 * ROUTINES),
-        ("statistics", c_uint64 * 32),
     ]
 
 

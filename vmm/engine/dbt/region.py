@@ -44,7 +44,8 @@ class Setting:
     Members
     -------
     mode, user, paging : of the processor.
-    inline : emit the hit path of memory accesses in place. counted : count executions of the head down.
+    inline : emit the hit path of memory accesses in place. counted : count executions of the head down, and
+        go round its loop through a chain slot, so that better code can take over.
     routines : places of native routines in the context, by name; `accessor` gives those of memory accesses.
     """
 
@@ -88,7 +89,7 @@ class Region:
         self._b = Builder()
         self._entry: list[str] = []
         self._pointers: dict[str, str] = {}
-        self._uses_recipes = len(blocks) > 1
+        self._uses_recipes = not setting.counted
         self._roots = self._find_roots()
         self._pages = {block.eip >> 12 for block in blocks.values()}
         self._todo: list[_Todo] = []
@@ -384,7 +385,7 @@ class Region:
             self._through_dispatch(target)
         elif target.known is None:
             self._computed(target)
-        elif target.known in self._blocks:
+        elif target.known in self._blocks and not self._setting.counted:
             self._inside(target.known, now)
         elif self._setting.paging and target.known >> 12 not in self._pages:
             self._through_jump_cache(target)
@@ -641,7 +642,7 @@ class Region:
         self._flags_out(now)
         self._store_field("eip", self._guest.eip, 32)
         words = [f"i64 {arg}" if isinstance(arg, int) else f"i64 {b.text(self._ops.zext(arg, 64))}" for arg in args]
-        result = self._pointer("result")
+        result = self._pointer("results")
         code = b.let(f"load ptr, ptr {self._pointer_at(name, offset('routines') + 8 * place)}{CONTEXT}")
         status = b.let(f"call i32 {code}({', '.join(['ptr %c', *words, f'ptr {result}'])})")
         failed, good = b.new_label("failed"), b.new_label("good")

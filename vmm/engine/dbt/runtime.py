@@ -1,7 +1,9 @@
 """The native code every translation leans on: ways in and out, look-ups, memory accesses that are not hits.
 
     enter     C function: load the guest's registers and run from an entry point until something comes back
-    exit      leave to Python with the state in the context
+    exit      give up an instruction or leave: deliver a pending fault, or return to Python with the state in the context
+    bail      a routine that leaves everything to the interpreter; it stands in until the machine's are compiled
+    refill    after a miss in a data table: 1 it is filled, 2 a fault is pending, 0 the interpreter has to look
     lookup    go on at `Context.eip` through the block table, filling the jump cache; exit MISSING
     dispatch  the same behind an instruction that may have changed the machine; exit ATTENTION if somebody must look
     load8s... memory accesses of one size and privilege; the answer is negative when the instruction must be given up
@@ -9,7 +11,8 @@
 
 from __future__ import annotations
 
-from rtl.isa.registers import Cr0, Eflags
+from rtl.isa.registers import Cr0, Eflags, Seg
+from vmm.engine.dbt.frontend import LIMIT
 from vmm.engine.dbt.layout import (
     BLOCK_ENTRIES,
     BLOCKS_AT,
@@ -22,15 +25,15 @@ from vmm.engine.dbt.layout import (
     Kind,
     offset,
 )
-from vmm.engine.dbt.frontend import LIMIT
+from vmm.engine.dbt.native import NO_MODE, ROUTINES
 from vmm.engine.dbt.region import PARAMETERS
 
 _TF, _RF, _IF, _AC, _AM = (int(flag) for flag in (Eflags.TF, Eflags.RF, Eflags.IF, Eflags.AC, Cr0.AM))
 _ARGUMENTS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
-#: Mode of a processor whose code segment is not flat: nothing is translated for it.
-NO_MODE = 0xFFFF_FFFF
 USER_MODE = 1 << 8
 ACCESSORS = [f"{what}{bits}{who}" for what in ("load", "change", "store") for bits in (8, 16, 32) for who in "su"]
+#: Places among the context's routines.
+PLACES = {name: place for place, name in enumerate([*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES)])}
 
 
 def _at(name: str, place: int | str) -> str:
@@ -60,8 +63,80 @@ def _exit() -> str:
     lines = [f"define ghccc void @exit({PARAMETERS}) {{"]
     for n in range(8):
         lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"store i32 %r{n}, ptr %g{n}"]
-    lines += [_put("budget", "i64 %b", "b_at"), "ret void", "}"]
+    lines += [
+        _field("reason"), f"%faulted = icmp eq i32 %reason, {int(Exit.FAULT)}",
+        "br i1 %faulted, label %deliver, label %leave",
+        "deliver:",
+        _field("fault_vector"), _field("fault_error"), _field("fault_has_error", "i8"), _field("fault_cr2"),
+        _field("fault_has_cr2", "i8"),
+    ]
+    words = []
+    for name, kind in (("fault_vector", "i32"), ("fault_error", "i32"), ("fault_has_error", "i8"),
+                       ("fault_cr2", "i32"), ("fault_has_cr2", "i8")):
+        lines.append(f"%{name}_word = zext {kind} %{name} to i64")
+        words.append(f"i64 %{name}_word")
+    lines += [
+        _routine("raise_fault"), _at("results", offset("results")),
+        # with RF set in the image, as an exception
+        f"%status = call i32 %raise_fault(ptr %c, {', '.join(words)}, i64 1, i64 1, ptr %results)",
+        "%delivered = icmp eq i32 %status, 0",
+        "br i1 %delivered, label %go, label %leave",
+        "go:",
+        "%b2 = sub i64 %b, 1",
+        _field("extra", "i64"), "%extra2 = add i64 %extra, 1", "store i64 %extra2, ptr %extra_at",
+        _put("shadow", "i32 0", "shadow_at"), _put("halted", "i8 0", "halted_at"),
+        _put("repeating", "i8 0", "repeating_at"), _field("deliveries", "i64"),
+        "%more = add i64 %deliveries, 1", "store i64 %more, ptr %deliveries_at",
+    ]
+    lines += [f"%n{n} = load i32, ptr %g{n}" for n in range(8)]
+    renewed = ", ".join(["ptr %c", *(f"i32 %n{n}" for n in range(8)), "i64 %b2"])
+    lines += [f"musttail call ghccc void @dispatch({renewed})", "ret void",
+              "leave:", _put("budget", "i64 %b", "b_at"), "ret void", "}"]
     return "\n".join(lines)
+
+
+def _routine(name: str) -> str:
+    """Load a routine's entry point into %name."""
+    return f"{_at(f'{name}_place', offset('routines') + 8 * PLACES[name])}\n%{name} = load ptr, ptr %{name}_place"
+
+
+def _refill() -> str:
+    return f"""define i32 @bail() {{
+ret i32 2
+}}
+define internal i32 @refill(ptr %c, i32 %linear, i32 %kind) noinline {{
+{_routine("mmu_refill")}
+{_at("results", offset("results"))}
+%a = zext i32 %linear to i64
+%k = zext i32 %kind to i64
+%status = call i32 %mmu_refill(ptr %c, i64 %a, i64 %k, ptr %results)
+switch i32 %status, label %refuse [ i32 0, label %good i32 1, label %fault ]
+good:
+%there = load i64, ptr %results
+%yes = trunc i64 %there to i32
+ret i32 %yes
+fault:
+ret i32 2
+refuse:
+ret i32 0
+}}"""
+
+
+def _crossing(what: str, bits: int) -> str:
+    """An access that reaches into the next page, by the routine of the machine."""
+    name = {"load": "load", "change": "load_for_write", "store": "store"}[what]
+    value = ", i64 %value_word" if what == "store" else ""
+    widen = "%value_word = zext i32 %value to i64\n" if what == "store" else ""
+    taken = f"%got_word = load i64, ptr %results\n%kept = and i64 %got_word, {(1 << bits) - 1}\nret i64 %kept"
+    return f"""%wraps = icmp ugt i32 %a, {0xFFFF_F000 - (1 << 32)}
+br i1 %wraps, label %refuse, label %both
+both:
+{_routine(name)}
+{_at("results", offset("results"))}
+{widen}%status = call i32 %{name}(ptr %c, i64 %wide, i64 {bits // 8}{value}, i64 {int(Seg.DS)}, ptr %results)
+switch i32 %status, label %refuse [ i32 0, label %crossed i32 1, label %fault ]
+crossed:
+{"ret i64 0" if what == "store" else taken}"""
 
 
 def _lookup() -> str:
@@ -81,10 +156,9 @@ def _lookup() -> str:
 %unmapped = icmp eq i64 %delta, 0
 br i1 %unmapped, label %refill, label %mapped
 refill:
-{_field("refill", "ptr", "fill")}
 %kind = zext i1 %is_user to i32
-%filled = call i32 %fill(ptr %c, i32 %eip, i32 %kind)
-%ok = icmp ne i32 %filled, 0
+%filled = call i32 @refill(ptr %c, i32 %eip, i32 %kind)
+%ok = icmp eq i32 %filled, 1
 br i1 %ok, label %again, label %missing
 again:
 %second = load i64, ptr %entry_at
@@ -223,7 +297,9 @@ access:
 slow:
 %within = and i32 %a, 4095
 %crosses = icmp ugt i32 %within, {4096 - size}
-br i1 %crosses, label %refuse, label %inside
+br i1 %crosses, label %across, label %inside
+across:
+{_crossing(what, bits)}
 inside:
 %low = and i32 %a, {size - 1}
 %skewed = icmp ne i32 %low, 0
@@ -269,10 +345,11 @@ br label %access
     lines += f"""fill:
 br i1 %round, label %refuse, label %refill
 refill:
-{_field("refill", "ptr", "fill_code")}
-%filled = call i32 %fill_code(ptr %c, i32 %a, i32 {int(kind)})
-%ok = icmp ne i32 %filled, 0
-br i1 %ok, label %refilled, label %refuse
+%filled = call i32 @refill(ptr %c, i32 %a, i32 {int(kind)})
+switch i32 %filled, label %refuse [ i32 1, label %refilled i32 2, label %fault ]
+fault:
+{_put("reason", f"i32 {int(Exit.FAULT)}", "fault_at")}
+ret i64 -1
 refilled:
 br label %try
 refuse:
@@ -296,14 +373,9 @@ def _alignment(user: int) -> str:
 br i1 %checked, label %refuse, label %look"""
 
 
-def accessors() -> dict[str, int]:
-    """Places of the memory accessors among the context's routines."""
-    return {name: place for place, name in enumerate(ACCESSORS)}
-
-
 def text() -> str:
     """The IR of the run-time module."""
-    parts = [_enter(), _exit(), _lookup(), _dispatch()]
+    parts = [_refill(), _enter(), _exit(), _lookup(), _dispatch()]
     parts += [_accessor(what, bits, user)
               for what in ("load", "change", "store") for bits in (8, 16, 32) for user in (0, 1)]
     return "\n".join(parts)

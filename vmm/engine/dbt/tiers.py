@@ -1,0 +1,164 @@
+"""Compiling while the guest runs: what waits, in what order it is done, and what becomes of it.
+
+Rules:
+
+1. Blocks that have become warm are compiled together, cheaply; then regions, with everything LLVM has.
+2. LLVM works without the interpreter lock, in a thread of its own; `background=False` compiles in place instead, and
+   then what is compiled when depends on the guest alone.
+3. What LLVM refuses stays with the interpreter, and is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vmm.engine.dbt.codestore import CodeStore, Unit
+from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
+from vmm.engine.dbt.frontend import Block
+from vmm.engine.dbt.recipes import Recipes
+from vmm.engine.dbt.region import Region, Setting
+
+_BATCH = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A unit to compile: with these blocks, of which its own is one."""
+
+    unit: Unit
+    blocks: dict[int, Block]
+    setting: Setting
+
+
+class Tiers:
+    """The compile queue of one processor.
+
+    Parameters
+    ----------
+    hot : executions after which a warm block asks for a region.
+    first : done before anything else, in the thread that compiles.
+
+    Members
+    -------
+    warm, regions : units compiled so far. failures : units LLVM refused, and `failure` why the last one.
+    """
+
+    def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool, first: Callable[[], None]):
+        self._compiler = compiler
+        self._store = store
+        self._hot = hot
+        self._first: Callable[[], None] | None = first
+        self._warm_jobs: deque[Job] = deque()
+        self._hot_jobs: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._closed = self._busy = False
+        self._names = 0
+        self.warm = self.regions = self.failures = 0
+        self.failure = ""
+        self._thread: threading.Thread | None = None
+        if background:
+            self._thread = threading.Thread(target=self._work, name="translator", daemon=True)
+            self._thread.start()
+        else:
+            self._step()
+
+    def submit(self, job: Job) -> None:
+        """Compile a unit as soon as possible."""
+        job.unit.queued = True
+        with self._wake:
+            (self._warm_jobs if job.setting.counted else self._hot_jobs).append(job)
+            self._wake.notify()
+        if self._thread is None:
+            while self._step():
+                pass
+
+    def settle(self) -> None:
+        """Wait until everything submitted is compiled."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or not (self._busy or self._warm_jobs or self._hot_jobs))
+
+    def close(self) -> None:
+        """Start nothing more, and wait for what is being compiled."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._closed or self._first or self._warm_jobs or self._hot_jobs)
+                if self._closed:
+                    return
+                self._busy = True
+            self._step()
+
+    def _step(self) -> bool:
+        """Do one piece of work; False if there was none."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            first()
+            return True
+        jobs: list[Job] = []
+        with self._wake:
+            while self._warm_jobs and len(jobs) < _BATCH:
+                jobs.append(self._warm_jobs.popleft())
+            if not jobs and self._hot_jobs:
+                jobs.append(self._hot_jobs.popleft())
+        jobs = [job for job in jobs if job.unit.alive]
+        if jobs:
+            self._compile(jobs)
+        return bool(jobs or self._warm_jobs or self._hot_jobs)
+
+    def _compile(self, jobs: list[Job]) -> None:
+        effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
+        recipes = Recipes()
+        texts, named = [], []
+        for job in jobs:
+            self._names += 1
+            name, slots = f"t{self._names}", []
+            region = Region(name, job.unit.block, job.blocks, job.setting, recipes, slots)
+            body = region.text()
+            if not region.done[job.unit.block.eip]:
+                job.unit.refused = True
+                continue
+            texts.append(f"@slots_{name} = global [{max(len(slots), 1)} x ptr] zeroinitializer")
+            if job.setting.counted:
+                texts.append(f"@count_{name} = global i32 {self._hot}")
+            texts.append(body)
+            named.append((job, name))
+        if not named:
+            return
+        if effort is Effort.HOT:
+            texts.append(recipes.functions())
+        data = [f"slots_{name}" for _, name in named]
+        if effort is Effort.WARM:
+            data += [f"count_{name}" for _, name in named]
+        try:
+            compiled = self._compiler.compile("\n".join(texts), effort, [name for _, name in named], data)
+        except CompileError as error:
+            self._refuse(jobs, str(error))
+            return
+        for job, name in named:
+            published = self._store.publish(job.unit, compiled.functions[name], tuple(job.blocks.values()),
+                                            compiled.data.get(f"count_{name}", 0))
+            if published and effort is Effort.WARM:
+                self.warm += 1
+            elif published:
+                self.regions += 1
+
+    def _refuse(self, jobs: list[Job], why: str) -> None:
+        """One bad unit spoils its batch: the others get another try, alone."""
+        self.failure = why
+        if len(jobs) > 1:
+            for job in jobs:
+                self._compile([job])
+            return
+        self.failures += 1
+        jobs[0].unit.refused = jobs[0].setting.counted
