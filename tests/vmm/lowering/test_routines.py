@@ -11,10 +11,12 @@ import pytest
 
 from rtl.isa.exceptions import VECTORS_WITH_ERROR_CODE
 from rtl.isa.registers import Cr0
-from tests.vmm.lowering.world import DATA, GATES, RAM, TASKS, World, fault_words
+from rtl.isa.segments import descriptor
+from tests.vmm.lowering.world import DATA, GATES, GDT, IDT, RAM, TASKS, TSS, World, fault_words
 from vmm.engine.interrupt import Source
 from vmm.faults import Fault, Unsupported
 
+TASK_SELECTOR = 0x28
 Draw = Callable[[World, random.Random], tuple[Any, ...]]
 
 
@@ -60,6 +62,7 @@ ROUTINES: dict[str, Draw] = {
     "idtr_limit": lambda w, r: (),
     "halt": lambda w, r: (),
     "x87_wait": lambda w, r: (),
+    "identify": lambda w, r: (),
     "read_debug": lambda w, r: (r.randrange(8),),
     "load": lambda w, r: (_linear(w, r), _size(r), r.randrange(6)),
     "load_for_write": lambda w, r: (_linear(w, r), _size(r), r.randrange(6)),
@@ -121,3 +124,46 @@ def test_delivery_does_the_same(source: Source) -> None:
         met_another = python.result is not None and python.result[0] != int(fault.vector)
         seen["shutdown" if python.result is None else "other" if met_another else "first"] += 1
     assert seen["bailed"] < 40 and min(seen["shutdown"], seen["first"], seen["other"]) > 5, seen
+
+
+@pytest.mark.parametrize("external", (False, True))
+def test_taking_an_event_is_what_a_step_does(external: bool) -> None:
+    seen: Counter[bool] = Counter()
+    for seed in range(60):
+        world = World(seed)
+        world.state.cr0 &= ~int(Cr0.AM)
+        world.state.halted, world.state.repeating, world.state.shadow = seed % 2 == 0, seed % 3 == 0, 1
+        fault = Fault(0x21) if external else Fault(14, 4, 0x1234)
+        native = world.native()
+        state = native.state
+        state.fault_vector, state.fault_error, state.fault_cr2 = 14, 4, 0x1234
+        state.fault_has_error = state.fault_has_cr2 = True
+        before = state.to_dict()
+        outcome = native.call("take_interrupt", (0x21,)) if external else native.call("deliver_pending", ())
+        if outcome is None:
+            assert (state.fault_vector, state.fault_error, state.fault_cr2) == (14, 4, 0x1234)
+            after = state.to_dict()
+            assert {name for name in before if before[name] != after[name]} <= {"cr2"}, seed
+            continue
+        python = world.in_python("_deliver", (fault, not external or world.state.repeating,
+                                              Source.EXTERNAL if external else Source.EXCEPTION))
+        assert outcome.image == python.image and outcome.ram == python.ram, seed
+        assert outcome.result[0] == (not outcome.image["shutdown"])
+        seen[bool(outcome.result[0])] += 1
+    assert seen[True] > 5, seen
+
+
+def test_a_delivery_that_bails_leaves_the_pending_fault() -> None:
+    """Symptom: #PF met #NP on a bad gate, the #DF went through a task gate, and the interpreter delivered #NP."""
+    world = World(0)
+    world.state.cr0 &= ~(1 << 31)
+    absent, task = 0x0E00 << 32, 0x8500 << 32 | TASK_SELECTOR << 16
+    for vector, gate in ((14, absent), (11, absent), (8, task)):
+        world.put64(IDT + 8 * vector, gate)
+    world.put64(GDT + TASK_SELECTOR, descriptor(TSS, 0x67, 0x89, 0))
+    native = world.native()
+    state = native.state
+    state.fault_vector, state.fault_error, state.fault_cr2 = 14, 4, 0x1234
+    state.fault_has_error = state.fault_has_cr2 = True
+    assert native.call("deliver_pending", ()) is None
+    assert (state.fault_vector, state.fault_error, state.fault_cr2, state.fault_has_cr2) == (14, 4, 0x1234, 1)

@@ -156,3 +156,20 @@ def test_a_change_of_privilege_changes_mode_and_tag() -> None:
     before = native.state.generation
     assert native.call("write_control", (3, DIRECTORY)) is not None
     assert native.state.generation == before + 1 and native.state.flushed
+
+
+def test_the_interpreter_sees_the_tables_unless_it_must_see_every_access() -> None:
+    world = _paged(0)
+    world.state.cr0 &= ~(1 << 31)
+    tables = Tables(world)
+    mmu = tables.mmu
+    assert mmu.reads[1].get(8) is None
+    mmu.translate(0x8000, True, True)
+    assert mmu.reads[1].get(8) == mmu.writes[1].get(8) == 0
+    mmu.memory.watched.add(8)
+    assert mmu.reads[1].get(8) == 0 and mmu.writes[1].get(8) is None
+    mmu.memory.watched.clear()
+    mmu.set_fast(True, False)
+    assert mmu.reads[1].get(8) == 0 and mmu.writes[1].get(8) is None
+    mmu.set_fast(False, False)
+    assert mmu.reads[1].get(8) is None

@@ -109,10 +109,10 @@ class World:
         rng = self.rng
         for place, count in ((GDT, GDT_ENTRIES), (LDT, LDT_ENTRIES)):
             for number in range(count):
-                self._put64(place + 8 * number, self._descriptor(number))
+                self.put64(place + 8 * number, self._descriptor(number))
         for number in range(IDT_ENTRIES):
             kind = rng.choice((14, 14, 14, 15, 6, 7)) if self._flip(0.95) else rng.randrange(16)
-            self._put64(IDT + 8 * number, self._gate(kind))
+            self.put64(IDT + 8 * number, self._gate(kind))
         for offset in range(0, 0x80, 4):
             self.words[TSS + offset >> 2] = rng.choice(STACKS) + rng.choice((0, 0, 0, 2, 0xFFC))
         for level in range(3):
@@ -134,7 +134,7 @@ class World:
             for number, value in enumerate(frame):
                 self.words[(stack >> 2) + number] = value
 
-    def _put64(self, address: int, value: int) -> None:
+    def put64(self, address: int, value: int) -> None:
         self.words[address >> 2], self.words[(address >> 2) + 1] = value & 0xFFFF_FFFF, value >> 32
 
     def _state(self) -> None:

@@ -6,10 +6,13 @@ Rules, beyond those of `vmm.paging.mmu`:
    not plain RAM are never filled in, so that every access to them walks.
 2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
 3. Pages that can be written are in the write tables, or in the watched ones while code of them is known.
-4. The interpreter's own tables, `reads` and `writes`, stay empty.
+4. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
 """
 
 from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Cr0, Cr4
@@ -26,6 +29,26 @@ _READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
 _GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
 
 
+class View:
+    """A data table as the interpreter looks at it: physical minus linear address of a page, or None.
+
+    Parameters
+    ----------
+    avoided : frames that it must not reach without asking.
+    """
+
+    def __init__(self, table: Any, ram: int, avoided: Container[int] = ()):
+        self._table, self._ram, self._avoided = table, ram, avoided
+        self.on = True
+
+    def get(self, page: int) -> int | None:
+        distance = self._table[page]
+        if not distance or not self.on:
+            return None
+        delta = distance - self._ram
+        return None if (delta >> 12) + page in self._avoided else delta
+
+
 class TableMmu(SoftMmu):
     """Translation for the processor of a context."""
 
@@ -36,6 +59,16 @@ class TableMmu(SoftMmu):
         self.log, self.large = self._logged.log, self._logged.large
         self.code_map = context.code_map
         self.ram = context.state.ram
+        reads, user_reads, writes, user_writes = context.tables[:_WATCHED]
+        self._read_views = View(reads, self.ram), View(user_reads, self.ram)
+        self._write_views = View(writes, self.ram, memory.watched), View(user_writes, self.ram, memory.watched)
+        self.reads, self.writes = self._read_views, self._write_views  # type: ignore[assignment]
+
+    def set_fast(self, reads: bool, writes: bool) -> None:
+        for view in self._read_views:
+            view.on = reads
+        for view in self._write_views:
+            view.on = writes
 
     @property
     def log_count(self) -> int:

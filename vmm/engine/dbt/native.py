@@ -12,23 +12,27 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint32
 
+from rtl.isa.cpuid import LEAVES
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Seg
 from vmm.engine.dbt.arena import Arena
 from vmm.engine.dbt.layout import JumpEntry, Kind, Segment
 from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.interpreter import Interpreter
+from vmm.engine.interrupt import Source
 from vmm.engine.segmentation import Loaded
+from vmm.faults import Fault
 from vmm.lowering.binding import Binding
 from vmm.lowering.intrinsics import Bail, host_read, host_write, rarely
-from vmm.lowering.program import lower
+from vmm.lowering.program import BAIL, lower
 from vmm.semantics.ops import Mode
-from vmm.state import CpuView, SegmentCache
+from vmm.state import SHADOW_NONE, CpuView, SegmentCache
 
 _READ, _WRITE = int(Kind.READ), int(Kind.WRITE)
 _CS, _ESP, _EIP = int(Msr.SYSENTER_CS), int(Msr.SYSENTER_ESP), int(Msr.SYSENTER_EIP)
 _CODE, _PG = int(Seg.CS), int(Cr0.PG)
 _POWERS = (1, 2, 4, 8)
+_LEAVES = tuple((number, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) for number, leaf in LEAVES.items())
 #: Mode of a processor whose code segment is not flat: nothing is translated for it.
 NO_MODE = 0xFFFF_FFFF
 _GENERATIONS = 1 << 16
@@ -156,6 +160,32 @@ class NativeProcessor(Interpreter):
         super().write_control(number, value)
         self.segments_changed()
 
+    def take_fault(self, vector: int, error: int | None, cr2: int | None) -> bool:
+        """What a step does about a fault; False if it ends in shutdown. A bail leaves everything to be done."""
+        delivered = self.raise_fault(Fault(vector, error, cr2), True)
+        self._awake()
+        return delivered is not None
+
+    def take_interrupt(self, vector: int) -> bool:
+        """What `deliver_interrupt` does, likewise."""
+        delivered = self.raise_fault(Fault(vector), self.state.repeating, Source.EXTERNAL)
+        self._awake()
+        return delivered is not None
+
+    def _awake(self) -> None:
+        state = self.state
+        state.halted = False
+        state.shadow = SHADOW_NONE
+        state.repeating = False
+
+    def identify(self) -> None:
+        gpr = self.state.gpr
+        asked = gpr[0]
+        gpr[0] = gpr[3] = gpr[1] = gpr[2] = 0
+        for number, eax, ebx, ecx, edx in _LEAVES:
+            if asked == number:
+                gpr[0], gpr[3], gpr[1], gpr[2] = eax, ebx, ecx, edx
+
     @rarely
     def read_slow(self, linear: int, size: int, user: bool) -> int:
         return super().read_slow(linear, size, user)
@@ -203,6 +233,7 @@ ROUTINES = (
     "x87_escape", "x87_wait", "require_cpl0", "shadow_after_stack_load", "read_debug",
     "load", "load_for_write", "store", "linear", "probe",
     "mmu.translate", "mmu.flush_all", "mmu.invalidate", "mmu.forget_writes", "mmu.refill",
+    "take_fault", "take_interrupt", "identify",
 )
 
 #: `Context.refill`: what faults, or cannot be native, is not filled in.
@@ -223,7 +254,28 @@ refused:
 }
 """
 
+_PENDING = ("fault_vector", "fault_error", "fault_has_error", "fault_cr2", "fault_has_cr2")
+
+
+def _deliver_pending() -> str:
+    """`i32 deliver_pending(ptr context, ptr result)`: `take_fault` of the fault that the context holds.
+
+    When it bails the context holds that fault still, and not one that its delivery met.
+    """
+    load, keep, names = [], [], []
+    for name in _PENDING:
+        kind = f"i{8 * getattr(Arena, name).size}"
+        load += [f"%{name}.at = getelementptr i8, ptr %context, i64 {getattr(Arena, name).offset}",
+                 f"%{name} = load {kind}, ptr %{name}.at", f"%{name}.wide = zext {kind} %{name} to i64"]
+        keep.append(f"store {kind} %{name}, ptr %{name}.at")
+        names.append(f"i64 %{name}.wide")
+    return "\n".join((
+        "define i32 @deliver_pending(ptr %context, ptr %result) nounwind {", *load,
+        f"%status = call i32 @take_fault(ptr %context, {', '.join(names)}, ptr %result)",
+        f"%gave_up = icmp eq i32 %status, {BAIL}", "br i1 %gave_up, label %restore, label %done",
+        "restore:", *keep, "br label %done", "done:", "ret i32 %status", "}\n"))
+
 
 def text() -> str:
-    """IR of all routines, and of `refill`."""
-    return lower(ROUTINES, BINDING) + _REFILL
+    """IR of all routines, of `refill` and of `deliver_pending`."""
+    return lower(ROUTINES, BINDING) + _REFILL + _deliver_pending()
