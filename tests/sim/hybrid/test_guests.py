@@ -17,6 +17,8 @@ from tests.vmm.engine.boot import boot
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
+from vmm.timing.costs import default_costs
+from vmm.timing.machine import TimedMachine, Timing
 
 _LIMIT = 8_000_000
 
@@ -55,6 +57,16 @@ def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, firmware: 
         expected.output)
     registers = visible(software.platform)
     assert {name: visible(hardware.platform)[name] for name in registers} == registers
+
+
+def test_time_may_be_that_of_the_timing_model(firmware: dict[str, Path]) -> None:
+    runs = []
+    for kind in (PcPlatform, RtlPlatform):
+        machine = boot(firmware["timer"], machine=TimedMachine(16 << 20, Timing(default_costs()),
+                                                               platform=kind(config(16))))
+        assert machine.run(_LIMIT) == StopInfo(StopReason.GUEST_EXIT, 0)
+        runs.append((machine.platform.cycles, machine.cpu.state.to_dict()))
+    assert runs[0] == runs[1]
 
 
 def test_clocks_may_be_skipped(firmware: dict[str, Path]) -> None:
