@@ -27,9 +27,9 @@ class Caches(Tlbs):
     state: TimingState
 
     def data(self, linear: int, physical: int, size: int, write: int, offset: int) -> None:
-        """An access of ``size`` bytes within a page."""
+        """An access of ``size`` bytes within a page; one of 8 bytes, a descriptor, is two of 4."""
         state = self.state
-        if (linear & 3) + size > 4:
+        if size <= 4 and (linear & 3) + size > 4:
             state.cycles += state.across
         self.data_line(linear, physical, write, offset)
         last = size - 1

@@ -154,6 +154,15 @@ def test_accesses_across_words_lines_and_pages() -> None:
         assert cost == COST["across"]
 
 
+def test_a_descriptor_is_two_words() -> None:
+    timing = model()
+    for _ in range(2):
+        timing.add(1000)
+        before = timing.cycles
+        timing.data(0x401C, 0x401C, 8, 0, 0)
+    assert timing.cycles == before and timing.state.data_misses == 2
+
+
 def test_large_pages_share_an_entry_and_five_do_not_fit() -> None:
     timing = model(True)
     for large in (1, 1, 2, 3, 4, 1, 5, 1):
