@@ -131,13 +131,15 @@ class TableMmu(SoftMmu):
     def fill(self, entry: int, frame: int, user: bool, system_write: bool, user_write: bool) -> None:
         """Put a page in the tables, with what its translation allows in place of what they had."""
         page = entry & _PAGE
+        logged = self.tables[_READ][page] != 0
         self.drop(page)
         if not self.memory.is_plain(frame):
             return
-        if self.log_count == LOG_ENTRIES:
-            self.flush_all()
-        self.log[self.log_count] = entry
-        self.log_count += 1
+        if not logged:
+            if self.log_count == LOG_ENTRIES:
+                self.flush_all()
+            self.log[self.log_count] = entry
+            self.log_count += 1
         distance = self.ram + (frame - page << 12)
         self.tables[_READ][page] = distance
         if user:
