@@ -16,7 +16,7 @@ from .design import ANSWER, ANSWER_WORDS, JOB, JOB_WORDS, Do, pacer_design
 #: Clocks of hardware between two looks at signals of the operating system.
 _CHUNK = 1 << 20
 #: Cycles of a look ahead: the first after an access in the middle of one, and the longest.
-_SHORTEST, _LONGEST = 64, 1 << 18
+_SHORTEST, _LONGEST = 16, 1 << 18
 _RTC_INTERRUPTS = int(RtcB.PIE | RtcB.AIE | RtcB.UIE)
 #: A timer that has a period has a shorter one than this.
 _TIMER_TICKS = 2 << 16
