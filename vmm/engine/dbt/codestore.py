@@ -1,8 +1,8 @@
-"""Translations by physical address and mode: finding, linking, invalidating.
+"""Translations by address and mode: finding, linking, invalidating.
 
 Rules:
 
-1. A unit is found by its physical address and mode key, whatever linear address it is mapped at.
+1. A unit is found by its physical address, its EIP and its mode key: it holds while that page is mapped there.
 2. Writing to a byte a translation was made from drops the translation before the byte changes.
 3. Native code finds units through the block table of the context; chain slots and the jump cache go straight to them
    and are emptied when a unit goes.
@@ -76,27 +76,27 @@ class CodeStore:
     def __init__(self, context: Context, memory: PhysicalMemory):
         self._context = context
         self._memory = memory
-        self._units: dict[tuple[int, int], Unit] = {}
-        self._rests: dict[tuple[int, int], Rest] = {}
+        self._units: dict[tuple[int, int, int], Unit] = {}
+        self._rests: dict[tuple[int, int, int], Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
         self._used = 0
         self.on_watch: Callable[[], None] = lambda: None
         self.invalidations = 0
         self.lock = threading.RLock()
 
-    def find(self, mode: int, physical: int) -> Unit | None:
-        return self._units.get((mode, physical))
+    def find(self, mode: int, physical: int, eip: int) -> Unit | None:
+        return self._units.get((mode, physical, eip))
 
-    def rest(self, mode: int, physical: int) -> Rest | None:
-        """What is left of a block with an instruction at `physical` that is not its first."""
-        return self._rests.get((mode, physical))
+    def rest(self, mode: int, physical: int, eip: int) -> Rest | None:
+        """What is left of a block with an instruction there that is not its first."""
+        return self._rests.get((mode, physical, eip))
 
     def add(self, mode: int, block: Block) -> Unit:
-        unit = self._units[mode, block.physical] = Unit(mode, block, blocks=(block,))
+        unit = self._units[mode, block.physical, block.eip] = Unit(mode, block, blocks=(block,))
         with self.lock:
             self._cover(unit, (block,))
         for number, guest in enumerate(block.guests[1:], 1):
-            key = mode, block.physical + (guest.eip - block.eip)
+            key = mode, block.physical + (guest.eip - block.eip), guest.eip
             self._rests.setdefault(key, Rest(len(block.guests) - number, block.is_system))
         return unit
 
@@ -155,9 +155,9 @@ class CodeStore:
         unit.alive = False
         self.unpublish(unit)
         block = unit.block
-        del self._units[unit.mode, block.physical]
+        del self._units[unit.mode, block.physical, block.eip]
         for guest in block.guests[1:]:
-            self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip)), None)
+            self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip), guest.eip), None)
         for start, _size in self._spans(unit.blocks):
             self._pages[start >> 12].discard(unit)
 
@@ -181,7 +181,7 @@ class CodeStore:
                 return False
             unit.code, unit.blocks, unit.counter = code, blocks, counter
             self._cover(unit, blocks)
-            self._entry(unit.mode, unit.block.physical).code = code
+            self._entry(unit.mode, unit.block).code = code
             for slot in unit.incoming:
                 ctypes.c_uint64.from_address(slot).value = code
             self.new_generation()
@@ -197,7 +197,7 @@ class CodeStore:
 
     def unpublish(self, unit: Unit) -> None:
         if unit.code:
-            self._entry(unit.mode, unit.block.physical).code = 0
+            self._entry(unit.mode, unit.block).code = 0
             for slot in unit.incoming:
                 ctypes.c_uint64.from_address(slot).value = 0
             unit.code = 0
@@ -207,9 +207,10 @@ class CodeStore:
         ctypes.c_uint64.from_address(slot).value = unit.code
         unit.incoming.append(slot)
 
-    def _entry(self, mode: int, physical: int) -> ctypes.Structure:
+    def _entry(self, mode: int, block: Block) -> ctypes.Structure:
         """The entry of the block table, made if there is none."""
-        key = physical | mode + 1 << 32
+        physical = block.physical
+        key = physical | (mode + 1 | block.eip - physical & 0xFFFF_F000) << 32
         blocks = self._context.blocks
         place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
         while True:

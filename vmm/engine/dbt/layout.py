@@ -5,7 +5,7 @@ here; its machine code therefore depends on no address and can be kept on disk. 
 
     state           the processor's architectural state and the words by which native code and Python talk
     jump cache      tag and entry point by EIP, for jumps whose target is computed
-    block table     key and entry point by physical address, open addressing, where the jump cache is filled from
+    block table     key and entry point by address, open addressing, where the jump cache is filled from
     data tables     by linear page: host address minus linear address, 0 when the access takes the slow path;
                     one table for each `Kind` of access
     code map        one bit per byte of RAM: translated code was made from it
@@ -71,7 +71,7 @@ class JumpEntry(ctypes.Structure):
 
 
 class BlockEntry(ctypes.Structure):
-    """`key` is the physical address in the low half and the mode key plus one in the high half; 0 is free."""
+    """`key`: physical address in bits 0-31, mode key plus one in 32-43, linear minus physical page in 44-63; 0 is free."""
 
     _fields_ = [("key", c_uint64), ("code", c_uint64)]
 

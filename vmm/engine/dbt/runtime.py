@@ -171,7 +171,10 @@ mapped:
 %m1 = add i32 %mode, 1
 %m2 = zext i32 %m1 to i64
 %m3 = shl i64 %m2, 32
-%key = or i64 %physical, %m3
+%away = sub i64 %wide, %physical
+%k1 = shl i64 %away, 32
+%k2 = or i64 %physical, %m3
+%key = or i64 %k2, %k1
 %h1 = lshr i64 %physical, 11
 %h2 = xor i64 %physical, %h1
 %h3 = shl i64 %m2, 4

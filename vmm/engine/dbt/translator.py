@@ -149,6 +149,8 @@ class Translator(Interpreter):
         if state.mode == native.NO_MODE or self._special:
             super().burst(limit)
             return
+        # an interrupt may have come since native code left through a chain slot
+        state.slot = 0
         first = True
         while limit > 0:
             if not first and self._breakpoints and self.at_breakpoint:
@@ -210,9 +212,9 @@ class Translator(Interpreter):
             physical = self.mmu.translate(eip, False, state.cpl == 3)
         except Fault:
             return None
-        unit = self.translations.find(state.mode, physical)
+        unit = self.translations.find(state.mode, physical, eip)
         if unit is None:
-            rest = self.translations.rest(state.mode, physical)
+            rest = self.translations.rest(state.mode, physical, eip)
             if rest is not None and rest.seen < self.thresholds.entered:
                 rest.seen += 1
                 return rest
@@ -275,8 +277,8 @@ class Translator(Interpreter):
                     physical = self.mmu.translate(target, False, state.cpl == 3)
                 except Fault:
                     continue
-                known = self.translations.find(state.mode, physical)
-                if known is None or not known.seen or known.refused or known.block.eip != target:
+                known = self.translations.find(state.mode, physical, target)
+                if known is None or not known.seen or known.refused:
                     continue
                 known.claimed = True
                 blocks[target] = known.block
