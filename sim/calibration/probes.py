@@ -105,8 +105,19 @@ def _visit(address: int, number: int) -> bytes:
     return asm.call(address, _line(number))
 
 
+def _page(number: int) -> int:
+    """Three pages in turn that belong into one set of two ways, so that each misses; few enough that their entries stay
+    in a small cache."""
+    return PAGES + 0x2_0000 * (number % 3)
+
+
+def _directory_page(number: int) -> int:
+    """The same, of directory entries that belong into one place of the walk cache."""
+    return _page(number) + 0x200_0000 * (number % 3)
+
+
 def _visit_page(address: int, number: int) -> bytes:
-    return asm.call(address, PAGES + 0xC00 + 0x10000 * number)
+    return asm.call(address, 0xC00 + _page(number))
 
 
 def _touch(_address: int, number: int) -> bytes:
@@ -143,9 +154,8 @@ EVENT_PROBES: tuple[Probe, ...] = (
     Probe("load_period", _farm("a1"), 0, after=b""), Probe("store_period", _farm("a3"), 0, after=b""),
     Probe("uncached_load", _farm("a1", lambda _number: 0xA_0000), 2, after=_PAUSE, upto=2),
     Probe("uncached_store", _farm("a3", lambda _number: 0xA_0000), 0, after=b""),
-    Probe("walk", _farm("a1", lambda number: PAGES + 0x2_0000 * number), 2, after=_PAUSE, upto=2),
-    Probe("walk_directory", _farm("a1", lambda number: PAGES + 0x200_0000 * (number % 8) + 0x2_0000 * number), 2,
-          after=_PAUSE, upto=2),
+    Probe("walk", _farm("a1", _page), 2, after=_PAUSE, upto=2),
+    Probe("walk_directory", _farm("a1", _directory_page), 2, after=_PAUSE, upto=2),
     Probe("walk_large", _farm("a1", lambda number: LARGE + 0x40_0000 * number + DATA), 2, after=_PAUSE, upto=2),
     Probe("code_walk", _visit_page, 1, after=_PAUSE, upto=2, leading=1, places=((FARM + 0xC00, b"\xC3"),)),
     Probe("code_fill", _visit, 1, after=_PAUSE, upto=2, leading=1, places=_RETURNS),

@@ -18,7 +18,7 @@ __all__ = ["ITERATIONS", "Estimate", "estimates", "markdown"]
 #: Iterations of each workload: some 10^5 instructions.
 ITERATIONS: dict[str, int] = {
     "bytecode": 1, "chase": 5, "crc32": 1, "dhry": 100, "matmul": 1, "pagefaults": 1, "quicksort": 1, "recursion": 2,
-    "selfmod": 500, "sha256": 4, "sieve": 1, "strings": 20, "syscalls": 200, "timer": 20,
+    "selfmod": 500, "sha256": 4, "sharedpage": 5, "sieve": 1, "strings": 20, "syscalls": 200, "timer": 20,
 }
 
 
