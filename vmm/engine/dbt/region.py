@@ -29,6 +29,7 @@ from vmm.engine.dbt.layout import (
 )
 from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, GUEST, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.recipes import GROUPS, LEAVES, Recipes, freeze, settle_raw, store_components
+from vmm.engine.dbt.stringloop import StringLoop, applies
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, Raw, known, named
 from vmm.semantics.ops import Mode
 from vmm.semantics.table import emit
@@ -83,11 +84,11 @@ class Region:
         self.name = name
         self._head = head
         self._blocks = blocks
-        self._setting = setting
+        self.setting = setting
         self._recipes = recipes
         self._slots = slots
-        self._b = Builder()
-        self._entry: list[str] = []
+        self.builder = Builder()
+        self.entry: list[str] = []
         self._pointers: dict[str, str] = {}
         self._uses_recipes = not setting.counted
         self._roots = self._find_roots()
@@ -100,7 +101,7 @@ class Region:
         self._guest: Guest
         self._start: Straight
         self._index = self._count = 0
-        self._budget = self._entered = ""
+        self.budget = self._entered = ""
         self._abort_label: str | None = None
         self._abort_scope: list[Node] = []
         self._shadow = self._under_shadow = self._dispatch = False
@@ -136,12 +137,12 @@ class Region:
                 lines += [f"%K{group} = alloca i32\nstore i32 0, ptr %K{group}"]
                 lines += [f"%L{group}{n} = alloca i32\nstore i32 0, ptr %L{group}{n}" for n in range(LEAVES[group])]
         check, epilogue = self._check_pages(), self._epilogue()
-        lines += [*self._entry, *check, f"br label %{self._label(self._head.eip)}"]
-        return "\n".join([*lines, *self._b.main, *self._b.cold, *epilogue, "}"])
+        lines += [*self.entry, *check, f"br label %{self.label(self._head.eip)}"]
+        return "\n".join([*lines, *self.builder.main, *self.builder.cold, *epilogue, "}"])
 
     def _check_pages(self) -> list[str]:
         """Under paging, the pages of a region must still lie where they lay when it was made."""
-        setting = self._setting
+        setting = self.setting
         others = {block.eip >> 12: block.physical - block.eip for block in self._blocks.values()}
         others |= {(b.eip >> 12) + 1 & 0xFFFFF: b.second - (b.end & ~0xFFF)
                    for b in self._blocks.values() if b.second is not None}
@@ -152,38 +153,38 @@ class Region:
         base = TABLES_AT + kind * TABLE_BYTES
 
         def entry(page: int) -> str:
-            place = self._b.let(f"getelementptr i8, ptr %c, i64 {base + 8 * page}")
-            return self._b.let(f"load i64, ptr {place}{CONTEXT}")
+            place = self.builder.let(f"getelementptr i8, ptr %c, i64 {base + 8 * page}")
+            return self.builder.let(f"load i64, ptr {place}{CONTEXT}")
 
-        saved, self._b.lines = self._b.lines, []
+        saved, self.builder.lines = self.builder.lines, []
         here = entry(self._head.eip >> 12)
         bad = "false"
         for page, displacement in others.items():
-            moved = self._b.let(f"sub i64 {entry(page)}, {here}")
-            differs = self._b.let(f"icmp ne i64 {moved}, {displacement - home}")
-            bad = self._b.let(f"or i1 {bad}, {differs}")
-        self._b.emit(f"br i1 {bad}, label %remapped, label %mapped{UNLIKELY}")
-        self._b.emit("remapped:")
-        self._b.emit(f"store i32 {self._head.eip}, ptr %E")
+            moved = self.builder.let(f"sub i64 {entry(page)}, {here}")
+            differs = self.builder.let(f"icmp ne i64 {moved}, {displacement - home}")
+            bad = self.builder.let(f"or i1 {bad}, {differs}")
+        self.builder.emit(f"br i1 {bad}, label %remapped, label %mapped{UNLIKELY}")
+        self.builder.emit("remapped:")
+        self.builder.emit(f"store i32 {self._head.eip}, ptr %E")
         self._leave(Exit.REMAPPED)
-        self._b.emit("mapped:")
-        lines, self._b.lines = self._b.lines, saved
+        self.builder.emit("mapped:")
+        lines, self.builder.lines = self.builder.lines, saved
         return lines
 
     def _epilogue(self) -> list[str]:
         """Where every exit to Python ends: registers and flags from where joins keep them."""
-        b = self._b
+        b = self.builder
         b.lines = []
         b.start("epilogue")
         if self._uses_recipes:
             for group in GROUPS:
                 self._store_recipe(group)
         self._store_field("eip", b.let("load i32, ptr %E"), 32)
-        self._tail_call(b.let(f"load ptr, ptr {self._pointer('exit')}{CONTEXT}"), None, b.let("load i64, ptr %B"))
+        self._tail_call(b.let(f"load ptr, ptr {self.pointer('exit')}{CONTEXT}"), None, b.let("load i64, ptr %B"))
         return b.lines
 
     def _tail_call(self, target: str, now: Straight | None, budget: str) -> None:
-        b = self._b
+        b = self.builder
         registers = [b.let(f"load i32, ptr %R{n}") if now is None else b.text(now.regs[n]) for n in range(8)]
         args = ", ".join(["ptr %c", *(f"i32 {r}" for r in registers), f"i64 {budget}"])
         b.emit(f"musttail call ghccc void {target}({args})")
@@ -191,48 +192,51 @@ class Region:
 
     # small things
 
-    def _label(self, eip: int) -> str:
+    def label(self, eip: int) -> str:
         return f"b{eip:x}"
 
-    def _pointer(self, field: str) -> str:
+    def pointer(self, field: str) -> str:
         """A pointer to a field of the context, computed at the entry."""
-        return self._pointer_at(field, offset(field))
+        return self.pointer_at(field, offset(field))
 
-    def _pointer_at(self, name: str, place: int) -> str:
+    def pointer_at(self, name: str, place: int) -> str:
         if name not in self._pointers:
             self._pointers[name] = f"%at_{name}"
-            self._entry.append(f"%at_{name} = getelementptr i8, ptr %c, i64 {place}")
+            self.entry.append(f"%at_{name} = getelementptr i8, ptr %c, i64 {place}")
         return self._pointers[name]
 
     def _store_field(self, field: str, value: str | int, bits: int) -> None:
-        self._b.emit(f"store i{bits} {value}, ptr {self._pointer(field)}{CONTEXT}")
+        self.builder.emit(f"store i{bits} {value}, ptr {self.pointer(field)}{CONTEXT}")
 
     def _leave(self, reason: Exit | str) -> None:
         """Go to the epilogue; a text is a reason computed at run time."""
         self._store_field("reason", int(reason) if isinstance(reason, Exit) else reason, 32)
-        self._b.emit("br label %epilogue")
+        self.builder.emit("br label %epilogue")
 
     # blocks
 
     def _emit_block(self, item: _Todo) -> None:
-        b, block = self._b, item.block
+        b, block = self.builder, item.block
         self._block = block
         with b.scope():
-            b.start(self._label(block.eip))
+            b.start(self.label(block.eip))
             now = item.now
             if now is None:
-                now = Straight([self._kept(n) for n in range(8)], dict.fromkeys(COMPONENTS))
+                now = Straight([self.kept(n) for n in range(8)], dict.fromkeys(COMPONENTS))
                 for node in now.regs:
                     b.text(node)
                 budget = b.let("load i64, ptr %B")
             else:
                 budget = item.budget
+            loop = StringLoop(self, block) if applies(self, block) else None
+            if loop is not None:
+                loop.test(now, budget)
             entered = Straight(list(now.regs), dict(now.flags))
             place = len(b.main)
-            self._ops = o = LlvmOps(self._setting.mode, b, self, now)
+            self._ops = o = LlvmOps(self.setting.mode, b, self, now)
             self._count = len(block.guests)
             # how many instructions can be translated is known only afterwards; the head goes in here then
-            self._entered, self._budget = budget, b.name("n")
+            self._entered, self.budget = budget, b.name("n")
             self._shadow = self._under_shadow = self._dispatch = False
             done = 0
             for guest in block.guests:
@@ -242,7 +246,7 @@ class Region:
             self.done[block.eip] = done
             if done < len(block.guests):
                 b.emit(f"store i32 {block.guests[done].eip}, ptr %E")
-                self._spill(o.now, self._budget)
+                self._spill(o.now, self.budget)
                 self._leave(Exit.INTERPRET)
             elif not o.ended:
                 self._index = done
@@ -251,8 +255,15 @@ class Region:
                 else:
                     self.jump(known(block.end, 32))
         self._head_of(block, place, done, budget, entered)
+        if loop is not None:
+            loop.body()
 
-    def _kept(self, number: int) -> Node:
+    def resume(self, ops: LlvmOps, block: Block) -> None:
+        """Emit the instruction of a block once more, with other operations."""
+        self._ops, self._block, self._guest = ops, block, block.last
+        self._shadow = self._under_shadow = self._dispatch = False
+
+    def kept(self, number: int) -> Node:
         """A register where joins keep it."""
         return Raw(f"load i32, ptr %R{number}", 32)
 
@@ -261,24 +272,24 @@ class Region:
 
     def _head_of(self, block: Block, place: int, done: int, budget: str, entered: Straight) -> None:
         """Insert what comes before the first instruction: the counter and the budget."""
-        b = self._b
+        b = self.builder
         b.lines = []
-        if self._setting.counted and block is self._head:
+        if self.setting.counted and block is self._head:
             counter = b.let(f"load i32, ptr @count_{self.name}")
             less = b.let(f"sub i32 {counter}, 1")
             b.emit(f"store i32 {less}, ptr @count_{self.name}")
             hot = b.let(f"icmp eq i32 {less}, 0")
             self._head_exit(hot, block, budget, entered, Exit.HOT)
         if done:
-            b.emit(f"{self._budget} = sub i64 {budget}, {done}")
-            self._head_exit(b.let(f"icmp slt i64 {self._budget}, 0"), block, budget, entered, Exit.BUDGET)
+            b.emit(f"{self.budget} = sub i64 {budget}, {done}")
+            self._head_exit(b.let(f"icmp slt i64 {self.budget}, 0"), block, budget, entered, Exit.BUDGET)
         else:
-            b.emit(f"{self._budget} = add i64 {budget}, 0")
+            b.emit(f"{self.budget} = add i64 {budget}, 0")
         b.main[place:place] = b.lines
         b.lines = b.main
 
     def _head_exit(self, condition: str, block: Block, budget: str, entered: Straight, reason: Exit) -> None:
-        b = self._b
+        b = self.builder
         out, on = b.new_label("out"), b.new_label("on")
         b.emit(f"br i1 {condition}, label %{out}, label %{on}{UNLIKELY}")
         with b.aside(out):
@@ -289,7 +300,7 @@ class Region:
 
     def _emit_instruction(self, guest: Guest, index: int) -> bool:
         """One instruction; False if it is not for native code, and then nothing of it stays."""
-        b, o = self._b, self._ops
+        b, o = self.builder, self._ops
         self._guest, self._index = guest, index
         self._start = o.now.copy()
         self._abort_label = None
@@ -318,7 +329,7 @@ class Region:
     def component(self, name: str) -> Node:
         """A flag component that this stretch has not changed."""
         if not self._uses_recipes:
-            load = Raw(f"load i32, ptr {self._pointer(name)}{CONTEXT}", 32)
+            load = Raw(f"load i32, ptr {self.pointer(name)}{CONTEXT}", 32)
             return Node("trunc", 1, (load,)) if name == "fc" else load
         group = "c" if name == "fc" else "o"
         words = [f"%K{group}", *(f"%L{group}{n}" for n in range(LEAVES[group]))]
@@ -336,27 +347,27 @@ class Region:
                 node = now.flags[name]
                 if node is not None or self._uses_recipes:
                     changed[name] = self.component(name) if node is None else node
-        store_components(self._b, changed)
+        store_components(self.builder, changed)
         if self._uses_recipes:
             for group in groups:
-                self._b.emit(f"store i32 0, ptr %K{group}")
+                self.builder.emit(f"store i32 0, ptr %K{group}")
 
     def _spill(self, now: Straight, budget: str | None) -> None:
         """Everything to where the epilogue looks for it."""
         self._store_flags(now)
         self._keep_registers(now)
         if budget is not None:
-            self._b.emit(f"store i64 {budget}, ptr %B")
+            self.builder.emit(f"store i64 {budget}, ptr %B")
 
     def _keep_registers(self, now: Straight) -> None:
-        changed = [(number, self._b.text(node)) for number, node in enumerate(now.regs)
+        changed = [(number, self.builder.text(node)) for number, node in enumerate(now.regs)
                    if not self._is_kept(number, node)]
         for number, text in changed:
-            self._b.emit(f"store i32 {text}, ptr %R{number}")
+            self.builder.emit(f"store i32 {text}, ptr %R{number}")
 
     def abort(self) -> str:
         """The label that gives up the present instruction: its state before, and the reason as it was left."""
-        b = self._b
+        b = self.builder
         if self._abort_label is None or not b.is_open(self._abort_scope):
             self._abort_scope = b.innermost
             self._abort_label = b.new_label("abort")
@@ -372,7 +383,7 @@ class Region:
         self._store_field("fault_has_error", int(error is not None), 8)
         self._store_field("fault_has_cr2", 0, 8)
         self._store_field("reason", int(Exit.FAULT), 32)
-        self._b.emit(f"br label %{self.abort()}")
+        self.builder.emit(f"br label %{self.abort()}")
 
     def jump(self, target: Node) -> None:
         """Leave the block for EIP `target`."""
@@ -385,39 +396,39 @@ class Region:
             self._through_dispatch(target)
         elif target.known is None:
             self._computed(target)
-        elif target.known in self._blocks and not self._setting.counted:
+        elif target.known in self._blocks and not self.setting.counted:
             self._inside(target.known, now)
-        elif self._setting.paging and target.known >> 12 not in self._pages:
+        elif self.setting.paging and target.known >> 12 not in self._pages:
             self._through_jump_cache(target)
         else:
             self._chain(target.known)
 
     def _inside(self, eip: int, now: Straight) -> None:
-        b = self._b
+        b = self.builder
         if eip in self._roots:
-            self._to_root(now)
+            self.to_root(now)
             self._todo.append(_Todo(self._blocks[eip], None, ""))
         else:
             memo: dict[int, Node] = {}
             frozen = Straight([freeze(node, memo) for node in now.regs],
                               {name: None if node is None else freeze(node, memo) for name, node in now.flags.items()})
-            self._todo.append(_Todo(self._blocks[eip], frozen, self._budget))
-        b.emit(f"br label %{self._label(eip)}")
+            self._todo.append(_Todo(self._blocks[eip], frozen, self.budget))
+        b.emit(f"br label %{self.label(eip)}")
 
-    def _to_root(self, now: Straight) -> None:
+    def to_root(self, now: Straight) -> None:
         """Registers, flags and budget to where joins keep them."""
-        b = self._b
+        b = self.builder
         if not self._uses_recipes:
             self._store_flags(now)
         else:
             for line in self._flags_to_root(now):
                 b.emit(line)
         self._keep_registers(now)
-        b.emit(f"store i64 {self._budget}, ptr %B")
+        b.emit(f"store i64 {self.budget}, ptr %B")
 
     def _flags_to_root(self, now: Straight) -> list[str]:
         """Emit what recipes are made from; the stores, to be done when all of that has been read."""
-        b = self._b
+        b = self.builder
         stores: list[str] = []
         plain = Straight(now.regs, dict.fromkeys(COMPONENTS))
         for group, names in GROUPS.items():
@@ -450,16 +461,16 @@ class Region:
                 self._store_recipe(group)
             else:
                 changed.update({name: now.flags[name] or self.component(name) for name in names})
-        store_components(self._b, changed)
+        store_components(self.builder, changed)
 
     def _store_recipe(self, group: str) -> None:
-        args = [self._b.let(f"load i32, ptr %K{group}")]
-        args += [self._b.let(f"load i32, ptr %L{group}{n}") for n in range(LEAVES[group])]
-        self._b.emit(f"call void @store_{group}(ptr %c, {', '.join(f'i32 {a}' for a in args)})")
+        args = [self.builder.let(f"load i32, ptr %K{group}")]
+        args += [self.builder.let(f"load i32, ptr %L{group}{n}") for n in range(LEAVES[group])]
+        self.builder.emit(f"call void @store_{group}(ptr %c, {', '.join(f'i32 {a}' for a in args)})")
 
     def _chain(self, eip: int) -> None:
         """To a translation elsewhere, directly once its address is known."""
-        b, now = self._b, self._ops.now
+        b, now = self.builder, self._ops.now
         self._flags_out(now)
         slot = f"getelementptr ([0 x ptr], ptr @slots_{self.name}, i64 0, i64 {len(self._slots)})"
         self._slots.append(eip)
@@ -470,19 +481,19 @@ class Region:
             self._store_field("slot", f"ptrtoint (ptr {slot} to i64)", 64)
             self._exit_with(now, known(eip, 32), Exit.MISSING)
         b.start(there)
-        self._tail_call(code, now, self._budget)
+        self._tail_call(code, now, self.budget)
 
     def _exit_with(self, now: Straight, target: Node, reason: Exit) -> None:
         """To Python with flags already in the context."""
-        self._store_field("eip", self._b.text(target), 32)
+        self._store_field("eip", self.builder.text(target), 32)
         self._store_field("reason", int(reason), 32)
-        self._tail_call(self._b.let(f"load ptr, ptr {self._pointer('exit')}{CONTEXT}"), now, self._budget)
+        self._tail_call(self.builder.let(f"load ptr, ptr {self.pointer('exit')}{CONTEXT}"), now, self.budget)
 
     def _through_dispatch(self, target: Node) -> None:
-        b, now = self._b, self._ops.now
+        b, now = self.builder, self._ops.now
         self._flags_out(now)
         self._store_field("eip", b.text(target), 32)
-        self._tail_call(b.let(f"load ptr, ptr {self._pointer('dispatch')}{CONTEXT}"), now, self._budget)
+        self._tail_call(b.let(f"load ptr, ptr {self.pointer('dispatch')}{CONTEXT}"), now, self.budget)
 
     def _computed(self, target: Node) -> None:
         """RET and indirect jumps: to a call of this region that may be the one, else through the jump cache."""
@@ -490,77 +501,77 @@ class Region:
             sites = sorted(b.returns_to for b in self._blocks.values()
                            if b.returns_to is not None and b.returns_to in self._blocks)
             if sites:
-                b, now = self._b, self._ops.now
+                b, now = self.builder, self._ops.now
                 elsewhere = b.new_label("elsewhere")
                 labels = {site: b.new_label("return") for site in sites}
                 cases = " ".join(f"i32 {site}, label %{label}" for site, label in labels.items())
                 value = b.text(target)
-                self._to_root(now)
+                self.to_root(now)
                 b.emit(f"switch i32 {value}, label %{elsewhere} [ {cases} ]")
                 for site, label in labels.items():
                     b.start(label)
-                    b.emit(f"br label %{self._label(site)}")
+                    b.emit(f"br label %{self.label(site)}")
                     self._todo.append(_Todo(self._blocks[site], None, ""))
                 b.start(elsewhere)
         self._through_jump_cache(target)
 
     def _through_jump_cache(self, target: Node) -> None:
-        b, now = self._b, self._ops.now
+        b, now = self.builder, self._ops.now
         self._flags_out(now)
         eip = b.text(target)
         spread = b.let(f"xor i32 {eip}, {b.let(f'lshr i32 {eip}, 6')}")
         index = b.let(f"zext i32 {b.let(f'and i32 {spread}, {JUMP_ENTRIES - 1}')} to i64")
-        entry = b.let(f"getelementptr [2 x i64], ptr {self._pointer_at('jumps', JUMPS_AT)}, i64 {index}")
+        entry = b.let(f"getelementptr [2 x i64], ptr {self.pointer_at('jumps', JUMPS_AT)}, i64 {index}")
         tag = b.let(f"load i64, ptr {entry}{CONTEXT}")
         wide = b.let(f"zext i32 {eip} to i64")
-        present = b.let(f"load i64, ptr {self._pointer('tag')}{CONTEXT}")
+        present = b.let(f"load i64, ptr {self.pointer('tag')}{CONTEXT}")
         wanted = b.let(f"or i64 {wide}, {present}")
         other, hit = b.new_label("other"), b.new_label("hit")
         b.emit(f"br i1 {b.let(f'icmp eq i64 {tag}, {wanted}')}, label %{hit}, label %{other}, !prof !6")
         with b.aside(other):
             self._store_field("eip", eip, 32)
-            self._tail_call(b.let(f"load ptr, ptr {self._pointer('lookup')}{CONTEXT}"), now, self._budget)
+            self._tail_call(b.let(f"load ptr, ptr {self.pointer('lookup')}{CONTEXT}"), now, self.budget)
         b.start(hit)
         place = b.let(f"getelementptr i8, ptr {entry}, i64 8")
-        self._tail_call(b.let(f"load ptr, ptr {place}{CONTEXT}"), now, self._budget)
+        self._tail_call(b.let(f"load ptr, ptr {place}{CONTEXT}"), now, self.budget)
 
     def repeat(self, condition: Node) -> None:
         """Another iteration of this REP instruction if `condition`."""
-        b, o = self._b, self._ops
+        b, o = self.builder, self._ops
         again, done = b.new_label("again"), b.new_label("finished")
         b.emit(f"br i1 {b.text(condition)}, label %{again}, label %{done}")
         with b.scope():
             b.start(again)
-            extra = b.let(f"load i64, ptr {self._pointer('extra')}{CONTEXT}")
+            extra = b.let(f"load i64, ptr {self.pointer('extra')}{CONTEXT}")
             self._store_field("extra", b.let(f"add i64 {extra}, 1"), 64)
             self._store_field("repeating", 1, 8)
-            self._to_root(o.now)
-            b.emit(f"br label %{self._label(self._block.eip)}")
+            self.to_root(o.now)
+            b.emit(f"br label %{self.label(self._block.eip)}")
         b.start(done)
 
     # memory
 
     def _accessor(self, what: str, bits: int) -> str:
-        name = f"{what}{bits}{'u' if self._setting.user else 's'}"
-        place = offset("routines") + 8 * self._setting.routines[name]
-        return self._b.let(f"load ptr, ptr {self._pointer_at(name, place)}{CONTEXT}")
+        name = f"{what}{bits}{'u' if self.setting.user else 's'}"
+        place = offset("routines") + 8 * self.setting.routines[name]
+        return self.builder.let(f"load ptr, ptr {self.pointer_at(name, place)}{CONTEXT}")
 
     def _lookup(self, kind: Kind, address: str, bits: int) -> str:
         """The entry of a data table."""
-        b, log2 = self._b, _LOG2[bits]
+        b, log2 = self.builder, _LOG2[bits]
         turned = address if not log2 else b.let(f"call i32 @llvm.fshr.i32(i32 {address}, i32 {address}, i32 {log2})")
         index = b.let(f"zext i32 {b.let(f'lshr i32 {turned}, {12 - log2}')} to i64")
-        table = self._pointer_at(f"table{int(kind)}", TABLES_AT + kind * TABLE_BYTES)
+        table = self.pointer_at(f"table{int(kind)}", TABLES_AT + kind * TABLE_BYTES)
         return b.let(f"load i64, ptr {b.let(f'getelementptr i64, ptr {table}, i64 {index}')}{CONTEXT}")
 
     def _host(self, entry: str, address: str) -> str:
-        b = self._b
+        b = self.builder
         wide = b.let(f"zext i32 {address} to i64")
         return b.let(f"inttoptr i64 {b.let(f'add i64 {entry}, {wide}')} to ptr")
 
     def _call_load(self, what: str, address: str, bits: int) -> str:
         """The slow way: an accessor, whose answer is negative when the instruction is to be given up."""
-        b = self._b
+        b = self.builder
         answer = b.let(f"call preserve_mostcc i64 {self._accessor(what, bits)}(ptr %c, i32 {address})")
         good = b.new_label("good")
         b.emit(f"br i1 {b.let(f'icmp slt i64 {answer}, 0')}, label %{self.abort()}, label %{good}{UNLIKELY}")
@@ -568,7 +579,7 @@ class Region:
         return b.let(f"trunc i64 {answer} to i{bits}")
 
     def load(self, linear: Node, bits: int, for_write: bool) -> Node:
-        b, setting = self._b, self._setting
+        b, setting = self.builder, self.setting
         address = b.text(linear)
         what = "change" if for_write else "load"
         if not setting.inline:
@@ -589,7 +600,7 @@ class Region:
         return named(b.let(f"phi i{bits} [ {late}, %{late_label} ], [ {soon}, %{fast} ]"), bits)
 
     def store(self, linear: Node, value: Node) -> None:
-        b, setting, bits = self._b, self._setting, value.bits
+        b, setting, bits = self.builder, self.setting, value.bits
         address, datum = b.text(linear), b.text(value)
         if not setting.inline:
             self._call_store(address, datum, bits)
@@ -607,7 +618,7 @@ class Region:
         b.start(done)
 
     def _call_store(self, address: str, datum: str, bits: int) -> None:
-        b = self._b
+        b = self.builder
         wide = datum if bits == 32 else b.let(f"zext i{bits} {datum} to i32")
         answer = b.let(
             f"call preserve_mostcc i64 {self._accessor('store', bits)}(ptr %c, i32 {address}, i32 {wide})")
@@ -617,7 +628,7 @@ class Region:
 
     def probe(self, segment: int, offset: Node, size: int, write: bool) -> None:
         """A load that keeps nothing asks all the questions an access does."""
-        if not self._setting.mode.flat >> segment & 1:
+        if not self.setting.mode.flat >> segment & 1:
             raise NotNative
         self.load(offset, 8 * size, write)
 
@@ -632,18 +643,18 @@ class Region:
         if name == "require_cpl0":
             self._require_cpl0()
             return None
-        place = self._setting.routines.get(name)
+        place = self.setting.routines.get(name)
         if place is None:
             raise NotNative
-        b, now = self._b, self._ops.now
+        b, now = self.builder, self._ops.now
         for number, node in enumerate(now.regs):
-            where = self._pointer_at(f"gpr{number}", offset("gpr") + 4 * number)
+            where = self.pointer_at(f"gpr{number}", offset("gpr") + 4 * number)
             b.emit(f"store i32 {b.text(node)}, ptr {where}{CONTEXT}")
         self._flags_out(now)
         self._store_field("eip", self._guest.eip, 32)
         words = [f"i64 {arg}" if isinstance(arg, int) else f"i64 {b.text(self._ops.zext(arg, 64))}" for arg in args]
-        result = self._pointer("results")
-        code = b.let(f"load ptr, ptr {self._pointer_at(name, offset('routines') + 8 * place)}{CONTEXT}")
+        result = self.pointer("results")
+        code = b.let(f"load ptr, ptr {self.pointer_at(name, offset('routines') + 8 * place)}{CONTEXT}")
         status = b.let(f"call i32 {code}({', '.join(['ptr %c', *words, f'ptr {result}'])})")
         failed, good = b.new_label("failed"), b.new_label("good")
         b.emit(f"br i1 {b.let(f'icmp ne i32 {status}, 0')}, label %{failed}, label %{good}{UNLIKELY}")
@@ -655,10 +666,10 @@ class Region:
             b.emit(f"br label %{self.abort()}")
         b.start(good)
         for number in range(8):
-            where = self._pointer_at(f"gpr{number}", offset("gpr") + 4 * number)
+            where = self.pointer_at(f"gpr{number}", offset("gpr") + 4 * number)
             now.regs[number] = named(b.let(f"load i32, ptr {where}{CONTEXT}"), 32)
         for component in COMPONENTS:
-            word = named(b.let(f"load i32, ptr {self._pointer(component)}{CONTEXT}"), 32)
+            word = named(b.let(f"load i32, ptr {self.pointer(component)}{CONTEXT}"), 32)
             now.flags[component] = named(b.let(f"trunc i32 {word.text} to i1"), 1) if component == "fc" else word
         if returns is None:
             return None
@@ -666,10 +677,10 @@ class Region:
         return self._ops.trunc(whole, returns)
 
     def _require_cpl0(self) -> None:
-        if self._setting.user:
+        if self.setting.user:
             raise NotNative
-        b = self._b
-        level = b.let(f"load i32, ptr {self._pointer('cpl')}{CONTEXT}")
+        b = self.builder
+        level = b.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
         outer, inner = b.new_label("outer"), b.new_label("inner")
         b.emit(f"br i1 {b.let(f'icmp ne i32 {level}, 0')}, label %{outer}, label %{inner}{UNLIKELY}")
         self.abort()
