@@ -25,22 +25,19 @@ class CachedMemory:
                        if info.kind is Kind.MEMORY and info.name.startswith(f"{_ARRAYS}.")}
         self.dirty = self._dirty_lines()
 
-    def _row(self, memory: str, row: int) -> int:
-        return self._engine.peek(f"{self._names[memory].name}[{row}]")
+    def _rows(self, memory: str) -> np.ndarray:
+        return self._engine.rows(self._names[memory].name)
 
     def _dirty_lines(self) -> dict[int, bytearray]:
         lines: dict[int, bytearray] = {}
         tag_bits = self._names["tags0"].width - 1
         set_bits = self._names["tags0"].depth.bit_length() - 1
-        for index in range(self._names["tags0"].depth):
-            dirty = self._row("dirty", index)
-            for way in range(2):
-                if dirty >> way & 1:
-                    tag = self._row(f"tags{way}", index)
-                    if tag >> tag_bits & 1:
-                        address = ((tag & (1 << tag_bits) - 1) << set_bits | index) * _LINE
-                        words = [self._row(f"words{way}", index * 8 + word) for word in range(8)]
-                        lines[address] = bytearray(b"".join(word.to_bytes(4, "little") for word in words))
+        dirty = self._rows("dirty")
+        for way in range(2):
+            tags, words = self._rows(f"tags{way}"), self._rows(f"words{way}")
+            for index in np.flatnonzero((dirty >> way & 1) & (tags >> tag_bits & 1)).tolist():
+                address = ((int(tags[index]) & (1 << tag_bits) - 1) << set_bits | index) * _LINE
+                lines[address] = bytearray(words[index * 8:index * 8 + 8].tobytes())
         return lines
 
     def read(self, address: int, size: int) -> bytes:

@@ -271,6 +271,12 @@ class Cxxrtl:
         self._refresh(_outlines(parts))
         return self._read(parts, row)
 
+    def rows(self, name: str) -> np.ndarray:
+        info = self._infos.get(name)
+        if info is None or info.kind is not Kind.MEMORY:
+            raise UnknownSignal(f"No memory is named '{name}'")
+        return memory_array([self._read(self._parts[name], row) for row in range(info.depth)], info.width)
+
     def _refresh(self, outlines: Iterable[int]) -> None:
         """Compute the wires CXXRTL does not keep; an outline is all of them in one module."""
         for outline in outlines:
@@ -342,9 +348,7 @@ class Cxxrtl:
     def save(self) -> State:
         signals = {info.name: self.peek(info.name) for info in self._all
                    if info.kind in (Kind.REGISTER, Kind.INPUT) and info.alias is None}
-        memories = {
-            info.name: memory_array([self._read(self._parts[info.name], row) for row in range(info.depth)], info.width)
-            for info in self._all if info.kind is Kind.MEMORY}
+        memories = {info.name: self.rows(info.name) for info in self._all if info.kind is Kind.MEMORY}
         return {"cycle": self.cycle, "ram": self.ram.copy(), "signals": signals, "memories": memories}
 
     def load(self, state: State) -> None:

@@ -132,6 +132,13 @@ class PySim:
             raise UnknownSignal(f"No signal is named '{name}'")
         return self._get(self._signals[name])
 
+    def rows(self, name: str) -> np.ndarray:
+        if name not in self._rows:
+            raise UnknownSignal(f"No memory is named '{name}'")
+        data, width = self._rows[name], self._infos[name].width
+        return memory_array([self._engine.get_value(data[index]) & ((1 << width) - 1) for index in range(data.depth)],
+                            width)
+
     def poke(self, name: str, value: int) -> None:
         row = self._row(name)
         if row is not None:
@@ -184,11 +191,7 @@ class PySim:
         signals = {
             info.name: self._get(self._signals[info.name]) for info in self._elaborated.infos
             if info.kind in (Kind.REGISTER, Kind.INPUT) and info.alias is None}
-        memories = {}
-        for name, data in self._rows.items():
-            width = self._infos[name].width
-            rows = [self._engine.get_value(data[index]) & ((1 << width) - 1) for index in range(data.depth)]
-            memories[name] = memory_array(rows, width)
+        memories = {name: self.rows(name) for name in self._rows}
         return {"cycle": self.cycle, "ram": self.ram.copy(), "signals": signals, "memories": memories}
 
     def load(self, state: State) -> None:

@@ -153,6 +153,12 @@ class Native:
             return _extract(sig, self._image.nodes, self._state)
         return _extract(sig, self._observed().nodes, self._observe())
 
+    def rows(self, name: str) -> np.ndarray:
+        info = self._infos.get(name)
+        if info is None or info.kind is not Kind.MEMORY:
+            raise UnknownSignal(f"No memory is named '{name}'")
+        return _row_array(self._rows[name], info.width)
+
     def _observed(self) -> Observer:
         if self._observer is None:
             self._observer = self._builder.observer()

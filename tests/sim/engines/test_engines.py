@@ -60,6 +60,18 @@ def test_counts_and_stops(make: Make) -> None:
     assert engine.run(0) == RunResult(0, 0, Why.LIMIT)
 
 
+
+def test_rows_of_a_memory(make: Make) -> None:
+    engine = make()
+    engine.poke("unit.scratch[2]", 7)
+    rows = engine.rows("unit.scratch")
+    assert rows.tolist() == [engine.peek(f"unit.scratch[{row}]") for row in range(len(rows))] and rows[2] == 7
+    rows[2] = 1
+    assert engine.peek("unit.scratch[2]") == 7
+    with pytest.raises(UnknownSignal, match=r"^No memory is named 'unit.count'$"):
+        engine.rows("unit.count")
+
+
 def test_bursts_and_marks(make: Make) -> None:
     engine = make()
     engine.poke("go", 1)
