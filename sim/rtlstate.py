@@ -101,7 +101,7 @@ def read_devices(engine: Engine) -> dict[str, Any]:
         if info.alias is None and info.name.startswith(_DEVICES):
             name = info.name.removeprefix(_DEVICES)
             if info.kind is Kind.MEMORY:
-                values[name] = [engine.peek(f"{info.name}[{row}]") for row in range(info.depth)]
+                values[name] = engine.rows(info.name).tolist()
             elif info.kind is Kind.REGISTER:
                 values[name] = engine.peek(info.name)
     # Dividers that are 1 have no register.
