@@ -169,10 +169,11 @@ class Translator(Interpreter):
                 continue
             reason = self._run(unit.code, limit)
             limit = state.budget
+            if self._stale:
+                self._select()
             if reason == Exit.MISSING:
-                if self._stale:
-                    self._select()
-            elif reason == Exit.HOT:
+                continue
+            if reason == Exit.HOT:
                 self._grow(unit)
             elif reason == Exit.FAULT:
                 self._deliver(self._pending_fault(), True)
