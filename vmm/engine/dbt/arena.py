@@ -19,7 +19,7 @@ from vmm.engine.dbt.layout import (
     Kind,
 )
 
-LOG_ENTRIES = 1024
+LOG_ENTRIES = 16384
 #: Pages of a large page, and large pages of the linear address space.
 LARGE = 1024
 

@@ -120,7 +120,7 @@ class Fields(ctypes.Structure):
     ]
 
 
-STATE_BYTES = 8192
+STATE_BYTES = 81920
 assert ctypes.sizeof(Fields) <= STATE_BYTES
 JUMPS_AT = STATE_BYTES
 BLOCKS_AT = JUMPS_AT + JUMP_ENTRIES * ctypes.sizeof(JumpEntry)
