@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _CYCLES, _INSTRUCTIONS, _HALTED = (
     event.name.lower() for event in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS, PerfEvent.HALTED))
 #: Cycles in which the caches, TLBs and predictors of the default configuration become as good as warm; measured.
-WARMUP = 20_000
+WARMUP = 40_000
 #: CPI by which the first window is laid out.
 _FIRST_CPI = 2.0
 

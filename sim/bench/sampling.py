@@ -29,7 +29,7 @@ class Effort:
     switches: int
 
 
-FULL = Effort({"dhry": 6000, "sieve": 30, "matmul": 16, "quicksort": 20, "crc32": 30, "sha256": 60, "chase": 600,
+FULL = Effort({"dhry": 6000, "sieve": 30, "matmul": 16, "quicksort": 20, "crc32": 30, "sha256": 60, "chase": 1200,
                "strings": 4000, "recursion": 30, "bytecode": 6, "syscalls": 8000, "pagefaults": 60},
               SamplePlan(5000, 50_000), switches=20)
 QUICK = Effort({"dhry": 300}, SamplePlan(1000, 30_000, 5000), switches=3)
