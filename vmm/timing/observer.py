@@ -2,10 +2,11 @@
 
 Rules, which hold for any executor that uses the model:
 
-1. The code is a sequence of straight runs. A run begins where the last one ended, and ends behind an instruction whose
-   `Shape.flow` is not NEXT, behind a step that delivers an exception or an interrupt, before an instruction that begins
-   in another linear page than the run's first, and behind `RUN_LIMIT` instructions. Each iteration of a REP
-   instruction ends a run.
+1. The code is a sequence of straight runs. A run begins where the last one ended. It ends behind an instruction whose
+   `Shape.flow` is not NEXT, behind `RUN_LIMIT` instructions, and behind a step that delivers an exception or an
+   interrupt. An instruction that begins in another linear page than the run, that ends in another page, that cannot be
+   decoded, or that has a REP prefix begins a run. So does each iteration of the latter. The instruction behind one that
+   `Shape.shadows` is a run of its own.
 2. An instruction's own cycles are added behind it; its accesses see those of the instructions before it. What a REP
    instruction takes besides its iterations is added before the first of them.
 3. Lines of code are fetched before the first instruction of a run that has a byte in them.
@@ -56,7 +57,8 @@ class TimedInterpreter(Interpreter):
         super().__init__(memory, io)
         self.model = TimingModel(costs, memory, memory.size, caches)
         self._run: Pipeline | None = None
-        self._page = self._left = 0
+        self._page = self._left = self._base = 0
+        self._shadowed = False
         self._line = self._fetched = -1
         self._registers = (-1, -1, -1)
         self.mmu.set_fast(False, False)
@@ -166,11 +168,44 @@ class TimedInterpreter(Interpreter):
             return None
         if self._run is None:
             self._run = Pipeline(model.costs, linear)
-            self._page, self._left = linear >> 12, RUN_LIMIT
+            self._page, self._left = linear >> 12, 1 if self._shadowed else RUN_LIMIT
         self._left -= 1
+        self._base = physical & ~0xFFF
+        self._shadowed = shape.shadows
         if model.caches:
             self._lines(linear, physical, shape.length, user)
         return shape
+
+    def _begins_run(self) -> bool:
+        """Whether the next instruction begins a run whatever went before."""
+        code = self.state.segments[CS]
+        linear = code.base + self.state.eip & 0xFFFF_FFFF
+        if linear >> 12 != self._page:
+            return True
+        at = self._base | linear & 0xFFF
+        shape = _shape(self.memory.blob(at, min(_LONGEST, 0x1000 - (at & 0xFFF))), code.big)
+        return shape is None or shape.flow is Flow.REPEAT
+
+    def resume(self, start: int) -> None:
+        """Go on in the middle of the run that begins at EIP ``start``; what comes before EIP has been accounted for."""
+        state, code = self.state, self.state.segments[CS]
+        linear = code.base + start & 0xFFFF_FFFF
+        self._end_run(False)
+        if start == state.eip:
+            return
+        self._run = Pipeline(self.model.costs, linear)
+        self._page, self._left = linear >> 12, RUN_LIMIT
+        self._base = self.mmu.translate(linear, False, state.cpl == 3) & ~0xFFF
+        eip = start
+        while eip != state.eip:
+            at = self._base | code.base + eip & 0xFFF
+            shape = _shape(self.memory.blob(at, min(_LONGEST, 0x1000 - (at & 0xFFF))), code.big)
+            assert shape is not None
+            self._run.add(shape)
+            self._left -= 1
+            self._shadowed = shape.shadows
+            eip = eip + shape.length & 0xFFFF_FFFF
+            self._line = self._fetched = (code.base + eip - 1 & 0xFFFF_FFFF) >> 5
 
     def _lines(self, linear: int, physical: int, length: int, user: bool) -> None:
         """Fetch the lines of an instruction that its run has not had yet."""
@@ -190,8 +225,7 @@ class TimedInterpreter(Interpreter):
         assert run is not None
         model.add(run.add(shape))
         if flow is Flow.NEXT:
-            code = self.state.segments[CS]
-            if not self._left or (code.base + self.state.eip & 0xFFFF_FFFF) >> 12 != self._page:
+            if not self._left or self._begins_run():
                 self._end_run(False)
             return
         eip, after, bubble = self.state.eip, retired.eip + shape.length & 0xFFFF_FFFF, run.bubble

@@ -28,7 +28,7 @@ from .shape import Shape, shape_of
 __all__ = ["RUN_LIMIT", "Pipeline", "RunCost", "run_cost"]
 
 #: A run ends behind so many instructions at the latest.
-RUN_LIMIT = 64
+RUN_LIMIT = 32
 _CHUNK, _QUEUE, _WINDOW = 8, 3, 12
 _ESP = int(Gpr.ESP)
 

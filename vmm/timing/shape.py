@@ -12,12 +12,13 @@ from functools import cache
 
 from rtl.isa.decoder import Insn
 from rtl.isa.opcodes import Form, Operand, Rep
-from rtl.isa.registers import Gpr
+from rtl.isa.registers import Gpr, Seg
 
 __all__ = ["CLASSES", "TRANSFERS", "Flow", "Shape", "shape_of"]
 
 _EAX, _ECX, _EDX, _ESP, _EBP, _ESI, _EDI = (
     int(reg) for reg in (Gpr.EAX, Gpr.ECX, Gpr.EDX, Gpr.ESP, Gpr.EBP, Gpr.ESI, Gpr.EDI))
+_SS = int(Seg.SS)
 
 
 class Flow(IntEnum):
@@ -83,7 +84,9 @@ class Shape:
     moves : registers that address generation itself moves on (stack and string pointers), which cost no wait.
     loads, stores : the first row reads memory; the last one writes it.
     place : of the memory operand: (base, index, scale, displacement), -1 for no register; for pushes and pops the
-        displacement is from ESP as it is before the instruction.
+        displacement is from ESP as it is before the instruction. stack : how far it moves ESP.
+    backward : it is a conditional branch to lower addresses.
+    shadows : no interrupt comes between it and the next instruction.
     """
 
     kind: str
@@ -101,6 +104,7 @@ class Shape:
     place: tuple[int, int, int, int] | None = None
     stack: int = 0
     backward: bool = False
+    shadows: bool = False
 
 
 _WRITES_NOTHING = frozenset({"cmp", "test", "bt"})
@@ -194,7 +198,7 @@ def _written(insn: Insn, kind: str) -> list[tuple[int, int]]:
     if operation in _WRITES_NOTHING or operation == "push":
         return []
     if kind.startswith(("mul", "div")):
-        return [(_EAX, 16)] if kind.endswith("8") and kind[:3] in ("mul", "div") else [(_EAX, width), (_EDX, width)]
+        return [(_EAX, 16)] if kind.endswith("8") else [(_EAX, width), (_EDX, width)]
     fixed = {"cbw": _EAX, "cwd": _EDX, "lahf": _EAX, "daa": _EAX, "das": _EAX, "aaa": _EAX, "aas": _EAX,
              "loop": _ECX, "loope": _ECX, "loopne": _ECX, "leave": _EBP}
     if operation in fixed:
@@ -217,6 +221,13 @@ def _stack_place(form: Form, insn: Insn) -> tuple[int, int]:
     if operation == "ret":
         return 0, insn.opsize + (insn.imm or 0)
     return 0, insn.opsize
+
+
+def _shadows(insn: Insn) -> bool:
+    form = insn.form
+    if form.operation == "mov":
+        return form.operands[0] is Operand.Sw and insn.reg == _SS
+    return form.operation == "sti" or form.operation == "pop" and form.operands[0] is Operand.SS
 
 
 @cache
@@ -248,10 +259,8 @@ def shape_of(insn: Insn, code32: bool = True) -> Shape:
                 + (insn.rep is not None))
     address: list[int] = []
     moves: tuple[int, ...] = ()
-    loads = stores = False
     place: tuple[int, int, int, int] | None = None
-    stack = 0
-    operation = form.operation
+    operation, loads, stores, stack = form.operation, False, False, 0
     if insn.is_memory:
         base = -1 if insn.base is None else int(insn.base)
         index = -1 if insn.index is None else int(insn.index)
@@ -288,4 +297,4 @@ def shape_of(insn: Insn, code32: bool = True) -> Shape:
         kind, insn.length, flow, f"each_{operation}" if kind.startswith("rep_") else "", prefixes, kind in _EXECUTED,
         tuple(address), tuple(number for number, width in written if width == 32),
         tuple(number for number, width in written if width != 32), moves, loads, stores, place, stack,
-        flow is Flow.CONDITIONAL and (insn.imm or 0) < 0)
+        flow is Flow.CONDITIONAL and (insn.imm or 0) < 0, _shadows(insn))

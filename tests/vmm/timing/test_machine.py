@@ -88,6 +88,8 @@ class Blocks:
             if number and eip >> 12 != BASE >> 12:
                 return
             insn = decode(self.memory.blob(eip, 15))
+            if number and shape_of(insn).flow is Flow.REPEAT:
+                return
             yield insn
             eip += insn.length
             if shape_of(insn).flow is not Flow.NEXT:
@@ -240,3 +242,50 @@ def test_saved_time_goes_on() -> None:
     assert second.model.cycles == first.model.cycles == second.platform.cycles
     second.run(100)
     assert second.model.cycles > first.model.cycles
+
+
+def test_a_run_is_resumed_in_its_middle() -> None:
+    """Whoever leaves native code within a run tells where the run began, and nothing is lost."""
+    whole, broken = machine().timed, machine().timed
+    start, middles = BASE, 0
+    for number in range(1200):
+        for cpu in (whole, broken):
+            cpu.step()
+        if broken.between_runs:
+            start = broken.state.eip
+        elif number % 3 == 0:
+            broken.resume(start)
+            middles += 1
+        assert (broken.model.cycles, broken.between_runs) == (whole.model.cycles, whole.between_runs)
+    assert middles > 100
+    assert bytes(broken.model.state) == bytes(whole.model.state)
+
+
+def test_the_instruction_under_a_shadow_is_a_run_of_its_own() -> None:
+    made = machine(bytes.fromhex("8cd0 8ed0 90 90 90 eb00"))   # mov eax, ss; mov ss, eax
+    made.timed.state.gdtr_base, made.timed.state.gdtr_limit = 0x600, 0xFF
+    made.memory.load_blob(0x610, struct.pack("<Q", 0x00CF93000000FFFF))
+    ends = []
+    for number in range(6):
+        made.timed.step()
+        if made.timed.between_runs:
+            ends.append(number)
+    assert ends == [1, 2, 5]
+
+
+def test_a_repeated_instruction_and_one_across_pages_begin_runs() -> None:
+    rep = machine(bytes.fromhex(f"b9{imm(3)} bf{imm(DATA)} 90 f3ab 90 eb00"))
+    ends = []
+    for number in range(8):
+        rep.timed.step()
+        if rep.timed.between_runs:
+            ends.append(number)
+    assert ends == [2, 3, 4, 5, 7]
+    across = machine(b"\xEB\x00".rjust(2) + b"\x90" * 0xFF8 + bytes.fromhex("eb00 90 b878563412 90 eb00"))
+    across.timed.state.eip = BASE + 0xFFA
+    ends = []
+    for number in range(5):
+        across.timed.step()
+        if across.timed.between_runs:
+            ends.append(number)
+    assert ends == [0, 1, 2, 4]
