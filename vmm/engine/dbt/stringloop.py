@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ECX, ESI, EDI = int(Gpr.ECX), int(Gpr.ESI), int(Gpr.EDI)
 ES, DS = int(Seg.ES), int(Seg.DS)
-_DF = int(Eflags.DF)
+_DF, _AC = int(Eflags.DF), int(Eflags.AC)
 _POINTERS = {"movs": (ESI, EDI), "cmps": (ESI, EDI), "stos": (EDI,), "scas": (EDI,), "lods": (ESI,)}
 _WRITES = frozenset(("movs", "stos"))
 
@@ -65,7 +65,8 @@ class StringLoop:
         down = b.let(f"icmp ne i32 {b.let(f'and i32 {flags}, {_DF}')}, 0")
         count = b.let(f"zext i32 {b.text(now.regs[ECX])} to i64")
         room = self._least(count, budget)
-        there = "true"
+        # misaligned elements may have to be seen one by one
+        there = b.let(f"icmp eq i32 {b.let(f'and i32 {flags}, {_AC * region.setting.user}')}, 0")
         for number in self._pointers:
             address = b.text(now.regs[number])
             entry = self._entry(number, address)
