@@ -17,12 +17,13 @@ from sim.sampling import SamplePlan, Sampler
 from sim.stop import Reason, Stop
 from sim.switching import parse_place, run_to, switch
 from vmm.cli.emulated import Emulated
+from vmm.engine.dbt.translator import Translator
 from vmm.engine.interpreter import Interpreter
 
 #: Guests that do not look at the time, and places in them.
 GUESTS = [("strings", "main"), ("syscalls", "3k"), ("selfmod", "9k"), ("tests/faults", "10k"), ("tests/tasks", "main"),
           ("tests/paging", "15k"), ("tests/code_change", "5k"), ("tests/rep", "2k")]
-PROCESSORS = (Interpreter,)
+PROCESSORS = (Interpreter, Translator)
 
 
 @pytest.fixture(scope="module")
