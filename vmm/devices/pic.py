@@ -1,5 +1,7 @@
 """8259A interrupt controllers in software; rules in `rtl/irq/pic.py`."""
 
+from functools import partial
+
 from rtl.isa.devices import (
     ELCR_WRITABLE,
     PIC_CASCADE_LINE,
@@ -10,7 +12,12 @@ from rtl.isa.devices import (
     PicOcw2,
 )
 from rtl.isa.platform import Irq
-from vmm.devices.device import Device, Value
+from vmm.devices.device import Device, Output, Value
+
+(ROTATE_AEOI_CLEAR, EOI, NOP, SPECIFIC_EOI,
+ ROTATE_AEOI_SET, ROTATE_EOI, SET_PRIORITY, ROTATE_SPECIFIC_EOI) = map(int, PicOcw2)
+OCW2_LEVEL, OCW3, ICW1 = 0x07, 0x08, int(PicIcw1.INIT)
+"""Bits of what is written to the command port: the level of an OCW2, and what makes it an OCW3 or an ICW1."""
 
 
 def _rotated(value: int, top: int) -> int:
@@ -55,7 +62,10 @@ class Pic8259(Device):
 
     def request(self) -> int | None:
         """The line whose turn it is."""
-        requests = self.irr & ~self.imr
+        return self._first(self.irr)
+
+    def _first(self, irr: int) -> int | None:
+        requests = irr & ~self.imr
         if not requests:
             return None
         top = self.lowest + 1 & 7
@@ -66,7 +76,17 @@ class Pic8259(Device):
 
     @property
     def intr(self) -> bool:
+        level = 0xFF if self.level_mode else self.elcr
+        if not (self.latch & ~level | self.line & level) & ~self.imr:
+            return False
         return self.request() is not None
+
+    def would_raise(self, line: int) -> bool:
+        """`intr` is low, and would be high if `line` rose."""
+        bit = 1 << line
+        if self.imr & bit or self.intr:
+            return False
+        return self._first(self.irr | bit) is not None
 
     def cascades(self, level: int | None) -> bool:
         """A slave gives the vector of `level`."""
@@ -98,7 +118,9 @@ class Pic8259(Device):
     def write(self, offset: int, value: int) -> None:
         if offset:
             self._write_data(value)
-        elif value & PicIcw1.INIT:
+        elif not value & (ICW1 | OCW3):
+            self._operate(value >> 5, value & OCW2_LEVEL)
+        elif value & ICW1:
             self.icw_state = 2
             self.single = int(bool(value & PicIcw1.SNGL))
             self.need_icw4 = int(bool(value & PicIcw1.IC4))
@@ -106,14 +128,12 @@ class Pic8259(Device):
             self.latch = self.isr = self.imr = self.icw3 = 0
             self.lowest = 7
             self.auto_eoi = self.nested = self.rotate_aeoi = self.special_mask = self.poll = self.read_isr = 0
-        elif value & 0x08:
+        else:
             if value & 0x40:
                 self.special_mask = value >> 5 & 1
             self.poll = value >> 2 & 1
             if value & 0x06 == 0x02:
                 self.read_isr = value & 1
-        else:
-            self._operate(PicOcw2(value >> 5), value & 7)
 
     def _write_data(self, value: int) -> None:
         if self.icw_state == 0:
@@ -129,23 +149,18 @@ class Pic8259(Device):
             self.nested = int(bool(value & PicIcw4.SFNM))
             self.icw_state = 0
 
-    def _operate(self, operation: PicOcw2, level: int) -> None:
-        match operation:
-            case PicOcw2.ROTATE_AEOI_CLEAR:
-                self.rotate_aeoi = 0
-            case PicOcw2.ROTATE_AEOI_SET:
-                self.rotate_aeoi = 1
-            case PicOcw2.SET_PRIORITY:
-                self.lowest = level
-            case PicOcw2.SPECIFIC_EOI | PicOcw2.ROTATE_SPECIFIC_EOI:
-                self._end(level, operation == PicOcw2.ROTATE_SPECIFIC_EOI)
-            case PicOcw2.EOI | PicOcw2.ROTATE_EOI:
-                top = self.lowest + 1 & 7
-                service = _rotated(self.isr & ~self.imr if self.special_mask else self.isr, top)
-                if service:
-                    self._end(_lowest_bit(service) + top & 7, operation == PicOcw2.ROTATE_EOI)
-            case PicOcw2.NOP:
-                pass
+    def _operate(self, operation: int, level: int) -> None:
+        if operation in (EOI, ROTATE_EOI):
+            top = self.lowest + 1 & 7
+            service = _rotated(self.isr & ~self.imr if self.special_mask else self.isr, top)
+            if service:
+                self._end(_lowest_bit(service) + top & 7, operation == ROTATE_EOI)
+        elif operation in (SPECIFIC_EOI, ROTATE_SPECIFIC_EOI):
+            self._end(level, operation == ROTATE_SPECIFIC_EOI)
+        elif operation in (ROTATE_AEOI_CLEAR, ROTATE_AEOI_SET):
+            self.rotate_aeoi = int(operation == ROTATE_AEOI_SET)
+        elif operation == SET_PRIORITY:
+            self.lowest = level
 
     def _end(self, level: int, rotate: bool) -> None:
         self.isr &= ~(1 << level)
@@ -211,11 +226,17 @@ class PicPair:
         elif line != PIC_CASCADE_LINE:
             self.chip0.set_irq(line, level)
 
-    def unmasked(self, line: int) -> bool:
-        """An edge of `line` could reach the processor, now or after an EOI."""
+    def would_raise(self, line: int) -> bool:
+        """`intr` is low, and would be high if `line` rose."""
         if line >= 8:
-            return not self.chip1.imr >> line - 8 & 1 and not self.chip0.imr >> PIC_CASCADE_LINE & 1
-        return not self.chip0.imr >> line & 1
+            if not self.chip1.would_raise(line - 8):
+                return False
+            line = PIC_CASCADE_LINE
+        return self.chip0.would_raise(line)
+
+    def pin(self, line: int) -> Output:
+        """Takes the levels of `line`, one of 0, 1, 3 to 15."""
+        return partial(self.set_irq if line >= 8 else self.chip0.set_irq, line)
 
     @property
     def intr(self) -> bool:

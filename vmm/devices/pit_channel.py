@@ -103,10 +103,10 @@ class PitChannel:
     def _start_clock(self) -> None:
         """After a change: find what comes next."""
         self._counts = bool(self.running and (self.last_gate or self.mode in TRIGGERED))
-        self._event = self._ticks_to_event()
+        self._event = self._find_event()
         self._rise: float | None = None
 
-    def _ticks_to_event(self) -> float:
+    def _find_event(self) -> float:
         """Ticks up to and including the one that does more than count."""
         if self.load or self.trigger and self.armed:
             return 1
@@ -179,6 +179,10 @@ class PitChannel:
         if self.mode == SQUARE:
             return self._half(self._start_value(), 2)
         return int(self._ce != 1)
+
+    def ticks_to_event(self) -> int | None:
+        """Ticks for which the output stays as it is, and one more; None if it does for ever."""
+        return None if self._event == math.inf else int(self._event) - self._age
 
     def ticks_to_rise(self) -> int | None:
         """Ticks to the next rising edge of the output as things stand, None if there is none."""

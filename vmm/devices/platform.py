@@ -1,14 +1,20 @@
 """The devices of the PC in software, on virtual time."""
 
+import math
+from collections.abc import Callable
+from functools import partial
+
 from rtl.isa.devices import DeviceConfig, KbcReg, VgaReg, cmos_image
-from rtl.isa.platform import PIT_HZ, PORT, RTC_HZ, Irq
-from vmm.devices.bus import IoBus
+from rtl.isa.platform import PORT, Irq
+from vmm.devices.bus import IoBus, nothing
+from vmm.devices.clock import Clock, RtcClock
 from vmm.devices.cmos import CmosRtc
-from vmm.devices.device import Device, Output, Value
+from vmm.devices.device import Device, Value
 from vmm.devices.i8042 import Kbc8042
 from vmm.devices.misc import DebugConsole, ExitPort, PostCode, SystemControlA, SystemControlB, VgaRegisters
 from vmm.devices.pic import PicPair
 from vmm.devices.pit import Pit8254
+from vmm.devices.source import Source
 from vmm.devices.uart import Uart16550
 
 OFFSETS = {"I8042_COMMAND": KbcReg.COMMAND, "VGA_CRTC": VgaReg.CRTC_INDEX, "VGA_STATUS": VgaReg.STATUS}
@@ -43,28 +49,38 @@ class PcPlatform:
         self.debug_out = bytearray()
         self.exit_value: int | None = None
         self.reset_requested = False
-        self._pit_left = self.config.pit_divider - 1
-        self._uart_left = self.config.uart_divider - 1
-        self._phase = 0
 
         self.pic = PicPair()
         self.pit = Pit8254()
-        self.uart = Uart16550(self.serial_out.append, self._line(Irq.UART))
-        self.rtc = CmosRtc(cmos_image(self.config), self._line(Irq.RTC))
-        self.kbc = Kbc8042(self._line(Irq.KEYBOARD), self._reset)
+        self.uart = Uart16550(self.serial_out.append, self.pic.pin(Irq.UART))
+        self.rtc = CmosRtc(cmos_image(self.config), self.pic.pin(Irq.RTC))
+        self.kbc = Kbc8042(self.pic.pin(Irq.KEYBOARD), self._reset)
         self.vga = VgaRegisters()
         self.control_a = SystemControlA(self._reset)
         self.control_b = SystemControlB(self.pit.set_gate2)
         self.debugcon = DebugConsole(self.debug_out.append)
         self.exit = ExitPort(self._exit)
         self.post = PostCode()
-        self.pit.channels[0].on_out = self._line(Irq.PIT)
+        self.pit.channels[0].on_out = self.pic.pin(Irq.PIT)
         self.pit.channels[1].on_out = self.control_b.refresh
         self.pit.channels[2].on_out = self.control_b.set_out2
 
+        self._rtc_clock = RtcClock(self.config.pit_divider)
+        self._timer = Source(Clock(self.config.pit_divider), self.pit.advance_channel0, self.pit.ticks_to_change,
+                             self.pit.ticks_to_rise)
+        self._clock = Source(self._rtc_clock, self.rtc.advance, self.rtc.ticks_to_irq, self.rtc.ticks_to_irq)
+        self._serial = Source(Clock(self.config.uart_divider), self.uart.advance, self.uart.ticks_to_irq,
+                              self.uart.ticks_to_irq)
+        self._sources = ((Irq.PIT, self._timer), (Irq.RTC, self._clock), (Irq.UART, self._serial))
+        self._foresee()
+
         self.io = IoBus()
+        around: dict[Device, tuple[Callable[[], None], Callable[[], None]]] = {
+            device: (partial(self._pass_to_present, source), partial(self._look_ahead, source))
+            for device, source in ((self.pit, self._timer), (self.rtc, self._clock), (self.uart, self._serial))}
+        around[self.control_b] = self._settle_timer, nothing
         for name, device in self._ports().items():
-            self.io.add(PORT[name].base, PORT[name].size, device, OFFSETS.get(name, 0))
+            self.io.add(PORT[name].base, PORT[name].size, device, OFFSETS.get(name, 0), *around.get(device, ()))
 
     def _ports(self) -> dict[str, Device]:
         return {
@@ -84,9 +100,6 @@ class PcPlatform:
             "UART": self.uart,
             "ELCR": self.pic.elcr,
         }
-
-    def _line(self, irq: int) -> Output:
-        return lambda level: self.pic.set_irq(irq, level)
 
     def _reset(self, level: int) -> None:
         self.reset_requested = True
@@ -122,43 +135,48 @@ class PcPlatform:
 
     def receive(self, byte: int) -> bool:
         """A serial byte from the host; False if the UART has no place for it yet."""
-        return self.uart.receive(byte)
+        self._pass_to_present(self._serial)
+        taken = self.uart.receive(byte)
+        self._look_ahead(self._serial)
+        return taken
 
     # Time.
 
     def advance(self, cycles: int) -> None:
         """Let `cycles` of the processor's clock go by."""
         self.cycles += cycles
-        divider = self.config.uart_divider
-        ticks = (cycles + divider - 1 - self._uart_left) // divider
-        self._uart_left = (self._uart_left - cycles) % divider
-        self.uart.advance(ticks)
-        divider = self.config.pit_divider
-        ticks = (cycles + divider - 1 - self._pit_left) // divider
-        self._pit_left = (self._pit_left - cycles) % divider
-        if ticks:
-            self.pit.advance(ticks)
-            rtc_ticks, self._phase = divmod(self._phase + RTC_HZ * ticks, PIT_HZ)
-            self.rtc.advance(rtc_ticks)
+        if self.cycles >= self._due:
+            for _, source in self._sources:
+                if self.cycles >= source.due:
+                    source.pass_to(self.cycles)
+                    source.foresee()
+            self._foresee()
 
     def next_event(self) -> int | None:
-        """Cycles after which a device could next raise an unmasked interrupt; None if none will by itself.
+        """Cycles after which INTR could rise without an access; None if it will not, or is high.
 
-        It may be early, never late. A line that is masked does not count.
+        It may be early, never late. A line that is masked or waits for an end of interrupt does not count.
         """
-        waits = []
-        if self.pic.unmasked(Irq.PIT):
-            waits.append(self._pit_cycles(self.pit.channels[0].ticks_to_rise()))
-        if self.pic.unmasked(Irq.RTC):
-            ticks = self.rtc.ticks_to_irq()
-            waits.append(ticks and self._pit_cycles(-(-(ticks * PIT_HZ - self._phase) // RTC_HZ)))
-        if self.pic.unmasked(Irq.UART):
-            ticks = self.uart.ticks_to_irq()
-            waits.append(ticks and self._uart_left + 1 + (ticks - 1) * self.config.uart_divider)
-        return min((wait for wait in waits if wait is not None), default=None)
+        first = math.inf
+        for irq, source in self._sources:
+            if source.due < first and self.pic.would_raise(irq):
+                first = min(first, source.rise())
+        return None if first == math.inf else int(first) - self.cycles
 
-    def _pit_cycles(self, ticks: int | None) -> int | None:
-        return ticks and self._pit_left + 1 + (ticks - 1) * self.config.pit_divider
+    def _foresee(self) -> None:
+        self._due = min(self._timer.due, self._clock.due, self._serial.due)
+
+    def _pass_to_present(self, source: Source) -> None:
+        source.pass_to(self.cycles)
+
+    def _look_ahead(self, source: Source) -> None:
+        source.foresee()
+        self._foresee()
+
+    def _settle_timer(self) -> None:
+        """Bring the outputs of channels 1 and 2 to the present."""
+        self._timer.pass_to(self.cycles)
+        self.pit.settle()
 
     # State.
 
@@ -168,8 +186,11 @@ class PcPlatform:
 
     def save(self) -> dict[str, Value]:
         """State of every device, by the names of the hardware's registers."""
+        for _, source in self._sources:
+            source.pass_to(self.cycles)
         state: dict[str, Value] = {
-            "cycles": self.cycles, "pit_left": self._pit_left, "uart_left": self._uart_left, "phase": self._phase,
+            "cycles": self.cycles, "pit_left": self._timer.clock.left, "uart_left": self._serial.clock.left,
+            "phase": self._rtc_clock.phase,
         }
         for prefix, device in self._stateful().items():
             state |= {f"{prefix}.{name}": value for name, value in device.save().items()}
@@ -182,9 +203,14 @@ class PcPlatform:
             assert isinstance(value, int)
             return value
 
-        self.cycles, self._phase = number("cycles"), number("phase")
-        self._pit_left, self._uart_left = number("pit_left"), number("uart_left")
+        self.cycles, self._rtc_clock.phase = number("cycles"), number("phase")
+        self._timer.clock.set(self.cycles, number("pit_left"))
+        self._clock.clock.set(self.cycles, number("pit_left"))
+        self._serial.clock.set(self.cycles, number("uart_left"))
         for prefix, device in self._stateful().items():
             device.load({name.removeprefix(f"{prefix}."): value for name, value in state.items()
                          if name.startswith(f"{prefix}.")})
         self.control_b.set_out2(self.pit.channels[2].out)
+        for _, source in self._sources:
+            source.foresee()
+        self._foresee()

@@ -1,5 +1,7 @@
 """16550A UART in software; rules in `rtl/dev/uart.py`."""
 
+import math
+
 from rtl.isa.devices import (
     UART_FIFO_DEPTH,
     UART_FIRMWARE_MCR,
@@ -14,7 +16,9 @@ from vmm.devices.device import Device, Output, nowhere
 
 LSR_DR, LSR_OE, LSR_THRE, LSR_TEMT = map(int, (UartLsr.DR, UartLsr.OE, UartLsr.THRE, UartLsr.TEMT))
 IER_RX, IER_THRE, IER_LINE, IER_MODEM = map(int, (UartIer.RX, UartIer.THRE, UartIer.LINE, UartIer.MODEM))
+IIR_MODEM, IIR_NONE, IIR_THRE, IIR_RX, IIR_LINE, IIR_TIMEOUT = map(int, UartIir)
 REGISTERS = tuple(UartReg)
+DATA, LSR = int(UartReg.DATA), int(UartReg.LSR)
 
 
 class Uart16550(Device):
@@ -36,15 +40,17 @@ class Uart16550(Device):
         self.on_tx = on_tx
         self.on_irq = on_irq
         self._irq = 0
+        self._age = 0  # ticks the timers have yet to live through
+        self._foresee()
 
     # Pins.
 
     @property
     def irq(self) -> int:
-        return int(self._identify() != UartIir.NONE and bool(self.mcr & 8))
+        return int(self._identify() != IIR_NONE and bool(self.mcr & 8))
 
     def _update(self) -> None:
-        level = self.irq
+        level = self.irq if self.ier else 0
         if level != self._irq:
             self._irq = level
             self.on_irq(level)
@@ -58,7 +64,9 @@ class Uart16550(Device):
         """A byte from the host; False if there is no place for it."""
         if not self.rx_ready:
             return False
+        self._settle()
         self._push(byte)
+        self._foresee()
         self._update()
         return True
 
@@ -78,6 +86,14 @@ class Uart16550(Device):
 
     def advance(self, ticks: int) -> None:
         """Many clocks of the baud rate generator."""
+        self._age += ticks
+        if self._age >= self._event:
+            self._settle()
+            self._foresee()
+
+    def _settle(self) -> None:
+        """Bring the timers to the present."""
+        ticks, self._age = self._age, 0
         if not (self.tx_busy or self.tx_count or self.rx_timing):
             return
         divisor = self.divisor or 0x10000
@@ -95,6 +111,12 @@ class Uart16550(Device):
                 self.rx_timer -= skip
             ticks -= skip * divisor
         self._update()
+
+    def _foresee(self) -> None:
+        """Find how many ticks the timers will only count down."""
+        self._event: float = math.inf
+        if self.tx_busy or self.tx_count or self.rx_timing:
+            self._event = self.prescaler + 1 + self._quiet() * (self.divisor or 0x10000)
 
     def _quiet(self) -> int:
         """Sixteenths for which timers only count down."""
@@ -122,6 +144,10 @@ class Uart16550(Device):
 
     def ticks_to_irq(self) -> int | None:
         """Baud ticks after which the interrupt line could rise, None if only an access can raise it."""
+        if self._event == math.inf or not self.ier & (IER_THRE | IER_RX):
+            return None
+        self._settle()
+        self._foresee()
         waits = []
         if self.ier & IER_THRE and self.tx_count:
             first = self.tx_timer + 1 if self.tx_busy else 1
@@ -146,30 +172,32 @@ class Uart16550(Device):
     def _pop(self) -> int:
         if not self.rx_count:
             return 0 if self.fifo_enable else self.rx_fifo[self.rx_head]
+        self._settle()
         byte = self.rx_fifo[self.rx_head]
         if self.fifo_enable:
             self.rx_head = (self.rx_head + 1) % UART_FIFO_DEPTH
         self.rx_count -= 1
         self.rx_timeout = 0
         self._restart_timeout()
+        self._foresee()
         return byte
 
     # Registers.
 
-    def _identify(self) -> UartIir:
+    def _identify(self) -> int:
         enabled = self.ier
         if enabled & IER_LINE and self.overrun:
-            return UartIir.LINE
+            return IIR_LINE
         if enabled & IER_RX:
             if self.rx_count >= (UART_TRIGGERS[self.trigger] if self.fifo_enable else 1):
-                return UartIir.RX
+                return IIR_RX
             if self.rx_timeout:
-                return UartIir.TIMEOUT
+                return IIR_TIMEOUT
         if enabled & IER_THRE and self.thre_pending:
-            return UartIir.THRE
+            return IIR_THRE
         if enabled & IER_MODEM and self.delta:
-            return UartIir.MODEM
-        return UartIir.NONE
+            return IIR_MODEM
+        return IIR_NONE
 
     def _lines(self) -> int:
         """Modem inputs: CTS, DSR, RI, DCD."""
@@ -178,9 +206,19 @@ class Uart16550(Device):
         return self.mcr >> 1 & 1 | (self.mcr & 1) << 1 | self.mcr & 0xC
 
     def read(self, offset: int) -> int:
+        if offset == LSR and not self.overrun:  # the read that guests do most changes nothing
+            return self._status()
         value = self._read(REGISTERS[offset])
         self._update()
         return value
+
+    def _status(self) -> int:
+        status = LSR_DR if self.rx_count else 0
+        if self.overrun:
+            status |= LSR_OE
+        if not self.tx_count:
+            status |= LSR_THRE if self.tx_busy else LSR_THRE | LSR_TEMT
+        return status
 
     def _read(self, register: UartReg) -> int:
         dlab = self.lcr & 0x80
@@ -191,7 +229,7 @@ class Uart16550(Device):
                 return self.divisor >> 8 if dlab else self.ier
             case UartReg.IIR:
                 cause = self._identify()
-                if cause == UartIir.THRE:
+                if cause == IIR_THRE:
                     self.thre_pending = 0
                 return cause | (0xC0 if self.fifo_enable else 0)
             case UartReg.LCR:
@@ -199,12 +237,8 @@ class Uart16550(Device):
             case UartReg.MCR:
                 return self.mcr
             case UartReg.LSR:
-                status = LSR_DR if self.rx_count else 0
-                if self.overrun:
-                    status |= LSR_OE
-                    self.overrun = 0
-                if not self.tx_count:
-                    status |= LSR_THRE if self.tx_busy else LSR_THRE | LSR_TEMT
+                status = self._status()
+                self.overrun = 0
                 return status
             case UartReg.MSR:
                 value = self._lines() << 4 | self.delta
@@ -214,18 +248,21 @@ class Uart16550(Device):
                 return self.scr
 
     def write(self, offset: int, value: int) -> None:
-        self._write(REGISTERS[offset], value)
+        self._settle()
+        if offset == DATA and not self.lcr & 0x80:
+            self._send(value)
+        else:
+            self._write(REGISTERS[offset], value)
+        self._foresee()
         self._update()
 
     def _write(self, register: UartReg, value: int) -> None:
         dlab = self.lcr & 0x80
         match register:
-            case UartReg.DATA if dlab:
+            case UartReg.DATA:
                 self.divisor, self.prescaler = self.divisor & 0xFF00 | value, 0
             case UartReg.IER if dlab:
                 self.divisor, self.prescaler = self.divisor & 0xFF | value << 8, 0
-            case UartReg.DATA:
-                self._send(value)
             case UartReg.IER:
                 if value & ~self.ier & IER_THRE and not self.tx_count:
                     self.thre_pending = 1
@@ -266,6 +303,13 @@ class Uart16550(Device):
         if value & 1:
             self.trigger = value >> 6
 
+    def save(self) -> dict[str, int | bytes]:
+        self._settle()
+        self._foresee()
+        return super().save()
+
     def load(self, state: dict[str, int | bytes]) -> None:
         super().load(state)
         self._irq = self.irq
+        self._age = 0
+        self._foresee()

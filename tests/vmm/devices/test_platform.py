@@ -5,6 +5,7 @@ import random
 import pytest
 
 from rtl.isa.devices import DeviceConfig
+from tests.rtl.dev.test_isa_bus import random_accesses
 from vmm.devices.platform import PcPlatform
 
 
@@ -40,6 +41,57 @@ def test_no_event_when_all_is_masked():
     assert platform.next_event() is None
     platform.write(0x21, 1, 0xFE)
     assert platform.next_event() is not None
+
+
+def test_no_event_when_nothing_can_interrupt():
+    """A line that is masked, or whose service has not ended, raises nothing, however often its output rises."""
+    platform = PcPlatform()
+    initialize_pic(platform, 0xFFFE)
+    platform.advance(platform.next_event())
+    assert platform.next_event() is None, "INTR is high"
+    platform.ack()
+    assert platform.next_event() is None, "in service"
+    platform.advance(10 * 28 * 65536)
+    assert platform.next_event() is None and not platform.intr
+    platform.write(0x21, 1, 0xFF)
+    platform.write(0x20, 1, 0x20)
+    assert platform.next_event() is None and not platform.intr
+    platform.write(0x21, 1, 0xFE)
+    assert platform.next_event() is None and platform.intr, "latched all the time"
+    platform.ack()
+    platform.write(0x20, 1, 0x20)
+    assert platform.next_event() is not None
+
+
+@pytest.mark.parametrize("config", [DeviceConfig(pit_divider=2), DeviceConfig(pit_divider=3, uart_divider=5)])
+def test_devices_that_are_looked_at_late_are_equal_to_those_looked_at_in_each_cycle(config):
+    generator = random.Random(13)
+    late, steady = PcPlatform(config), PcPlatform(config)
+    vectors, silent = [], 0
+    for name, *arguments in random_accesses(14, 900):
+        event, quiet = late.next_event(), not late.intr
+        cycles = generator.choice((0, 1, 2, 3, 11, 28, 160))
+        for cycle in range(1, cycles + 1):
+            steady.advance(1)
+            if generator.random() < 0.1:
+                steady.save()
+            if quiet and (event is None or cycle < event):
+                assert not steady.intr
+                silent += event is None
+        late.advance(cycles)
+        assert late.intr == steady.intr
+        if name == "read":
+            assert late.read(arguments[0], 1) == steady.read(arguments[0], 1)
+        elif name == "write":
+            late.write(arguments[0], 1, arguments[1])
+            steady.write(arguments[0], 1, arguments[1])
+        elif name == "receive":
+            assert late.receive(arguments[0]) == steady.receive(arguments[0])
+        elif late.intr:
+            vectors.append(late.ack())
+            assert vectors[-1] == steady.ack()
+    assert late.save() == steady.save()
+    assert {0x20, 0x24} <= set(vectors) and silent > 1000
 
 
 def test_serial_console_and_exit():
