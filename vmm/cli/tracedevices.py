@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sim.bootinfo import Module
     from sim.image import Image
 
+#: Instructions between two looks at Ctrl-C while a waveform is recorded.
+_PIECE = 256
+
 
 @dataclass(frozen=True)
 class Window:
@@ -71,13 +74,13 @@ def trace_devices(guest: Guest, path: Path, window: Window, everything: bool) ->
     assert isinstance(platform, RtlPlatform)
     stops: list[Stop] = []
 
-    def go_on() -> bool:
-        stops.append(machine.run())
-        return False
+    def go_on(instructions: int | None = None) -> bool:
+        stops[:] = [machine.run(instructions)]
+        return stops[-1].reason is Reason.CYCLE_LIMIT
 
     if not run_to(platform, first, go_on):
         leave(stops[-1], f"The run ends before cycle {first}")
-    clocks = write_device_waveform(platform, go_on, path, last, everything=everything)
+    clocks = write_device_waveform(platform, lambda: go_on(_PIECE), path, last, everything=everything)
     note(f"cycles {first} to {machine.cycle - 1} in {path}, {clocks} clocks of the devices; "
          f"gtkwave {path.with_suffix('.gtkw')} shows them")
 
