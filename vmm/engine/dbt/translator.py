@@ -31,6 +31,10 @@ _PG = int(Cr0.PG)
 _SPECIAL = int(Eflags.TF | Eflags.RF)
 _MIRRORED = {int(Msr.SYSENTER_CS): "sysenter_cs", int(Msr.SYSENTER_ESP): "sysenter_esp",
              int(Msr.SYSENTER_EIP): "sysenter_eip"}
+#: What runs less often than this fraction of a hot block is not made part of its region.
+_COLD = 40
+#: A block that is part of a region is one of its own only if it is entered so many times as often from elsewhere.
+_ENTERED = 32
 _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -223,9 +227,9 @@ class Translator(Interpreter):
             if block is None:
                 return None
             unit = self.translations.add(state.mode, block)
-        if not unit.code and not unit.refused and not unit.queued:
+        if not unit.code:
             unit.seen += 1
-            if unit.seen >= self.thresholds.warm:
+            if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued:
                 self.tiers.submit(Job(unit, {unit.block.eip: unit.block}, self._setting(False)))
         if slot and unit.code:
             self.translations.link(unit, slot)
@@ -260,10 +264,20 @@ class Translator(Interpreter):
         if head.claimed:
             # it is in a region to come; if it still is hot after that, it is one itself
             head.claimed = False
-            ctypes.c_uint32.from_address(head.counter).value = 8 * self.thresholds.hot
+            ctypes.c_uint32.from_address(head.counter).value = _ENTERED * self.thresholds.hot
             return
         blocks = self._reachable(head)
         self.tiers.submit(Job(head, blocks, self._setting(True)))
+
+    def _runs(self, unit: Unit) -> int:
+        """How often a block has run, until it was hot."""
+        runs = unit.seen
+        if unit.counter:
+            left: int = ctypes.c_int32.from_address(unit.counter).value
+            runs += self.thresholds.hot - left
+        elif unit.code:
+            runs += self.thresholds.hot
+        return runs
 
     def _reachable(self, head: Unit) -> dict[int, Block]:
         state = self.native
@@ -279,7 +293,7 @@ class Translator(Interpreter):
                 except Fault:
                     continue
                 known = self.translations.find(state.mode, physical, target)
-                if known is None or not known.seen or known.refused:
+                if known is None or known.refused or self._runs(known) < self.thresholds.hot // _COLD:
                     continue
                 known.claimed = True
                 blocks[target] = known.block
