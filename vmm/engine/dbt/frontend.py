@@ -15,10 +15,10 @@ from rtl.isa.registers import Seg
 PAGE = 0x1000
 LIMIT = 32
 _JUMPS = frozenset("jmp jcc call ret loop loope loopne jcxz".split())
-#: Instructions behind which the mode, the mapping or the next instruction's surroundings may have changed.
+#: Instructions behind which the mode, the mapping or what devices want may have changed.
 _BARRIERS = frozenset(
     "jmpf callf retf iret int int3 into icebp sysenter sysexit hlt popf sti lss lds les lfs lgs invlpg lmsw "
-    "ud2 bound".split())
+    "ud2 bound in out ins outs".split())
 _SS = int(Seg.SS)
 
 
