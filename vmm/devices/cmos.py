@@ -15,6 +15,8 @@ from rtl.isa.devices import (
 from rtl.isa.platform import RTC_HZ
 from vmm.devices.device import Device, Output, nowhere
 
+C_PF, C_AF, C_UF = int(RtcC.PF), int(RtcC.AF), int(RtcC.UF)
+B_SET, B_INTERRUPTS = int(RtcB.SET), int(RtcB.PIE | RtcB.AIE | RtcB.UIE)
 PM = 0x80
 """Bit of the hour in 12-hour format."""
 ALARM_ANY = 0xC0
@@ -42,7 +44,7 @@ class CmosRtc(Device):
         return int(bool(self._flags() & self.reg_b))
 
     def _flags(self) -> int:
-        return self.pf * RtcC.PF | self.af * RtcC.AF | self.uf * RtcC.UF
+        return self.pf * C_PF | self.af * C_AF | self.uf * C_UF
 
     def _signal(self) -> None:
         level = self.irq
@@ -63,14 +65,14 @@ class CmosRtc(Device):
         if period and self.ticks % period + ticks >= period:
             self.pf = 1
         seconds, self.ticks = divmod(self.ticks + ticks, self._second_ticks)
-        if not self.reg_b & RtcB.SET:
+        if not self.reg_b & B_SET:
             for _ in range(seconds):
                 self._second()
         self._signal()
 
     def ticks_to_irq(self) -> int | None:
         """Ticks after which the interrupt line could rise, None if only an access can raise it."""
-        if self.irq or self.reg_a & 0x60 == 0x60:
+        if not self.reg_b & B_INTERRUPTS or self.irq or self.reg_a & 0x60 == 0x60:
             return None
         waits = []
         period = rtc_period(self.reg_a & 0xF)

@@ -68,6 +68,8 @@ class Pic8259(Device):
         requests = irr & ~self.imr
         if not requests:
             return None
+        if not self.isr and self.lowest == 7:  # as most of the time
+            return _lowest_bit(requests)
         top = self.lowest + 1 & 7
         service = _rotated(self.isr & ~self.imr if self.special_mask else self.isr, top)
         first = service & -service
@@ -150,7 +152,9 @@ class Pic8259(Device):
             self.icw_state = 0
 
     def _operate(self, operation: int, level: int) -> None:
-        if operation in (EOI, ROTATE_EOI):
+        if operation == EOI and self.lowest == 7 and not self.special_mask:
+            self.isr &= self.isr - 1
+        elif operation in (EOI, ROTATE_EOI):
             top = self.lowest + 1 & 7
             service = _rotated(self.isr & ~self.imr if self.special_mask else self.isr, top)
             if service:

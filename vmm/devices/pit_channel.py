@@ -1,7 +1,6 @@
 """One counter of the 8254 in software; rules in `rtl/dev/pit_channel.py`."""
 
 import copy
-import math
 
 from rtl.isa.devices import PitMode
 from vmm.devices.device import Output, nowhere
@@ -10,6 +9,8 @@ TERMINAL_COUNT, ONE_SHOT, RATE, SQUARE, SOFTWARE_STROBE, HARDWARE_STROBE = PitMo
 TRIGGERED = (ONE_SHOT, HARDWARE_STROBE)
 STROBE = (SOFTWARE_STROBE, HARDWARE_STROBE)
 PERIODIC = (RATE, SQUARE)
+NEVER = 1 << 100
+"""More ticks than ever pass."""
 EVENTS_TO_RISE = 6
 """More events than any mode has between two rising edges of its output."""
 
@@ -104,24 +105,24 @@ class PitChannel:
         """After a change: find what comes next."""
         self._counts = bool(self.running and (self.last_gate or self.mode in TRIGGERED))
         self._event = self._find_event()
-        self._rise: float | None = None
+        self._rise: int | None = None
 
-    def _find_event(self) -> float:
+    def _find_event(self) -> int:
         """Ticks up to and including the one that does more than count."""
         if self.load or self.trigger and self.armed:
             return 1
         if not self.running:
-            return math.inf
+            return NEVER
         if not self.out and self.mode in STROBE:
             return 1
         if not self._counts:
-            return math.inf
+            return NEVER
         if self.mode == RATE:
             return self._distance(self._ce, 1) or 1
         if self.mode == SQUARE:
             # The high half of an odd count is one tick longer: it ends at 0 and not on the way to it.
             return self._half(self._ce, 0 if self.odd and self.out else 2)
-        return math.inf if self.done else self._distance(self._ce, 0) or (10_000 if self.control & 1 else 0x10000)
+        return NEVER if self.done else self._distance(self._ce, 0) or (10_000 if self.control & 1 else 0x10000)
 
     def _do_event(self) -> None:
         """The tick that does more than count."""
@@ -130,17 +131,21 @@ class PitChannel:
             self.load = self.trigger = self.done = 0
             self.running = 1
             self._drive(int(self.mode not in (TERMINAL_COUNT, ONE_SHOT)))
-        elif self.mode == RATE and self._ce != 1:
-            self._ce = 1
-            self._drive(0)
-        elif self.mode in PERIODIC:
+        elif self.mode == RATE:
+            if self._ce != 1:
+                self._ce = 1
+                self._drive(0)
+            else:
+                self._start()
+                self._drive(1)
+        elif self.mode == SQUARE:
             self._start()
-            self._drive(1 if self.mode == RATE else self.out ^ 1)
+            self._drive(self.out ^ 1)
         else:
             if self.mode in STROBE:
                 self._drive(1)
             if self._counts:
-                self._ce = self._less(1)
+                self._ce = self._less(self._event)
                 if self._ce == 0 and not self.done:
                     self.done = 1
                     self._drive(int(self.mode not in STROBE))
@@ -161,15 +166,12 @@ class PitChannel:
         """Many clocks at once."""
         self._age += ticks
         while self._age >= self._event:
-            event = int(self._event)
-            if event > 1:
-                self._ce = self._less(event - 1)
-            left = self._age - event
+            left = self._age - self._event
             self._do_event()
             self._start_clock()
             if left and self.out and self.mode in PERIODIC and self._counts:
                 # Here a period begins. One at least is gone through, for the detectors of edges.
-                period = int(self._event) + self._low_time()
+                period = self._event + self._low_time()
                 if left >= 3 * period:
                     left = (left - period) % (2 * period) + period
             self._age = left
@@ -182,32 +184,32 @@ class PitChannel:
 
     def ticks_to_event(self) -> int | None:
         """Ticks for which the output stays as it is, and one more; None if it does for ever."""
-        return None if self._event == math.inf else int(self._event) - self._age
+        return None if self._event == NEVER else self._event - self._age
 
     def ticks_to_rise(self) -> int | None:
         """Ticks to the next rising edge of the output as things stand, None if there is none."""
         if self._rise is None:
             self._rise = self._find_rise()
-        return None if self._rise == math.inf else int(self._rise) - self._age
+        return None if self._rise == NEVER else self._rise - self._age
 
-    def _find_rise(self) -> float:
+    def _find_rise(self) -> int:
         """Ticks from where the age is 0."""
         if self.mode in PERIODIC and self._counts and not self.load and not self.trigger:
             if not self.out:
                 return self._event
             if self.mode == SQUARE or self._ce != 1:
                 return self._event + self._low_time()
-        twin, total = copy.copy(self), 0.0
+        twin, total = copy.copy(self), 0
         twin.on_out, twin._age = nowhere, 0
         for _ in range(EVENTS_TO_RISE):
             event, before = twin._event, twin.out
-            if event == math.inf:
+            if event == NEVER:
                 break
-            twin.advance(int(event))
+            twin.advance(event)
             total += event
             if twin.out > before:
                 return total
-        return math.inf
+        return NEVER
 
     # Registers.
 
