@@ -122,7 +122,11 @@ class PitChannel:
         if self.mode == SQUARE:
             # The high half of an odd count is one tick longer: it ends at 0 and not on the way to it.
             return self._half(self._ce, 0 if self.odd and self.out else 2)
-        return NEVER if self.done else self._distance(self._ce, 0) or (10_000 if self.control & 1 else 0x10000)
+        return NEVER if self.done else self._to_zero(self._ce)
+
+    def _to_zero(self, value: int) -> int:
+        """Ticks from `value` to the next 0."""
+        return self._distance(value, 0) or (10_000 if self.control & 1 else 0x10000)
 
     def _do_event(self) -> None:
         """The tick that does more than count."""
@@ -199,6 +203,12 @@ class PitChannel:
                 return self._event
             if self.mode == SQUARE or self._ce != 1:
                 return self._event + self._low_time()
+        strobes = int(self.mode == SOFTWARE_STROBE)
+        if self.mode in (TERMINAL_COUNT, SOFTWARE_STROBE) and self.last_gate and self.out == strobes:
+            if self.load:
+                return 1 + self._to_zero(self.cr) + strobes
+            if self.running and not self.done:
+                return self._event + strobes
         twin, total = copy.copy(self), 0
         twin.on_out, twin._age = nowhere, 0
         for _ in range(EVENTS_TO_RISE):

@@ -10,7 +10,8 @@ class Platform(Protocol):
 
     1. Time moves only in `advance`; an access takes place at the time that has come, and takes none.
     2. After `next_event` cycles without an access a device could first raise an interrupt: the answer may be early,
-       never late. None says that no device will by itself.
+       never late. None says that no device will by itself. While `intr` is high the answer means nothing: the interrupt
+       is taken first.
     3. `intr` and what `ack` gives are those of the present.
     4. The state is by the names of the hardware's registers, and any other platform loads it.
 
