@@ -94,6 +94,20 @@ def test_devices_that_are_looked_at_late_are_equal_to_those_looked_at_in_each_cy
     assert {0x20, 0x24} <= set(vectors) and silent > 1000
 
 
+def test_a_received_byte_times_out_without_an_access():
+    platform = PcPlatform()
+    initialize_pic(platform, 0xFFEF)
+    platform.write(0x3FA, 1, 0xC1)  # interrupt at 14 bytes
+    platform.write(0x3F9, 1, 1)
+    assert platform.next_event() is None
+    platform.receive(0x41)
+    wait = platform.next_event()
+    platform.advance(wait - 1)
+    assert not platform.intr
+    platform.advance(1)
+    assert platform.intr and platform.read(0x3FA, 1) == 0xCC
+
+
 def test_serial_console_and_exit():
     platform = PcPlatform()
     for byte in b"hi\n":
