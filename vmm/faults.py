@@ -16,5 +16,9 @@ class Fault(Exception):
         self.cr2 = cr2
 
 
+class Unfinished(Exception):
+    """The instruction or delivery in progress waits for somebody outside; nothing of it has been committed."""
+
+
 class Unsupported(Exception):
     """The guest asked for a mode that this model does not have; the message is one sentence that names it."""

@@ -8,6 +8,7 @@ Rules:
    0C0000h-0FFFFFh, where firmware tables are placed; 0A0000h-0B7FFFh is the graphics window and also backed by RAM.
 4. A region registered with `map_region` wins over RAM. Everything else reads all ones and ignores writes.
 5. An access may cross any boundary; it is then done byte by byte, low address first.
+6. `guards` says by page of RAM what executors must not do on their own, whatever translation gives them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 
 PAGE = 4096
 ReadRegion = Callable[[int, int], int]
 WriteRegion = Callable[[int, int, int], None]
+
+
+class Guard(IntFlag):
+    """What executors leave to `PhysicalMemory.read` and `write`: every write to a page, or every access."""
+
+    WRITES = 1
+    ALL = 2
+
+
+_ALL = int(Guard.ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,8 @@ class PhysicalMemory:
     watched : page numbers whose writes are announced.
     on_write : set by an engine that caches decoded code; called with (address, size) before RAM of a page in
         `watched` changes, and by `load_blob` always.
+    guards : a `Guard` per page of RAM. An executor with native code puts its own memory here, with the same contents.
+    on_guard : set by an engine with a TLB; to be called after guards were set.
     """
 
     def __init__(self, ram: int | np.ndarray):
@@ -60,6 +74,8 @@ class PhysicalMemory:
         self._plain_end = self.size
         self.watched: set[int] = set()
         self.on_write: Callable[[int, int], None] | None = None
+        self.guards: bytearray | memoryview = bytearray(self.size // PAGE)
+        self.on_guard: Callable[[], None] = lambda: None
 
     def map_region(self, region: Region) -> None:
         """Add a region.
@@ -74,12 +90,13 @@ class PhysicalMemory:
                 raise ValueError(f"region at {region.base:#x} overlaps the one at {other.base:#x}")
         self._regions.append(region)
         self._plain_end = min(self._plain_end, region.base)
+        for page in range(region.base // PAGE, min(-(-(region.base + region.size) // PAGE), self.size // PAGE)):
+            self.guards[page] |= _ALL
+        self.on_guard()
 
     def is_plain(self, page: int) -> bool:
         """Whether physical page number `page` can be accessed through the RAM buffer alone."""
-        base = page * PAGE
-        return base + PAGE <= self.size and not any(
-            base < r.base + r.size and r.base < base + PAGE for r in self._regions)
+        return page < len(self.guards) and not self.guards[page] & _ALL
 
     def read(self, address: int, size: int) -> int:
         if address + size <= self._plain_end:
@@ -93,6 +110,9 @@ class PhysicalMemory:
             self.bytes[address:address + size] = value.to_bytes(size, "little")
         else:
             self._write_slow(address, size, value)
+
+    def check_write(self, address: int, size: int) -> None:
+        """Asked about each part of a write in parts before any is written; what refuses the write raises."""
 
     def read32(self, address: int) -> int:
         return self.read(address, 4)

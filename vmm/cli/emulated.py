@@ -81,7 +81,7 @@ class Emulated:
         return self.machine.cpu.state.instructions
 
     def counters(self) -> dict[str, int]:
-        return {"cycles": self.cycle, "instructions": self.instructions} | self.machine.cpu.statistics()
+        return {"cycles": self.cycle, "instructions": self.instructions} | self.machine.cpu.statistics().counters()
 
     def state(self) -> ArchState:
         return self.machine.cpu.state.to_dict()

@@ -185,7 +185,11 @@ class Access:
 
     def write(self, linear: int, size: int, value: int, user: bool) -> None:
         shift = 0
-        for physical, count in self.pieces(linear, size, True, user):
+        pieces = self.pieces(linear, size, True, user)
+        if len(pieces) > 1:
+            for physical, count in pieces:
+                self.memory.check_write(physical, count)
+        for physical, count in pieces:
             part = value >> shift & (1 << 8 * count) - 1
             self.memory.write(physical, count, part)
             if self._record:

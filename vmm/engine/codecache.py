@@ -7,6 +7,7 @@ Rules:
    privilege, CS base and limit) changes. A write takes effect for the very next instruction.
 3. Bytes are fetched as the processor does: the second page of an instruction is translated only if the first does not
    hold all of it. Beyond the limit of CS is #GP(0), decided before translation.
+4. What is not RAM is fetched again for each execution, byte by byte.
 """
 
 from __future__ import annotations
@@ -224,11 +225,13 @@ class CodeCache:
         """
         found = self._context.known.get(eip)
         if found is None:
-            found = self._find(eip)
-            self._context.add(eip, found)
+            found, lasts = self._find(eip)
+            if lasts:
+                self._context.add(eip, found)
         return found
 
-    def _find(self, eip: int) -> Code:
+    def _find(self, eip: int) -> tuple[Code, bool]:
+        """Also whether it may be kept: nobody tells of changes outside RAM."""
         access = self._access
         state = access.state
         cs = state.segments[CS]
@@ -245,7 +248,8 @@ class CodeCache:
             self._adopt(compiled_here, eip - offset, cs.limit)
         known = compiled_here.get(offset)
         if known is not None and known.length <= room:
-            return known
+            return known, True
+        lasts = access.memory.is_plain(page)
         first = min(room, 0x1000 - offset)
         code = self._bytes(physical, first)
         try:
@@ -261,12 +265,13 @@ class CodeCache:
             except Truncated:
                 raise Fault(Vector.GP, 0) from None
             self._cover(second, compiled.length - first)
+            lasts = lasts and access.memory.is_plain(second >> 12)
         found = Code(FunctionType(compiled.code, self._namespace), compiled.length, compiled.is_system,
                      compiled.repeats, compiled.bulk)
         self._cover(physical, min(compiled.length, first))
         if compiled.length <= first and page in self._pages:
             self._pages[page].setdefault(self._mode, {})[offset] = found
-        return found
+        return found, lasts
 
     def _adopt(self, code: dict[int, Code], first: int, limit: int) -> None:
         """Take all that is known of a page at once: after a change of CR3 most of it is wanted again."""
@@ -277,7 +282,7 @@ class CodeCache:
 
     def _bytes(self, physical: int, count: int) -> bytes:
         memory = self._access.memory
-        if physical + count <= memory.size:
+        if memory.is_plain(physical >> 12):
             return memory.blob(physical, count)
         return bytes(memory.read(physical + i, 1) for i in range(count))
 

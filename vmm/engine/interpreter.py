@@ -12,6 +12,8 @@ Rules:
 5. The instruction counter counts INSTRUCTION and HALT (with length), once per REP instruction.
 6. `burst` also stops before an instruction at one of `breakpoints`, but never before its first step: who stands at a
    breakpoint goes on from it. `at_breakpoint` tells. The guest sees nothing of this; `step` takes no notice.
+7. Ports and memory may raise `Unfinished`, which comes out of whatever was called: what was in progress has not begun,
+   `step` or `deliver_interrupt` begins it again, and everything before it is done and counted.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from vmm.engine.access import IoPorts, Write
 from vmm.engine.codecache import CS, CodeCache
 from vmm.engine.interrupt import Interrupts, Source
 from vmm.engine.sysregs import SystemRegisters
-from vmm.faults import Fault
+from vmm.faults import Fault, Unfinished
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY, SoftMmu
 from vmm.semantics.arithmetic import quotient, remainder
 from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE, CpuView
+from vmm.statistics import Statistics
 
 _TF, _RF, _IF, _BS = int(Eflags.TF), int(Eflags.RF), int(Eflags.IF), int(Dr6.BS)
 
@@ -72,7 +75,10 @@ class Interpreter(Interrupts, SystemRegisters):
     record : while set, steps list their memory writes in `Retired.writes`.
     clock, counter : replaceable sources of RDTSC and of the performance counters.
     steps : instructions, iterations of REP instructions and deliveries done, exact whenever a port is accessed.
+    line : set by whoever owns the interrupt controller before `burst`: an interrupt waits for IF.
     """
+
+    line = False
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
                  state: CpuView | None = None, mmu: SoftMmu | None = None):
@@ -87,6 +93,7 @@ class Interpreter(Interrupts, SystemRegisters):
             "RG": self.mmu.reads[0].get, "WG": self.mmu.writes[0].get,
         }
         self._cache = CodeCache(self, self._namespace)
+        memory.on_guard = self.mmu.flush_all
         self._stale = True
         self._breakpoints: frozenset[int] = frozenset()
         self.steps = 0
@@ -112,9 +119,10 @@ class Interpreter(Interrupts, SystemRegisters):
     def segments_changed(self) -> None:
         self._stale = True
 
-    def statistics(self) -> dict[str, int]:
-        """What the engine did in order to execute, by name; nothing of the guest depends on it."""
-        return {}
+    def statistics(self) -> Statistics:
+        """What the engine did in order to execute."""
+        mmu = self.mmu
+        return Statistics(steps=self.steps, misses=mmu.misses, walks=mmu.walks, lookups=mmu.lookups)
 
     def state_changed(self) -> None:
         """To be called after `state` was changed from outside: everything derived from it is dropped."""
@@ -149,7 +157,8 @@ class Interpreter(Interrupts, SystemRegisters):
             return Retired(RetireCause.HALT, state.eip)
         start, flags, held = state.eip, state.system_flags, state.pending_debug
         # SDM vol. 3A, 6.8.3: no instruction breakpoint behind a load of SS, as if RF were set.
-        watched = state.dr[7] & 0xFF and not flags & _RF and state.shadow != SHADOW_MOV_SS
+        shadow = state.shadow
+        watched = state.dr[7] & 0xFF and not flags & _RF and shadow != SHADOW_MOV_SS
         state.shadow = SHADOW_NONE
         self.diverted = False
         try:
@@ -160,7 +169,14 @@ class Interpreter(Interrupts, SystemRegisters):
             eip = code.run(start)
         except Fault as fault:
             state.pending_debug = held
-            return self._deliver(fault, True)
+            try:
+                return self._deliver(fault, True)
+            except Unfinished:
+                state.system_flags, state.shadow = flags, shadow
+                raise
+        except Unfinished:
+            state.system_flags, state.shadow, state.pending_debug = flags, shadow, held
+            raise
         self.steps += 1
         state.eip = eip
         cause = RetireCause.INSTRUCTION
@@ -184,9 +200,13 @@ class Interpreter(Interrupts, SystemRegisters):
 
     def _debug_trap(self) -> Retired:
         state = self.state
-        state.dr[6] |= state.pending_debug
-        state.pending_debug = 0
-        return self._deliver(Fault(Vector.DB), state.repeating)
+        held, state.pending_debug = state.pending_debug, 0
+        before, state.dr[6] = state.dr[6], state.dr[6] | held
+        try:
+            return self._deliver(Fault(Vector.DB), state.repeating)
+        except Unfinished:
+            state.pending_debug, state.dr[6] = held, before
+            raise
 
     def deliver_interrupt(self, vector: int) -> Retired:
         """Deliver an external interrupt now; the caller has checked `can_interrupt`."""
@@ -199,10 +219,16 @@ class Interpreter(Interrupts, SystemRegisters):
         self.steps += 1
         if isinstance(fault, CodeBreakpoint):
             resume = False
+        before = state.halted, state.shadow, state.repeating
         state.halted = False
         state.shadow = SHADOW_NONE
         state.repeating = False
-        delivered = self.raise_fault(fault, resume, source)
+        try:
+            delivered = self.raise_fault(fault, resume, source)
+        except Unfinished:
+            self.steps -= 1
+            state.halted, state.shadow, state.repeating = before
+            raise
         if delivered is None:
             return Retired(RetireCause.SHUTDOWN, start, writes=self.writes)
         external = source is Source.EXTERNAL and delivered is fault
@@ -232,6 +258,11 @@ class Interpreter(Interrupts, SystemRegisters):
             self.steps += done
             self._deliver(fault, True)
             return
+        except Unfinished:
+            state.eip = eip
+            state.instructions += done
+            self.steps += done
+            raise
         state.eip = eip
         state.instructions += done
         self.steps += done
@@ -255,6 +286,10 @@ class Interpreter(Interrupts, SystemRegisters):
             self.steps += done
             self._deliver(fault, True)
             return
+        except Unfinished:
+            self.steps += done
+            state.repeating = state.repeating or done > 0
+            raise
         self.steps += done
         state.eip, state.repeating = target, target == eip
         state.instructions += target != eip

@@ -33,10 +33,12 @@ class SystemRegisters(DebugUnit):
     -------
     clock : clocks since reset, for the time-stamp counter. By default one per completed instruction.
     counter : value of a performance event. By default clocks, instructions, and zero for the rest.
+    monitor : what answers VMMCALL; without one it is #UD.
     """
 
     clock: Callable[[], int]
     counter: Callable[[PerfEvent], int]
+    monitor: Callable[[], None] | None = None
 
     def default_clock(self) -> int:
         return self.state.instructions
@@ -206,6 +208,13 @@ class SystemRegisters(DebugUnit):
     def port_out(self, port: int, size: int, value: int) -> None:
         self.io.write(port, size, value)
         self.watch_port(port, size)
+
+    # the monitor
+
+    def hypercall(self) -> None:
+        if self.monitor is None:
+            raise Fault(Vector.UD)
+        self.monitor()
 
     # x87
 

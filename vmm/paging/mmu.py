@@ -42,7 +42,8 @@ class SoftMmu:
     fast_writes : the same for `writes` alone.
     on_flush : called whenever translations are dropped, with the linear page, or None for many; owners of caches by
         linear address hook it.
-    walks : number of table walks done.
+    walks : number of table walks done. misses : accesses that the TLB did not have. lookups : pages for which the fast
+        tables were given a place in host memory.
     """
 
     def __init__(self, state: CpuView, memory: PhysicalMemory, capacity: int = DEFAULT_CAPACITY):
@@ -57,7 +58,7 @@ class SoftMmu:
         self.fast = True
         self.fast_writes = True
         self.on_flush: Callable[[int | None], None] = lambda page: None
-        self.walks = 0
+        self.walks = self.misses = self.lookups = 0
 
     def translate(self, linear: int, write: bool, user: bool) -> int:
         """Physical address of one byte.
@@ -69,6 +70,7 @@ class SoftMmu:
         """
         page = linear >> 12
         if not self.state.cr0 & _PG:
+            self.misses += 1
             self._offer(page, page, True, True, True)
             return linear
         entry = self.entries.get(page)
@@ -80,6 +82,7 @@ class SoftMmu:
 
     def _walk(self, linear: int, write: bool, user: bool) -> Translated:
         state = self.state
+        self.misses += 1
         self.walks += 1
         outcome = walk(self.memory, state.cr3, linear, write=write, user=user,
                        wp=bool(state.cr0 & _WP), pse=bool(state.cr4 & _PSE))
@@ -100,11 +103,12 @@ class SoftMmu:
     def _offer(self, page: int, frame: int, user: bool, system_write: bool, user_write: bool) -> None:
         if not self.fast or not self.memory.is_plain(frame):
             return
+        self.lookups += 1
         delta = (frame - page) << 12
         self.reads[0][page] = delta
         if user:
             self.reads[1][page] = delta
-        if self.fast_writes and frame not in self.memory.watched:
+        if self.fast_writes and frame not in self.memory.watched and not self.memory.guards[frame]:
             if system_write:
                 self.writes[0][page] = delta
             if user and user_write:

@@ -42,6 +42,9 @@ def semantics(operation: str) -> Semantics:
 def emit(o: Ops, insn: Insn) -> None:
     """Emit all of one instruction. #UD comes before the privilege check, and that before any operand."""
     form = insn.form
+    if form.operation == "vmmcall":
+        o.call("hypercall")
+        return
     if form.feature in ABSENT_FEATURES:
         o.fault(Vector.UD)
         return

@@ -17,6 +17,7 @@ from vmm.cli.main import main
 from vmm.cli.status import Status
 from vmm.cli.techniques import TECHNIQUES
 from vmm.engine.interpreter import Interpreter
+from vmm.statistics import Statistics
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ def test_statistics(built: None, guest) -> None:
 
 
 def test_statistics_of_the_engine(guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Interpreter, "statistics", lambda _self: {"blocks": 1234, "regions": 0})
+    monkeypatch.setattr(Interpreter, "statistics", lambda _self: Statistics(blocks=1234))
     told = invoke("run", guest(guests.leave(0)), "--technique", "emulate", "--stats").stderr
     assert re.search(r"gigogne: blocks +1,234\n", told) and "regions" not in told
 

@@ -73,7 +73,7 @@ def test_privilege_comes_before_operands() -> None:
 
 
 def test_absent_feature_is_invalid_opcode() -> None:
-    assert listing(decode(bytes.fromhex("0f01d9"))) == "fault 6"
+    assert listing(decode(bytes.fromhex("0f01d8"))) == "fault 6"
 
 
 def test_push_checks_before_the_pointer_moves() -> None:
@@ -96,3 +96,7 @@ def test_executors_have_every_operation() -> None:
     ops = RecordOps(Mode())
     for name in names - {"mode"}:
         assert hasattr(PyOps, name) and getattr(ops, name) is not None
+
+
+def test_the_monitor_answers_vmmcall() -> None:
+    assert listing(decode(bytes.fromhex("0f01d9"))).strip() == "call hypercall"

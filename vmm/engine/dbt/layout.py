@@ -8,6 +8,7 @@ here; its machine code therefore depends on no address and can be kept on disk. 
     block table     key and entry point by address, open addressing, where the jump cache is filled from
     data tables     by linear page: host address minus linear address, 0 when the access takes the slow path;
                     one table for each `Kind` of access
+    guards          one byte per page of the address space, `PhysicalMemory.guards`
     code map        one bit per byte of RAM: translated code was made from it
 
 A data table is indexed by the linear address rotated right by log2 of the access size and shifted right by 12 minus
@@ -126,7 +127,8 @@ JUMPS_AT = STATE_BYTES
 BLOCKS_AT = JUMPS_AT + JUMP_ENTRIES * ctypes.sizeof(JumpEntry)
 TABLES_AT = BLOCKS_AT + BLOCK_ENTRIES * ctypes.sizeof(BlockEntry)
 TABLE_BYTES = TABLE_ENTRIES * 8
-CODE_MAP_AT = TABLES_AT + len(Kind) * TABLE_BYTES
+GUARDS_AT = TABLES_AT + len(Kind) * TABLE_BYTES
+CODE_MAP_AT = GUARDS_AT + TABLE_PAGES
 
 
 def offset(name: str) -> int:
@@ -191,7 +193,7 @@ class Context:
 
     Members
     -------
-    address : of the context. state, jumps, blocks, tables, code_map : its parts.
+    address : of the context. state, jumps, blocks, tables, guards, code_map : its parts.
     """
 
     def __init__(self, ram: int, ram_size: int, mirrored: dict[int, str]):
@@ -204,5 +206,6 @@ class Context:
         self.blocks = (BlockEntry * BLOCK_ENTRIES).from_buffer(self._memory, BLOCKS_AT)
         self.tables = [
             (c_uint64 * TABLE_PAGES).from_buffer(self._memory, TABLES_AT + kind * TABLE_BYTES) for kind in Kind]
+        self.guards = memoryview(self._memory)[GUARDS_AT:GUARDS_AT + (ram_size >> 12)]
         self.code_map = memoryview(self._memory)[CODE_MAP_AT:size]
         self.state.ram, self.state.ram_size = ram, ram_size

@@ -5,7 +5,8 @@ Rules, beyond those of `vmm.paging.mmu`:
 1. A translation that the tables have is used; anything else walks, and the walk fills in what it allows. Pages that are
    not plain RAM are never filled in, so that every access to them walks.
 2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
-3. Pages that can be written are in the write tables, or in the watched ones while code of them is known.
+3. Pages that can be written are in the write tables, or in the watched ones while code of them is known, or in neither
+   while memory guards their writes.
 4. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
 """
 
@@ -55,6 +56,8 @@ class TableMmu(SoftMmu):
     def __init__(self, context: Context, memory: PhysicalMemory):
         self._logged = Logged.from_address(context.address)
         super().__init__(context.state, memory)
+        context.guards[:] = bytes(memory.guards)
+        memory.guards = context.guards
         self.tables = context.tables
         self.log, self.large = self._logged.log, self._logged.large
         self.code_map = context.code_map
@@ -86,6 +89,22 @@ class TableMmu(SoftMmu):
     def walks(self, value: int) -> None:
         self._logged.walks = value
 
+    @property  # type: ignore[override]
+    def misses(self) -> int:
+        return self._logged.misses
+
+    @misses.setter
+    def misses(self, value: int) -> None:
+        self._logged.misses = value
+
+    @property  # type: ignore[override]
+    def lookups(self) -> int:
+        return self._logged.lookups
+
+    @lookups.setter
+    def lookups(self, value: int) -> None:
+        self._logged.lookups = value
+
     def translate(self, linear: int, write: bool, user: bool) -> int:
         kind = (_WRITE if write else _READ) + user
         distance = self.tables[kind][linear >> 12]
@@ -98,6 +117,7 @@ class TableMmu(SoftMmu):
         page, state = linear >> 12, self.state
         if write and self.tables[_WATCHED + user][page]:
             return linear + self.tables[_WATCHED + user][page] - self.ram
+        self.misses += 1
         if not state.cr0 & _PG:
             self.fill(page, page, True, True, True)
             return linear
@@ -140,10 +160,13 @@ class TableMmu(SoftMmu):
                 self.flush_all()
             self.log[self.log_count] = entry
             self.log_count += 1
+        self.lookups += 1
         distance = self.ram + (frame - page << 12)
         self.tables[_READ][page] = distance
         if user:
             self.tables[_READ + 1][page] = distance
+        if self.memory.guards[frame]:
+            return
         kind = _WATCHED if self.has_code(frame) else _WRITE
         if system_write:
             self.tables[kind][page] = distance

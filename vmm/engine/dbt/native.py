@@ -25,13 +25,14 @@ from vmm.faults import Fault
 from vmm.lowering.binding import Binding
 from vmm.lowering.intrinsics import Bail, host_read, host_write, rarely
 from vmm.lowering.program import BAIL, lower
+from vmm.memory import Guard
 from vmm.semantics.ops import Mode
 from vmm.state import SHADOW_NONE, CpuView, SegmentCache
 
 _READ, _WRITE = int(Kind.READ), int(Kind.WRITE)
 _CS, _ESP, _EIP = int(Msr.SYSENTER_CS), int(Msr.SYSENTER_ESP), int(Msr.SYSENTER_EIP)
 _CODE, _PG = int(Seg.CS), int(Cr0.PG)
-_POWERS = (1, 2, 4, 8)
+_POWERS, _ALL = (1, 2, 4, 8), int(Guard.ALL)
 _LEAVES = tuple((number, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) for number, leaf in LEAVES.items())
 #: Mode of a processor whose code segment is not flat: nothing is translated for it.
 NO_MODE = 0xFFFF_FFFF
@@ -66,14 +67,15 @@ class NativeMemory:
 
     ram: int
     ram_size: int
+    guards: list[int]
     code_map: list[int]
 
     def is_plain(self, page: int) -> bool:
-        return page < self.ram_size >> 12
+        return page < self.ram_size >> 12 and not self.guards[page] & _ALL
 
     def check_write(self, address: int, size: int) -> None:
         """Bail unless the bytes can be written without further ado."""
-        if address + size > self.ram_size:
+        if address + size > self.ram_size or self.guards[address >> 12] | self.guards[address + size - 1 >> 12]:
             raise Bail
         both = self.code_map[address >> 3] | self.code_map[address + size - 1 >> 3] << 8
         if both >> (address & 7) & (1 << size) - 1:
@@ -81,6 +83,8 @@ class NativeMemory:
 
     def read(self, address: int, size: int) -> int:
         if address + size > self.ram_size:
+            raise Bail
+        if (self.guards[address >> 12] | self.guards[address + size - 1 >> 12]) & _ALL:
             raise Bail
         if size in _POWERS:
             return host_read(self.ram + address, size)
