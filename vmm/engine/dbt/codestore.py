@@ -70,7 +70,7 @@ class CodeStore:
     Members
     -------
     on_watch : called when a page is watched that was not.
-    invalidations : units dropped so far.
+    blocks : units met so far. chains : exits of code led straight to other code. invalidations : units dropped.
     """
 
     def __init__(self, context: Context, memory: PhysicalMemory):
@@ -81,7 +81,7 @@ class CodeStore:
         self._pages: dict[int, set[Unit]] = {}
         self._used = 0
         self.on_watch: Callable[[], None] = lambda: None
-        self.invalidations = 0
+        self.blocks = self.chains = self.invalidations = 0
         self.lock = threading.RLock()
 
     def find(self, mode: int, physical: int, eip: int) -> Unit | None:
@@ -93,6 +93,7 @@ class CodeStore:
 
     def add(self, mode: int, block: Block) -> Unit:
         unit = self._units[mode, block.physical, block.eip] = Unit(mode, block, blocks=(block,))
+        self.blocks += 1
         with self.lock:
             self._cover(unit, (block,))
         for number, guest in enumerate(block.guests[1:], 1):
@@ -206,6 +207,7 @@ class CodeStore:
     def link(self, unit: Unit, slot: int) -> None:
         ctypes.c_uint64.from_address(slot).value = unit.code
         unit.incoming.append(slot)
+        self.chains += 1
 
     def _entry(self, mode: int, block: Block) -> ctypes.Structure:
         """The entry of the block table, made if there is none."""

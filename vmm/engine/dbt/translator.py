@@ -26,6 +26,7 @@ from vmm.engine.interpreter import Interpreter
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
+from vmm.statistics import Statistics
 
 _PG = int(Cr0.PG)
 _SPECIAL = int(Eflags.TF | Eflags.RF)
@@ -76,6 +77,7 @@ class Translator(Interpreter):
         super().__init__(memory, io, tlb_capacity, self.native, TableMmu(self.context, memory))
         self.translations.on_watch = self.mmu.forget_writes
         self.thresholds = thresholds or Thresholds()
+        self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         compiled = self.compiler.compile(
             runtime.text(), Effort.HOT, ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS], [])
@@ -90,6 +92,16 @@ class Translator(Interpreter):
         self.mmu.on_flush = self._flushed
         self.tiers = Tiers(self.compiler, self.translations, self.thresholds.hot, self.thresholds.background,
                            self._compile_routines)
+
+    def statistics(self) -> Statistics:
+        found = super().statistics()
+        store, tiers = self.translations, self.tiers
+        found.native_steps, found.deliveries = self._native_steps, self.native.deliveries
+        found.blocks, found.chains, found.invalidations = store.blocks, store.chains, store.invalidations
+        found.warm, found.regions, found.refused = tiers.warm, tiers.regions, tiers.failures
+        found.compile_seconds = self.compiler.seconds
+        found.native_exits = {reason.name.lower(): self._exits[reason] for reason in Exit if self._exits[reason]}
+        return found
 
     def close(self) -> None:
         """End the thread that compiles."""
@@ -197,6 +209,8 @@ class Translator(Interpreter):
         reason: int = self._enter(self.context.address, code)
         spent = limit - state.budget
         self.steps += spent
+        self._native_steps += spent
+        self._exits[reason] += 1
         state.instructions += spent - state.extra
         if state.flushed:
             state.flushed = 0
