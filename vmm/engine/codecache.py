@@ -145,6 +145,7 @@ class CodeCache:
     Members
     -------
     fast : functions of ordinary instructions by EIP, in the present context; emptied, replaced by `select`.
+    adopts : take all that is known of a page when one instruction of it is wanted; it pays for who runs much code.
     on_cover : called with the physical address and size of bytes of RAM that code is now kept of.
     """
 
@@ -158,6 +159,7 @@ class CodeCache:
         self._pages: dict[int, dict[Mode, dict[int, Code]]] = {}
         self._covered: dict[int, bytearray] = {}
         self.fast = self._context.fast
+        self.adopts = True
         self.on_cover: Callable[[int, int], None] = lambda physical, count: None
         access.memory.on_write = self.written
         access.mmu.on_flush = self.forget_linear
@@ -245,7 +247,8 @@ class CodeCache:
         compiled_here = self._pages.get(page, {}).get(self._mode, {})
         if linear >> 12 not in self._context.pages:
             self._context.pages.add(linear >> 12)
-            self._adopt(compiled_here, eip - offset, cs.limit)
+            if self.adopts:
+                self._adopt(compiled_here, eip - offset, cs.limit)
         known = compiled_here.get(offset)
         if known is not None and known.length <= room:
             return known, True
