@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rtl.isa.registers import Seg
 from rtl.isa.segments import (
     ACCESS_CODE,
@@ -13,6 +15,7 @@ from rtl.isa.segments import (
     SystemType,
     descriptor,
 )
+from vmm.engine.emulate import EmulatedMachine
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.memory import PhysicalMemory
 from vmm.state import SegmentCache
@@ -22,14 +25,23 @@ GDT, IDT, TSS, HANDLERS, CODE, STACK, INNER_STACK = 0x1000, 0x2000, 0x3000, 0x40
 KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA, TASK, FREE = 0x08, 0x10, 0x1B, 0x23, 0x28, 0x30
 
 
+#: Makes processors; the fixture `engine` puts others in its place.
+processor: Callable[..., Interpreter] = Interpreter
+
+
+def computer(ram: int) -> EmulatedMachine:
+    """A whole computer with a processor of the engine under test."""
+    return EmulatedMachine(ram, processor=processor)  # type: ignore[arg-type]
+
+
 def gate(offset: int, selector: int, kind: SystemType, dpl: int = 0, present: bool = True, count: int = 0) -> int:
     access = (ATTR_P if present else 0) | dpl << 5 | kind.value
     return offset & 0xFFFF | selector << 16 | count << 32 | access << 40 | offset >> 16 << 48
 
 
 def machine(code: str | bytes, **registers: int) -> Interpreter:
-    """An interpreter about to run `code` (hexadecimal text or bytes) at CODE with CPL 0."""
-    cpu = Interpreter(PhysicalMemory(RAM))
+    """A processor about to run `code` (hexadecimal text or bytes) at CODE with CPL 0."""
+    cpu = processor(PhysicalMemory(RAM))
     table = [0, descriptor(0, 0xFFFFF, ACCESS_CODE, FLAGS_FLAT32), descriptor(0, 0xFFFFF, ACCESS_DATA, FLAGS_FLAT32),
              descriptor(0, 0xFFFFF, ACCESS_CODE | ACCESS_DPL3, FLAGS_FLAT32),
              descriptor(0, 0xFFFFF, ACCESS_DATA | ACCESS_DPL3, FLAGS_FLAT32),
@@ -44,7 +56,7 @@ def machine(code: str | bytes, **registers: int) -> Interpreter:
     cpu.memory.load_blob(CODE, bytes.fromhex(code) if isinstance(code, str) else code)
     state = cpu.state
     state.gdtr_base, state.gdtr_limit, state.idtr_base, state.idtr_limit = GDT, 0xFF, IDT, 48 * 8 - 1
-    state.segments[Seg.TR] = SegmentCache(TASK, TSS, 0xFFF, ACCESS_TSS32 | 2)
+    state.segments[Seg.TR].copy_from(SegmentCache(TASK, TSS, 0xFFF, ACCESS_TSS32 | 2))
     state.eip, state.gpr[4] = CODE, STACK
     for name, value in registers.items():
         state.gpr["eax ecx edx ebx esp ebp esi edi".split().index(name)] = value

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vmm.engine.machine import CODE, HANDLERS, IDT, RAM, STACK, machine, to_user
-from vmm.engine.emulate import EmulatedMachine, StopReason
+from tests.vmm.engine.machine import CODE, HANDLERS, IDT, RAM, STACK, computer, machine, to_user
+from vmm.engine.emulate import StopReason
 from vmm.engine.interpreter import Interpreter, Stop
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 #: 01: ADD EAX, ECX; 03: DEC ECX; 04: JNZ 01; 06: HLT
 LOOP = "90 01c8 49 75fb f4"
@@ -97,15 +99,15 @@ def test_code_written_at_a_breakpoint_stops_too() -> None:
 def test_the_handler_of_a_device_interrupt(offset: int) -> None:
     """The machine stops when the interrupt has been delivered, and before it writes to a port."""
     template = machine("b011 e620 b020 e621 b004 e621 b001 e621 b0fe e621 b034 e643 b0c8 e640 b000 e640 fb ebfe")
-    computer = EmulatedMachine(RAM)
-    computer.memory.load_blob(0, template.memory.blob(0, RAM))
-    computer.memory.load_blob(HANDLERS + 0x20, bytes.fromhex("45 50 b020 e620 58 cf"))
-    computer.cpu.state.load_dict(template.state.to_dict())
-    computer.cpu.state_changed()
-    assert computer.memory.words_at(IDT + 0x100, 1)[0] & 0xFFFF == HANDLERS + 0x20
-    computer.cpu.breakpoints = {HANDLERS + 0x20 + offset}
+    whole = computer(RAM)
+    whole.memory.load_blob(0, template.memory.blob(0, RAM))
+    whole.memory.load_blob(HANDLERS + 0x20, bytes.fromhex("45 50 b020 e620 58 cf"))
+    whole.cpu.state.load_dict(template.state.to_dict())
+    whole.cpu.state_changed()
+    assert whole.memory.words_at(IDT + 0x100, 1)[0] & 0xFFFF == HANDLERS + 0x20
+    whole.cpu.breakpoints = {HANDLERS + 0x20 + offset}
     for count in range(1, 4):
-        stop = computer.run(100_000)
+        stop = whole.run(100_000)
         assert stop.reason is StopReason.BREAKPOINT
-        assert computer.cpu.state.eip == HANDLERS + 0x20 + offset
-        assert computer.cpu.state.gpr[5] == count - (offset == 0)
+        assert whole.cpu.state.eip == HANDLERS + 0x20 + offset
+        assert whole.cpu.state.gpr[5] == count - (offset == 0)

@@ -27,6 +27,8 @@ from tests.vmm.engine.machine import (
 from vmm.engine.interpreter import Stop
 from vmm.faults import Unsupported
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 INSTRUCTION, ITERATION, EXCEPTION = RetireCause.INSTRUCTION, RetireCause.ITERATION, RetireCause.EXCEPTION
 HALT, SHUTDOWN, INTERRUPT = RetireCause.HALT, RetireCause.SHUTDOWN, RetireCause.INTERRUPT
 TF, IF, RF = int(Eflags.TF), int(Eflags.IF), int(Eflags.RF)
@@ -302,7 +304,7 @@ def test_run_stops_at_its_limit_and_at_halt() -> None:
     assert cpu.run(1000) is Stop.HALT
 
 
-def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not() -> None:
+def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not(engine: str) -> None:
     """Overlapping instructions, an instruction that crosses into the written page, and a page that becomes data."""
     program = bytes.fromhex("b8 01000000 bb 02000000 f4")
     cpu = machine(program)
@@ -318,6 +320,9 @@ def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not() -> None:
         cpu.run(2)
         assert cpu.state.gpr[0] == 5 | value << 8
     assert {6, 7, 8} <= cpu.memory.watched
+    if engine != "interpreter":
+        # a translator goes on watching
+        return
     for page in (6, 7, 8):
         cpu.memory.write(page << 12, 4, 0)
         cpu.memory.load_blob(page << 12, bytes(0x1000))

@@ -32,6 +32,8 @@ from tests.vmm.engine.machine import (
 from vmm.engine.interpreter import Interpreter
 from vmm.state import SegmentCache
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 NT, RF, IF = int(Eflags.NT), int(Eflags.RF), int(Eflags.IF)
 NEW_TSS, NEW_CODE, NEW_STACK = 0x5000, 0x7000, 0xB000
 LDT_PLACE, LOCAL_TSS = 0xC000, 0x14

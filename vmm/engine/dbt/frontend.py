@@ -61,8 +61,8 @@ class Block:
 
     @property
     def is_system(self) -> bool:
-        """Whether its last instruction may have changed the machine around it."""
-        return is_barrier(self.last.insn)
+        """Whether its last instruction may have changed the machine around it, devices included."""
+        return is_barrier(self.last.insn) or self.last.insn.form.io
 
     @property
     def end(self) -> int:

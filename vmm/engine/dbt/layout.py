@@ -63,6 +63,10 @@ class Segment(ctypes.Structure, SegmentView):
     """A segment register in the context."""
 
     _fields_ = [("selector", c_uint32), ("base", c_uint32), ("limit", c_uint32), ("attributes", c_uint32)]
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SegmentView) and self.copy() == other.copy()
 
 
 class JumpEntry(ctypes.Structure):
@@ -72,7 +76,7 @@ class JumpEntry(ctypes.Structure):
 
 
 class BlockEntry(ctypes.Structure):
-    """`key`: physical address in bits 0-31, mode key plus one in 32-43, linear minus physical page in 44-63; 0 is free."""
+    """`key`: physical address in bits 0-31, mode key plus one in 32-43, linear minus physical page above; 0 is free."""
 
     _fields_ = [("key", c_uint64), ("code", c_uint64)]
 
@@ -158,6 +162,10 @@ class NativeMsrs(dict[int, int]):
             for number, value in image.items():
                 self[number] = value
 
+    def __ior__(self, image: dict[int, int]) -> NativeMsrs:  # type: ignore[override, misc]
+        self.update(image)
+        return self
+
     def clear(self) -> None:
         super().clear()
         for name in self._mirrored.values():
@@ -173,7 +181,7 @@ class NativeState(Fields, CpuView):
 
     def attach(self, mirrored: dict[int, str]) -> None:
         """Give the memory the views Python works with, and the values of flat 32-bit protected mode."""
-        self.segments = [self.segment_array[n] for n in range(8)]
+        self.segments = tuple(self.segment_array[n] for n in range(8))
         self.msrs = NativeMsrs(self, mirrored)
         for number, segment in enumerate(self.segments[:6]):
             segment.copy_from(FLAT_CODE if number == CS else FLAT_DATA)

@@ -22,12 +22,12 @@ VARIANTS = {"blocks": BLOCKS, "regions": REGIONS, "background": BACKGROUND}
 
 
 class CachingCompiler(Compiler):
-    """Compiles a text once per process: most of it is the machine's routines, the same for every translator."""
+    """Compiles what every translator has, the same for all, once per process."""
 
     _objects: dict[tuple[str, Effort], bytes] = {}
 
     def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
-        if len(text) < 100_000:
+        if not {"enter", "raise_fault"} & set(functions):
             return super().compile(text, effort, functions, data)
         found = self._objects.get((text, effort))
         if found is not None:
