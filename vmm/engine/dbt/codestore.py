@@ -3,7 +3,8 @@
 Rules:
 
 1. A unit is found by its physical address, its EIP and its mode key: it holds while that page is mapped there.
-2. Writing to a byte a translation was made from drops the translation before the byte changes.
+2. Writing to a byte a translation was made from drops the translation before the byte changes. Units with versions look
+   at their bytes themselves, and stay.
 3. Native code finds units through the block table of the context; chain slots and the jump cache go straight to them
    and are emptied when a unit goes.
 """
@@ -17,9 +18,13 @@ from dataclasses import dataclass, field
 
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.layout import BLOCK_ENTRIES, JUMP_ENTRIES, Context
+from vmm.engine.dbt.pool import Pool, Translation
+from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
 from vmm.memory import PhysicalMemory
 
 _GENERATIONS = 1 << 16
+#: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
+_OVERWRITTEN = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +35,10 @@ class Unit:
     -------
     code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
     queued : waits to be compiled. alive : the guest has not written to it. claimed : part of a region to come.
-    blocks : what the code was made from. incoming : chain slots that lead here.
+    blocks : what the code was made from. incoming : chain slots that lead here. translation : whose `code` it is.
     counter : address of the count of executions to go until it is hot, or 0.
+    versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
+    born : instructions done before it was met.
     """
 
     mode: int
@@ -44,7 +51,10 @@ class Unit:
     claimed: bool = False
     blocks: tuple[Block, ...] = ()
     counter: int = 0
-    incoming: list[int] = field(default_factory=list)
+    translation: Translation | None = None
+    incoming: set[int] = field(default_factory=set)
+    versions: Versions | None = None
+    born: int = 0
 
     @property
     def instructions(self) -> int:
@@ -69,20 +79,33 @@ class CodeStore:
 
     Members
     -------
-    on_watch : called when a page is watched that was not.
+    pool : where translations come from and go to. on_watch : called when a page is watched that was not.
+    on_overwrite : called with the number of a page whose code is all taken to go.
     blocks : units met so far. chains : exits of code led straight to other code. invalidations : units dropped.
+    rewritten : which code the guest rewrites.
     """
 
-    def __init__(self, context: Context, memory: PhysicalMemory):
+    def __init__(self, context: Context, memory: PhysicalMemory, pool: Pool):
         self._context = context
+        self.pool = pool
         self._memory = memory
         self._units: dict[tuple[int, int, int], Unit] = {}
         self._rests: dict[tuple[int, int, int], Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
+        self._links: dict[int, Unit] = {}
+        self._retired: list[Translation] = []
+        self._drops: dict[int, list[tuple[int, int, int]]] = {}
         self._used = 0
+        self.rewritten = Rewritten()
         self.on_watch: Callable[[], None] = lambda: None
+        self.on_overwrite: Callable[[int], None] = lambda page: None
         self.blocks = self.chains = self.invalidations = 0
         self.lock = threading.RLock()
+
+    @property
+    def units(self) -> list[Unit]:
+        """Everything known, in the order in which it was met."""
+        return list(self._units.values())
 
     def find(self, mode: int, physical: int, eip: int) -> Unit | None:
         return self._units.get((mode, physical, eip))
@@ -91,10 +114,15 @@ class CodeStore:
         """What is left of a block with an instruction there that is not its first."""
         return self._rests.get((mode, physical, eip))
 
-    def add(self, mode: int, block: Block) -> Unit:
-        unit = self._units[mode, block.physical, block.eip] = Unit(mode, block, blocks=(block,))
+    def add(self, mode: int, block: Block, checked: bool = False) -> Unit:
+        unit = self._units[mode, block.physical, block.eip] = Unit(
+            mode, block, blocks=(block,), born=self._context.state.instructions)
+        if checked:
+            unit.versions = Versions()
+            return unit
         self.blocks += 1
         with self.lock:
+            self._count(block.physical >> 12)
             self._cover(unit, (block,))
         for number, guest in enumerate(block.guests[1:], 1):
             key = mode, block.physical + (guest.eip - block.eip), guest.eip
@@ -124,8 +152,9 @@ class CodeStore:
             self._pages[page] = set()
             self._memory.watched.add(page)
             self.on_watch()
-        for byte in range(start, start + size):
-            code_map[byte >> 3] |= 1 << (byte & 7)
+        low, high = start >> 3, start + size + 7 >> 3
+        bits = (1 << size) - 1 << (start & 7)
+        code_map[low:high] = (int.from_bytes(code_map[low:high], "little") | bits).to_bytes(high - low, "little")
 
     def written(self, address: int, size: int) -> None:
         """RAM is about to change."""
@@ -140,11 +169,37 @@ class CodeStore:
                     start < address + size and address < start + length
                     for start, length in self._spans(unit.blocks))]
                 for unit in doomed:
+                    self._note(page, unit, address, address + size)
                     self._remove(unit)
                 code_map = self._context.code_map
                 low, high = max(address, page << 12), min(address + size, page + 1 << 12)
                 for byte in range(low, high):
                     code_map[byte >> 3] &= ~(1 << (byte & 7))
+                if doomed and len(self._drops[page]) >= _OVERWRITTEN:
+                    self._overwrite(page)
+
+    def _note(self, page: int, unit: Unit, low: int, high: int) -> None:
+        """Code is dropped for a write."""
+        age = self._context.state.instructions - unit.born
+        drops = self._drops.setdefault(page, [])
+        for start, length in self._spans(unit.blocks):
+            if start < high and low < start + length:
+                drops.append((max(low, start), min(high, start + length), age))
+
+    def _count(self, page: int) -> None:
+        """Code runs in a page: what was written to there may become rewritten code."""
+        for low, high, age in self._drops.pop(page, ()):
+            self.rewritten.dropped(low, high, age)
+
+    def _overwrite(self, page: int) -> None:
+        """A page gets other contents, as when its frame gets another owner; nobody need ask byte by byte."""
+        del self._drops[page]
+        for unit in list(self._pages[page]):
+            self._remove(unit)
+        self.on_overwrite(page)
+        del self._pages[page]
+        self._context.code_map[page << 9:page + 1 << 9] = bytes(512)
+        self._memory.watched.discard(page)
 
     def cover(self, physical: int, size: int) -> None:
         """The interpreter keeps code of these bytes: they are to be watched as well."""
@@ -160,7 +215,7 @@ class CodeStore:
         for guest in block.guests[1:]:
             self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip), guest.eip), None)
         for start, _size in self._spans(unit.blocks):
-            self._pages[start >> 12].discard(unit)
+            self._pages.get(start >> 12, set()).discard(unit)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -168,11 +223,12 @@ class CodeStore:
             for unit in list(self._units.values()):
                 self._remove(unit)
             self._rests.clear()
+            self.pool.clear()
 
     # what native code sees
 
-    def publish(self, unit: Unit, code: int, blocks: tuple[Block, ...], counter: int) -> bool:
-        """Let native code find the unit at `code`; who knew it elsewhere is led there.
+    def publish(self, unit: Unit, translation: Translation, blocks: tuple[Block, ...]) -> bool:
+        """Let native code find the unit in a translation made from `blocks`; who knew it elsewhere is led there.
 
         May be called from another thread while native code runs; False if the guest has written to it meanwhile.
         """
@@ -180,13 +236,52 @@ class CodeStore:
             unit.queued = False
             if not unit.alive or not self._unchanged(blocks):
                 return False
-            unit.code, unit.blocks, unit.counter = code, blocks, counter
+            if unit.translation is not None:
+                self._retired.append(unit.translation)
+            translation.user, unit.translation = unit, translation
+            translation.displace(displacements(blocks, translation.pages))
+            unit.code, unit.blocks, unit.counter = translation.code, blocks, translation.counter
             self._cover(unit, blocks)
-            self._entry(unit.mode, unit.block).code = code
-            for slot in unit.incoming:
-                ctypes.c_uint64.from_address(slot).value = code
-            self.new_generation()
+            self._lead(unit, unit.code)
         return True
+
+    def settle(self) -> None:
+        """To be called when no native code runs and no slot waits to be linked: what was replaced is free now."""
+        while self._retired:
+            self._release(self._retired.pop())
+
+    def _release(self, translation: Translation) -> None:
+        for slot in translation.slot_places:
+            unit = self._links.pop(slot, None)
+            if unit is not None:
+                unit.incoming.discard(slot)
+        self.pool.release(translation)
+
+    def publish_version(self, unit: Unit, version: Version, code: int, following: int, counter: int) -> bool:
+        """Let native code find a version before the others of its unit; `following` is its word for the next one."""
+        with self.lock:
+            version.queued = False
+            if not unit.alive or unit.versions is None or version not in unit.versions:
+                return False
+            version.code, version.next, version.counter = code, following, counter
+            chain = unit.versions.compiled(version)
+            for one, other in zip(chain, [*(other.code for other in chain[1:]), 0], strict=True):
+                ctypes.c_uint64.from_address(one.next).value = other
+            unit.code = code
+            self._lead(unit, code)
+        return True
+
+    def _lead(self, unit: Unit, code: int) -> None:
+        self._entry(unit.mode, unit.block).code = code
+        for slot in unit.incoming:
+            ctypes.c_uint64.from_address(slot).value = code
+        self.new_generation()
+
+    def calm(self, unit: Unit, block: Block) -> None:
+        """Nothing has rewritten a unit with versions for long: it is one like any other."""
+        with self.lock:
+            self.rewritten.calm(block)
+            self._remove(unit)
 
     def _unchanged(self, blocks: tuple[Block, ...]) -> bool:
         """Whether memory still has what the blocks were made from."""
@@ -203,10 +298,17 @@ class CodeStore:
                 ctypes.c_uint64.from_address(slot).value = 0
             unit.code = 0
             self.new_generation()
+        if unit.translation is not None:
+            self._release(unit.translation)
+            unit.translation = None
 
     def link(self, unit: Unit, slot: int) -> None:
+        owner = self.pool.owner(slot)
+        if owner is not None and owner.user is None:
+            return
         ctypes.c_uint64.from_address(slot).value = unit.code
-        unit.incoming.append(slot)
+        unit.incoming.add(slot)
+        self._links[slot] = unit
         self.chains += 1
 
     def _entry(self, mode: int, block: Block) -> ctypes.Structure:
@@ -237,3 +339,14 @@ class CodeStore:
     def set_tag(self) -> None:
         state = self._context.state
         state.tag = (state.generation << 16 | state.mode + 1 & 0xFFFF) << 32
+
+
+def displacements(blocks: tuple[Block, ...], pages: tuple[int, ...]) -> list[int]:
+    """By how much more than the head's each of `pages` is displaced from its linear address."""
+    found: dict[int, int] = {}
+    for block in blocks:
+        found[block.eip >> 12] = block.physical - block.eip
+        if block.second is not None:
+            found[(block.eip >> 12) + 1 & 0xFFFFF] = block.second - (block.end & ~0xFFF)
+    home = found[blocks[0].eip >> 12]
+    return [found[page] - home for page in pages]

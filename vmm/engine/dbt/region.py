@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtl.isa.exceptions import Vector
+from vmm.engine.dbt.checked import emit_checked
 from vmm.engine.dbt.frontend import Block, Guest, covers_next, is_barrier
 from vmm.engine.dbt.layout import (
     JUMP_ENTRIES,
@@ -29,6 +30,7 @@ from vmm.engine.dbt.layout import (
 )
 from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, GUEST, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.recipes import GROUPS, LEAVES, Recipes, freeze, settle_raw, store_components
+from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.stringloop import StringLoop, applies
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, Raw, known, named
 from vmm.semantics.ops import Mode
@@ -73,15 +75,18 @@ class Region:
     Parameters
     ----------
     slots : chain slots given out in the module so far; extended by this region's targets.
+    version : the one block is code that the guest rewrites, checked whenever it is entered.
 
     Members
     -------
     done : instructions translated per block, fewer than the block has where the rest is left to the interpreter.
+    pages : linear pages besides the head's. The displacement of each, less the head's, is in `@pages_NAME`.
     """
 
     def __init__(self, name: str, head: Block, blocks: Mapping[int, Block], setting: Setting, recipes: Recipes,
-                 slots: list[int]):
+                 slots: list[int], version: Version | None = None):
         self.name = name
+        self._version = version
         self._head = head
         self._blocks = blocks
         self.setting = setting
@@ -93,6 +98,8 @@ class Region:
         self._uses_recipes = not setting.counted
         self._roots = self._find_roots()
         self._pages = {block.eip >> 12 for block in blocks.values()}
+        reached = self._pages | {b.eip + len(b.code) >> 12 & 0xFFFFF for b in blocks.values() if b.second is not None}
+        self.pages = tuple(sorted(reached - {head.eip >> 12}))
         self._todo: list[_Todo] = []
         self._emitted: set[int] = set()
         self.done: dict[int, int] = {}
@@ -136,18 +143,14 @@ class Region:
             for group in GROUPS:
                 lines += [f"%K{group} = alloca i32\nstore i32 0, ptr %K{group}"]
                 lines += [f"%L{group}{n} = alloca i32\nstore i32 0, ptr %L{group}{n}" for n in range(LEAVES[group])]
-        check, epilogue = self._check_pages(), self._epilogue()
+        check, epilogue = [*self._check_pages(), *self._check_bytes()], self._epilogue()
         lines += [*self.entry, *check, f"br label %{self.label(self._head.eip)}"]
         return "\n".join([*lines, *self.builder.main, *self.builder.cold, *epilogue, "}"])
 
     def _check_pages(self) -> list[str]:
-        """Under paging, the pages of a region must still lie where they lay when it was made."""
+        """Under paging, the pages of a region must lie where they lay when it was taken into use."""
         setting = self.setting
-        others = {block.eip >> 12: block.physical - block.eip for block in self._blocks.values()}
-        others |= {(b.eip >> 12) + 1 & 0xFFFFF: b.second - (b.end & ~0xFFF)
-                   for b in self._blocks.values() if b.second is not None}
-        home = others.pop(self._head.eip >> 12)
-        if not setting.paging or not others:
+        if not setting.paging or not self.pages:
             return []
         kind = Kind.USER_READ if setting.user else Kind.READ
         base = TABLES_AT + kind * TABLE_BYTES
@@ -159,9 +162,10 @@ class Region:
         saved, self.builder.lines = self.builder.lines, []
         here = entry(self._head.eip >> 12)
         bad = "false"
-        for page, displacement in others.items():
+        for number, page in enumerate(self.pages):
             moved = self.builder.let(f"sub i64 {entry(page)}, {here}")
-            differs = self.builder.let(f"icmp ne i64 {moved}, {displacement - home}")
+            word = f"getelementptr ([{len(self.pages)} x i64], ptr @pages_{self.name}, i64 0, i64 {number})"
+            differs = self.builder.let(f"icmp ne i64 {moved}, {self.builder.let(f'load i64, ptr {word}')}")
             bad = self.builder.let(f"or i1 {bad}, {differs}")
         self.builder.emit(f"br i1 {bad}, label %remapped, label %mapped{UNLIKELY}")
         self.builder.emit("remapped:")
@@ -170,6 +174,43 @@ class Region:
         self.builder.emit("mapped:")
         lines, self.builder.lines = self.builder.lines, saved
         return lines
+
+    def _check_bytes(self) -> list[str]:
+        """Go on with the next version of the block if this is not what its bytes are."""
+        version = self._version
+        if version is None:
+            return []
+        saved, self.builder.lines = self.builder.lines, []
+        b = self.builder
+        ram = b.let(f"load ptr, ptr {self.pointer('ram')}{CONTEXT}")
+        b.emit(f"%bytes = getelementptr i8, ptr {ram}, i64 {version.block.physical}")
+        bad = "false"
+        for piece in version.pieces:
+            bits = 8 * piece.size
+            place = b.let(f"getelementptr i8, ptr %bytes, i64 {piece.physical - version.block.physical}")
+            fixed = b.let(f"and i{bits} {b.let(f'load i{bits}, ptr {place}{GUEST}')}, {piece.mask}")
+            bad = b.let(f"or i1 {bad}, {b.let(f'icmp ne i{bits} {fixed}, {piece.value}')}")
+        b.emit(f"br i1 {bad}, label %rewritten, label %intact, !prof !6")
+        b.emit("rewritten:")
+        following = b.let(f"load ptr, ptr @next_{self.name}")
+        b.emit(f"br i1 {b.let(f'icmp eq ptr {following}, null')}, label %unknown, label %another")
+        b.emit("another:")
+        self._tail_call(following, None, b.let("load i64, ptr %B"))
+        b.emit("unknown:")
+        b.emit(f"store i32 {self._head.eip}, ptr %E")
+        self._store_field("slot", 0, 64)
+        self._leave(Exit.MISSING)
+        b.emit("intact:")
+        lines, b.lines = b.lines, saved
+        return lines
+
+    def _fetch(self, at: int, size: int) -> Node:
+        """What some bytes of a checked block are now."""
+        b = self.builder
+        assert self._version is not None
+        distance = places(self._version.block)[at] - self._version.block.physical
+        place = b.let(f"getelementptr i8, ptr %bytes, i64 {distance}")
+        return named(b.let(f"load i{8 * size}, ptr {place}{GUEST}"), 8 * size)
 
     def _epilogue(self) -> list[str]:
         """Where every exit to Python ends: registers and flags from where joins keep them."""
@@ -228,7 +269,7 @@ class Region:
                 budget = b.let("load i64, ptr %B")
             else:
                 budget = item.budget
-            loop = StringLoop(self, block) if applies(self, block) else None
+            loop = StringLoop(self, block) if self._version is None and applies(self, block) else None
             if loop is not None:
                 loop.test(now, budget)
             entered = Straight(list(now.regs), dict(now.flags))
@@ -311,7 +352,10 @@ class Region:
             self._dispatch = True
         self._under_shadow = shadowed
         try:
-            emit(o, guest.insn)  # type: ignore[arg-type]
+            if self._version is None:
+                emit(o, guest.insn)  # type: ignore[arg-type]
+            else:
+                emit_checked(o, guest.insn, guest.eip - self._block.eip, self._version, self._fetch)
             o.settle()
         except NotNative:
             b.rewind(lengths[0], lengths[1], label, depth)
@@ -545,8 +589,11 @@ class Region:
             extra = b.let(f"load i64, ptr {self.pointer('extra')}{CONTEXT}")
             self._store_field("extra", b.let(f"add i64 {extra}, 1"), 64)
             self._store_field("repeating", 1, 8)
-            self.to_root(o.now)
-            b.emit(f"br label %{self.label(self._block.eip)}")
+            if self._version is not None:
+                self._chain(self._block.eip)
+            else:
+                self.to_root(o.now)
+                b.emit(f"br label %{self.label(self._block.eip)}")
         b.start(done)
 
     # memory

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +19,28 @@ from dataclasses import dataclass
 from vmm.engine.dbt.codestore import CodeStore, Unit
 from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
 from vmm.engine.dbt.frontend import Block
+from vmm.engine.dbt.pool import Module, Translation, symbols
 from vmm.engine.dbt.recipes import Recipes
 from vmm.engine.dbt.region import Region, Setting
+from vmm.engine.dbt.rewritten import Version
 
 _BATCH = 48
+#: Names are those of all translations there are, also of those that other processes left on disk.
+_PROCESS = uuid.uuid4().hex[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A unit to compile: with these blocks, of which its own is one."""
+    """A unit to compile: with these blocks, of which its own is one; or a version of it."""
 
     unit: Unit
     blocks: dict[int, Block]
     setting: Setting
+    version: Version | None = None
+
+    @property
+    def subject(self) -> Unit | Version:
+        return self.unit if self.version is None else self.version
 
 
 class Tiers:
@@ -67,7 +77,7 @@ class Tiers:
 
     def submit(self, job: Job) -> None:
         """Compile a unit as soon as possible."""
-        job.unit.queued = True
+        job.subject.queued = True
         with self._wake:
             (self._warm_jobs if job.setting.counted else self._hot_jobs).append(job)
             self._wake.notify()
@@ -119,35 +129,52 @@ class Tiers:
     def _compile(self, jobs: list[Job]) -> None:
         effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
         recipes = Recipes()
-        texts, named = [], []
+        texts: list[str] = []
+        named: list[tuple[Job, str, int, tuple[int, ...]]] = []
+        data: list[str] = []
         for job in jobs:
             self._names += 1
-            name, slots = f"t{self._names}", []
-            region = Region(name, job.unit.block, job.blocks, job.setting, recipes, slots)
+            name, slots = f"t{_PROCESS}_{self._names}", []
+            head = job.unit.block.eip
+            region = Region(name, job.blocks[head], job.blocks, job.setting, recipes, slots, job.version)
             body = region.text()
-            if not region.done[job.unit.block.eip]:
-                job.unit.refused = True
+            if not region.done[head]:
+                job.subject.refused = True
+                if job.version is None:
+                    self._store.pool.refused.add((job.unit.mode, head, job.blocks[head].code))
                 continue
+            if job.version is not None:
+                texts.append(f"@next_{name} = global ptr null")
+                data.append(f"next_{name}")
+            if region.pages:
+                texts.append(f"@pages_{name} = global [{len(region.pages)} x i64] zeroinitializer")
             texts.append(f"@slots_{name} = global [{max(len(slots), 1)} x ptr] zeroinitializer")
             if job.setting.counted:
                 texts.append(f"@count_{name} = global i32 {self._hot}")
             texts.append(body)
-            named.append((job, name))
+            named.append((job, name, len(slots), region.pages))
+            data += symbols(name, job.setting.counted, bool(region.pages))
         if not named:
             return
         if effort is Effort.HOT:
             texts.append(recipes.functions())
-        data = [f"slots_{name}" for _, name in named]
-        if effort is Effort.WARM:
-            data += [f"count_{name}" for _, name in named]
         try:
-            compiled = self._compiler.compile("\n".join(texts), effort, [name for _, name in named], data)
+            compiled = self._compiler.compile("\n".join(texts), effort, [entry[1] for entry in named], data)
         except CompileError as error:
             self._refuse(jobs, str(error))
             return
-        for job, name in named:
-            published = self._store.publish(job.unit, compiled.functions[name], tuple(job.blocks.values()),
-                                            compiled.data.get(f"count_{name}", 0))
+        module = Module(compiled.object_code, compiled.functions | compiled.data)
+        for job, name, slots_used, pages in named:
+            code, counter = compiled.functions[name], compiled.data.get(f"count_{name}", 0)
+            if job.version is None:
+                blocks = tuple(job.blocks.values())
+                translation = Translation(
+                    job.unit.mode, blocks, effort is Effort.HOT, name, slots_used, pages, module)
+                self._store.pool.add(translation)
+                published = self._store.publish(job.unit, translation, blocks)
+            else:
+                published = self._store.publish_version(
+                    job.unit, job.version, code, compiled.data[f"next_{name}"], counter)
             if published and effort is Effort.WARM:
                 self.warm += 1
             elif published:
@@ -161,4 +188,4 @@ class Tiers:
                 self._compile([job])
             return
         self.failures += 1
-        jobs[0].unit.refused = jobs[0].setting.counted
+        jobs[0].subject.refused = jobs[0].setting.counted

@@ -13,16 +13,20 @@ from dataclasses import dataclass
 
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Eflags
+from rtl.isa.retire import RetireCause
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
+from vmm.engine.dbt.checked import boundary, live_bytes
 from vmm.engine.dbt.codestore import CodeStore, Rest, Unit
 from vmm.engine.dbt.compiler import Compiler, Effort
 from vmm.engine.dbt.frontend import PAGE, Block, cut
-from vmm.engine.dbt.layout import Context, Exit
+from vmm.engine.dbt.layout import Context, Exit, Kind
 from vmm.engine.dbt.mmu import TableMmu
+from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.region import Setting
+from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.tiers import Job, Tiers
-from vmm.engine.interpreter import Interpreter
+from vmm.engine.interpreter import Interpreter, Retired
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
@@ -36,6 +40,9 @@ _MIRRORED = {int(Msr.SYSENTER_CS): "sysenter_cs", int(Msr.SYSENTER_ESP): "sysent
 _COLD = 40
 #: A block that is part of a region is one of its own only if it is entered so many times as often from elsewhere.
 _ENTERED = 32
+#: Looks at rewritten code that find it unchanged before it is not checked any more.
+_STEADY = 2
+_Take = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -73,22 +80,25 @@ class Translator(Interpreter):
                  thresholds: Thresholds | None = None):
         self.context = Context(int(memory.ram.ctypes.data), memory.size, _MIRRORED)
         self.native = self.context.state
-        self.translations = CodeStore(self.context, memory)
+        self.thresholds = thresholds or Thresholds()
+        self.translations = CodeStore(self.context, memory, Pool(self.thresholds.hot))
         super().__init__(memory, io, tlb_capacity, self.native, TableMmu(self.context, memory))
         self.translations.on_watch = self.mmu.forget_writes
-        self.thresholds = thresholds or Thresholds()
+        self.translations.on_overwrite = lambda page: self._cache.written(page * PAGE, PAGE)
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         compiled = self.compiler.compile(
             runtime.text(), Effort.HOT, ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS], [])
         code = compiled.functions
         self._enter = _Enter(code["enter"])
+        self._results = ctypes.addressof(self.native.results)
         state = self.native
         state.exit, state.lookup, state.dispatch = code["exit"], code["lookup"], code["dispatch"]
         for name, place in runtime.PLACES.items():
             state.routines[place] = code.get(name, code["bail"])
         memory.on_write = self._written
         self._cache.on_cover = self.translations.cover
+        self._cache.adopts = False
         self.mmu.on_flush = self._flushed
         self.tiers = Tiers(self.compiler, self.translations, self.thresholds.hot, self.thresholds.background,
                            self._compile_routines)
@@ -149,6 +159,17 @@ class Translator(Interpreter):
         self._cache.forget_linear(page)
         self.translations.new_generation()
 
+    def deliver_interrupt(self, vector: int) -> Retired:
+        """As the interpreter does it, natively unless something about it is out of the ordinary."""
+        state = self.native
+        start, place = state.eip, runtime.PLACES["take_interrupt"]
+        take = _Take(state.routines[place])
+        if self._special and not state.halted or take(self.context.address, vector, self._results):
+            return super().deliver_interrupt(vector)
+        self.steps += 1
+        self._stale = True
+        return Retired(RetireCause.INTERRUPT, start, 0, vector)
+
     # running
 
     @property
@@ -167,6 +188,7 @@ class Translator(Interpreter):
             return
         # an interrupt may have come since native code left through a chain slot
         state.slot = 0
+        self.translations.settle()
         first = True
         while limit > 0:
             if not first and self._breakpoints and self.at_breakpoint:
@@ -178,9 +200,13 @@ class Translator(Interpreter):
                 return
             if isinstance(unit, Rest) or not unit.code:
                 before, wanted = self.steps, min(limit, unit.instructions)
+                dropped = self.translations.invalidations
                 super().burst(wanted)
                 limit -= self.steps - before
                 if self._stale or self.steps - before < wanted or unit.is_system or self._special:
+                    return
+                if isinstance(unit, Version) or self.translations.invalidations != dropped:
+                    # it may have changed itself, and ended in an instruction that somebody must look at
                     return
                 continue
             reason = self._run(unit.code, limit)
@@ -190,7 +216,7 @@ class Translator(Interpreter):
             if reason == Exit.MISSING:
                 continue
             if reason == Exit.HOT:
-                self._grow(unit)
+                self._grow()
             elif reason == Exit.FAULT:
                 self._deliver(self._pending_fault(), True)
                 return
@@ -223,7 +249,7 @@ class Translator(Interpreter):
         return Fault(state.fault_vector, state.fault_error if state.fault_has_error else None,
                      state.fault_cr2 if state.fault_has_cr2 else None)
 
-    def _at(self, eip: int) -> Unit | Rest | None:
+    def _at(self, eip: int) -> Unit | Rest | Version | None:
         """What is known of the code at EIP, on its way up; None if it cannot be fetched or decoded."""
         state = self.native
         slot, state.slot = state.slot, 0
@@ -237,10 +263,13 @@ class Translator(Interpreter):
             if rest is not None and rest.seen < self.thresholds.entered:
                 rest.seen += 1
                 return rest
-            block = self._block(eip, physical)
-            if block is None:
+            found = self._block(eip, physical)
+            if found is None:
                 return None
-            unit = self.translations.add(state.mode, block)
+            unit = self.translations.add(state.mode, *found)
+            self._adopt(unit)
+        if unit.versions is not None:
+            return self._version(unit, slot)
         if not unit.code:
             unit.seen += 1
             if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued:
@@ -249,7 +278,29 @@ class Translator(Interpreter):
             self.translations.link(unit, slot)
         return unit
 
-    def _block(self, eip: int, physical: int) -> Block | None:
+    def _version(self, unit: Unit, slot: int) -> Version | None:
+        """The version of rewritten code that its bytes are now, on its way up."""
+        assert unit.versions is not None
+        with self.translations.lock:
+            version = unit.versions.fitting(self.memory)
+            if version is None:
+                found = self._block(unit.block.eip, unit.block.physical, True)
+                if found is None:
+                    return None
+                block = found[0]
+                rewritten = self.translations.rewritten
+                rewritten.compare(unit.block, block)
+                unit.block = block
+                version = unit.versions.candidate(block, live_bytes(block, rewritten.near(block)))
+                version.seen += 1
+        if not version.code and version.seen >= self.thresholds.warm and not version.refused and not version.queued:
+            self.tiers.submit(Job(unit, {version.block.eip: version.block}, self._setting(False), version))
+        if slot and version.code:
+            self.translations.link(unit, slot)
+        return version
+
+    def _block(self, eip: int, physical: int, checked: bool = False) -> tuple[Block, bool] | None:
+        """The block there, and whether it is one that the guest rewrites; `checked` says so."""
         if eip in self._breakpoints or not self.memory.is_plain(physical >> 12):
             return None
         room = PAGE - (physical & 0xFFF)
@@ -264,15 +315,78 @@ class Translator(Interpreter):
                     second = None
             except Fault:
                 pass
-        return cut(eip, physical, code, second, self._present.code32, self._breakpoints)
+        block = self._cut(eip, physical, code, second)
+        if block is None:
+            return None
+        checked, end = boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))
+        if end is not None:
+            block = cut(eip, physical, code, second, self._present.code32, self._breakpoints | {end})
+            assert block is not None
+        return block, checked
+
+    def _cut(self, eip: int, physical: int, code: bytes, second: int | None) -> Block | None:
+        """`cut`, unless the same bytes have been seen there before."""
+        known = self.translations.pool.blocks
+        key = self._present.code32, eip
+        for block in known.get(key, ()):
+            if code.startswith(block.code) and not self._breakpoints:
+                return block.moved(physical, second)
+        found = cut(eip, physical, code, second, self._present.code32, self._breakpoints)
+        if found is not None and not self._breakpoints:
+            known.setdefault(key, []).append(found)
+        return found
+
+    def _adopt(self, unit: Unit) -> bool:
+        """Find a better translation of a unit among those there are."""
+        pool = self.translations.pool
+        if unit.versions is not None or self._breakpoints:
+            return False
+        if (unit.mode, unit.block.eip, unit.block.code) in pool.refused:
+            unit.refused = True
+            return False
+        for translation in pool.candidates(unit.mode, unit.block.eip):
+            if unit.code and not translation.hot:
+                return False
+            blocks = self._placed(translation, unit)
+            if blocks is not None and self.translations.publish(unit, translation, blocks):
+                return True
+        return False
+
+    def _placed(self, translation: Translation, unit: Unit) -> tuple[Block, ...] | None:
+        """The blocks of a translation where they would lie now, if all of their pages have been used lately."""
+        if translation.blocks[0].code != unit.block.code:
+            return None
+        state = self.native
+        fetched = self.context.tables[Kind.READ + (state.cpl == 3)]
+        home = unit.block.physical - unit.block.eip
+        where = {unit.block.eip >> 12: home}
+        for page in translation.pages:
+            distance = fetched[page]
+            if not distance:
+                return None
+            where[page] = distance - state.ram
+        rewritten, paging = self.translations.rewritten, bool(state.cr0 & _PG)
+        placed = []
+        for block in translation.blocks:
+            page = block.eip >> 12
+            following = (page + 1 & 0xFFFFF) << 12
+            second = None if block.second is None else following + where[following >> 12]
+            moved = block.moved(block.eip + where[page], second)
+            if boundary(moved, rewritten, False, paging) != (False, None):
+                return None
+            placed.append(moved)
+        return tuple(placed)
 
     def _setting(self, is_region: bool) -> Setting:
         state = self.native
         return Setting(self._present, state.cpl == 3, bool(state.cr0 & _PG), is_region, not is_region, runtime.PLACES)
 
-    def _grow(self, unit: Unit) -> None:
+    def _grow(self) -> None:
         """Have what is reachable from a hot block compiled as one region."""
         head = self._at(self.native.eip)
+        if isinstance(head, Version):
+            self._look_at(head)
+            return
         if not isinstance(head, Unit) or head.queued or not head.code:
             return
         if head.claimed:
@@ -280,8 +394,24 @@ class Translator(Interpreter):
             head.claimed = False
             ctypes.c_uint32.from_address(head.counter).value = _ENTERED * self.thresholds.hot
             return
+        if not head.counter or self._adopt(head):
+            return
         blocks = self._reachable(head)
         self.tiers.submit(Job(head, blocks, self._setting(True)))
+
+    def _look_at(self, version: Version) -> None:
+        """Rewritten code that runs often and stays as it is becomes code like any other."""
+        block = version.block
+        unit = self.translations.find(self.native.mode, block.physical, block.eip)
+        if unit is None or not version.code:
+            return
+        if version.look(self.memory) >= _STEADY:
+            self.translations.calm(unit, block)
+            return
+        # an odd number, so that code that alternates is not taken for steady
+        relapses = self.translations.rewritten.relapses(block)
+        times = (_ENTERED * self.thresholds.hot << min(4 * relapses, 12)) + 1
+        ctypes.c_uint32.from_address(version.counter).value = min(times, 1 << 30)
 
     def _runs(self, unit: Unit) -> int:
         """How often a block has run, until it was hot."""
@@ -307,7 +437,9 @@ class Translator(Interpreter):
                 except Fault:
                     continue
                 known = self.translations.find(state.mode, physical, target)
-                if known is None or known.refused or self._runs(known) < self.thresholds.hot // _COLD:
+                if known is None or known.versions is not None or known.refused:
+                    continue
+                if self._runs(known) < self.thresholds.hot // _COLD:
                     continue
                 known.claimed = True
                 blocks[target] = known.block

@@ -1,0 +1,67 @@
+"""Code that rewrites itself: the translator must be in the interpreter's state wherever a run is cut."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from firmware.build import build
+from firmware.toolchain import ToolchainError
+from tests.vmm.engine.boot import boot
+from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
+from tests.vmm.engine.dbt.rewriting import RAM, prepare
+from vmm.engine.dbt import translator as module
+from vmm.engine.emulate import EmulatedMachine, StopReason
+
+_VARIANTS = [name for name in VARIANTS if name != "background"]
+
+
+@pytest.fixture(scope="module")
+def firmware() -> dict[str, Path]:
+    try:
+        return build()
+    except ToolchainError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def caching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "Compiler", CachingCompiler)
+    yield
+
+
+def _run(pair: Pair, limit: int) -> None:
+    try:
+        outcome = pair.run(limit)
+    finally:
+        pair.tested.cpu.close()  # type: ignore[attr-defined]
+    assert not isinstance(outcome, Difference), outcome
+    assert outcome.reason in (StopReason.GUEST_EXIT, StopReason.LIMIT)
+
+
+@pytest.mark.parametrize("variant", _VARIANTS)
+@pytest.mark.parametrize("name, options", [
+    ("selfmod", "iterations=150"), ("tests/code_change", ""), ("tests/code_corners", "")])
+def test_guests(name: str, options: str, variant: str, firmware: dict[str, Path]) -> None:
+    machines = EmulatedMachine(2 << 20), EmulatedMachine(2 << 20, processor=translator(VARIANTS[variant]))
+    for machine in machines:
+        boot(firmware[name], options, machine=machine)
+    _run(Pair(*machines, random.Random(name)), 60_000)
+
+
+def random_pair(seed: int, variant: str, paging: bool) -> Pair:
+    machines = EmulatedMachine(RAM), EmulatedMachine(RAM, processor=translator(replace(VARIANTS[variant], warm=2)))
+    for machine in machines:
+        prepare(machine, seed, paging)
+    return Pair(*machines, random.Random(seed))
+
+
+@pytest.mark.parametrize("variant", _VARIANTS)
+@pytest.mark.parametrize("paging", [False, True])
+def test_random(variant: str, paging: bool) -> None:
+    for seed in (1, 2, 3):
+        _run(random_pair(seed, variant, paging), 3000)
