@@ -21,7 +21,7 @@ from enum import Enum
 
 from vmm.faults import Unfinished
 
-
+#: The most one request of memory is about.
 _WORD = 4
 
 
