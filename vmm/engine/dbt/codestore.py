@@ -257,18 +257,19 @@ class CodeStore:
                 unit.incoming.discard(slot)
         self.pool.release(translation)
 
-    def publish_version(self, unit: Unit, version: Version, code: int, following: int, counter: int) -> bool:
+    def publish_version(self, unit: Unit, version: Version, translation: Translation, following: int) -> bool:
         """Let native code find a version before the others of its unit; `following` is its word for the next one."""
         with self.lock:
             version.queued = False
             if not unit.alive or unit.versions is None or version not in unit.versions:
                 return False
-            version.code, version.next, version.counter = code, following, counter
+            translation.displace(displacements((version.block,), translation.pages))
+            version.code, version.next, version.counter = translation.code, following, translation.counter
             chain = unit.versions.compiled(version)
             for one, other in zip(chain, [*(other.code for other in chain[1:]), 0], strict=True):
                 ctypes.c_uint64.from_address(one.next).value = other
-            unit.code = code
-            self._lead(unit, code)
+            unit.code = version.code
+            self._lead(unit, unit.code)
         return True
 
     def _lead(self, unit: Unit, code: int) -> None:

@@ -55,6 +55,11 @@ class Block:
     returns_to: int | None
     repeats: bool
 
+    def moved(self, physical: int, second: int | None) -> Block:
+        """The same at other frames."""
+        return Block(self.eip, physical, self.code, self.guests, None if self.second is None else second,
+                     self.successors, self.returns_to, self.repeats)
+
     @property
     def last(self) -> Guest:
         return self.guests[-1]

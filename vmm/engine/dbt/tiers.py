@@ -165,16 +165,14 @@ class Tiers:
             return
         module = Module(compiled.object_code, compiled.functions | compiled.data)
         for job, name, slots_used, pages in named:
-            code, counter = compiled.functions[name], compiled.data.get(f"count_{name}", 0)
+            blocks = tuple(job.blocks.values())
+            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, slots_used, pages, module)
             if job.version is None:
-                blocks = tuple(job.blocks.values())
-                translation = Translation(
-                    job.unit.mode, blocks, effort is Effort.HOT, name, slots_used, pages, module)
                 self._store.pool.add(translation)
                 published = self._store.publish(job.unit, translation, blocks)
             else:
                 published = self._store.publish_version(
-                    job.unit, job.version, code, compiled.data[f"next_{name}"], counter)
+                    job.unit, job.version, translation, compiled.data[f"next_{name}"])
             if published and effort is Effort.WARM:
                 self.warm += 1
             elif published:

@@ -315,7 +315,9 @@ class Translator(Interpreter):
                     second = None
             except Fault:
                 pass
-        block = self._cut(eip, physical, code, second)
+        # code that keeps changing is not worth remembering
+        block = cut(eip, physical, code, second, self._present.code32, self._breakpoints) if checked else \
+            self._cut(eip, physical, code, second)
         if block is None:
             return None
         checked, end = boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))

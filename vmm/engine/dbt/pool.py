@@ -1,0 +1,140 @@
+"""Translations by content: code whose place was overwritten serves again wherever the same bytes turn up.
+
+Machine code depends on the linear address, the mode and the bytes it was made from, and on no physical address: what it
+needs to know of those is in words of its own, filled in when a unit takes it. A process that is started again, at other
+frames or in another run, is therefore not compiled again.
+
+Rules:
+
+1. A translation serves one unit at a time: its chain slots lead to neighbours of that unit.
+2. It comes back when its unit goes, with its slots emptied; what better code has replaced only when no native code is
+   running, which may still be in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmm.engine.dbt.frontend import Block
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """The object file some translations are in, and what it says of them when it is loaded.
+
+    Members
+    -------
+    symbols : addresses by name; empty until it is loaded.
+    """
+
+    object_code: bytes
+    symbols: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Translation:
+    """Machine code of some blocks under one mode.
+
+    Members
+    -------
+    blocks : what it was made from, its head first, where they lay then. hot : made with all effort.
+    name : of its function. slots : number of chain slots.
+    pages : linear pages it reaches besides the head's; each has a word, the distance its frame is displaced by.
+    user : the unit it serves, or None.
+    """
+
+    mode: int
+    blocks: tuple[Block, ...]
+    hot: bool
+    name: str
+    slots: int
+    pages: tuple[int, ...]
+    module: Module
+    user: Any = None
+
+    @property
+    def code(self) -> int:
+        return self.module.symbols[self.name]
+
+    @property
+    def counter(self) -> int:
+        """Address of the count of executions to go, or 0."""
+        return self.module.symbols.get(f"count_{self.name}", 0)
+
+    @property
+    def slot_places(self) -> range:
+        first = self.module.symbols[f"slots_{self.name}"]
+        return range(first, first + 8 * self.slots, 8)
+
+    def data(self) -> list[str]:
+        """Names of its variables."""
+        return symbols(self.name, not self.hot, bool(self.pages))
+
+    def displace(self, displacements: list[int]) -> None:
+        """Say how much further the frames of `pages` lie from them than the head's from its own."""
+        if self.pages:
+            first = self.module.symbols[f"pages_{self.name}"]
+            for number, displacement in enumerate(displacements):
+                ctypes.c_int64.from_address(first + 8 * number).value = displacement
+
+
+def symbols(name: str, counted: bool, paged: bool) -> list[str]:
+    """Names of the variables of the translation `name`."""
+    return [f"slots_{name}", *([f"count_{name}"] if counted else []), *([f"pages_{name}"] if paged else [])]
+
+
+class Pool:
+    """The translations of one processor, those in use included.
+
+    Parameters
+    ----------
+    hot : executions after which a translation that counts asks for a better one.
+
+    Members
+    -------
+    blocks : blocks cut so far, by whether they are 32-bit code and by EIP.
+    refused : mode, EIP and bytes of blocks that native code cannot begin.
+    """
+
+    def __init__(self, hot: int) -> None:
+        self._hot = hot
+        self._by_place: dict[tuple[int, int], list[Translation]] = {}
+        self._owners: dict[int, Translation] = {}
+        self.blocks: dict[tuple[bool, int], list[Block]] = {}
+        self.refused: set[tuple[int, int, bytes]] = set()
+
+    def __iter__(self) -> Iterator[Translation]:
+        for found in list(self._by_place.values()):
+            yield from list(found)
+
+    def add(self, translation: Translation) -> None:
+        """A translation has been loaded."""
+        for slot in translation.slot_places:
+            self._owners[slot] = translation
+        found = self._by_place.setdefault((translation.mode, translation.blocks[0].eip), [])
+        found.insert(0 if translation.hot else len(found), translation)
+
+    def candidates(self, mode: int, eip: int) -> list[Translation]:
+        """Translations nobody uses that begin there; the best ones first."""
+        return [found for found in self._by_place.get((mode, eip), ()) if found.user is None]
+
+    def owner(self, slot: int) -> Translation | None:
+        """Whose chain slot this is."""
+        return self._owners.get(slot)
+
+    def release(self, translation: Translation) -> None:
+        """Its unit is gone."""
+        translation.user = None
+        for slot in translation.slot_places:
+            ctypes.c_uint64.from_address(slot).value = 0
+        if translation.counter:
+            ctypes.c_uint32.from_address(translation.counter).value = self._hot
+
+    def clear(self) -> None:
+        self._by_place.clear()
+        self._owners.clear()
+        self.blocks.clear()
+        self.refused.clear()
