@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,16 +35,17 @@ class TimedMachine(EmulatedMachine):
 
     Parameters
     ----------
-    ram : bytes of RAM, or the buffer. timing : what to estimate by.
+    ram : bytes of RAM, or the buffer. timing : what to estimate by. processor : makes what executes.
 
     Members
     -------
     idle : cycles of the estimate spent in HLT.
     """
 
-    def __init__(self, ram: int | np.ndarray, timing: Timing, *, platform: Platform | None = None) -> None:
+    def __init__(self, ram: int | np.ndarray, timing: Timing, *, platform: Platform | None = None,
+                 processor: Callable[..., TimedInterpreter] = TimedInterpreter) -> None:
         super().__init__(ram, platform=platform)
-        self.timed = TimedInterpreter(self.memory, self, timing.costs, timing.caches)
+        self.timed = processor(self.memory, self, timing.costs, timing.caches)
         self.cpu = self.timed
         self.cpu.clock = self._clock
         self.idle = 0
@@ -83,9 +85,10 @@ class TimedMachine(EmulatedMachine):
         wait = self.platform.next_event()
         due = None if wait is None else self.platform.cycles + wait
         could = cpu.interruptible
+        cpu.line, cpu.deadline = self.platform.intr, due
         self._port_used = False
         while state.instructions < end and (due is None or model.cycles < due or not cpu.between_runs):
-            cpu.burst(1)
+            cpu.burst(end - state.instructions)
             if self._port_used or state.halted or state.shutdown or cpu.interruptible and not could \
                     or cpu.at_breakpoint:
                 return

@@ -51,12 +51,16 @@ class TimedInterpreter(Interpreter):
     Members
     -------
     model : its estimate is ``model.cycles``.
+    deadline : the estimate at which something outside is due, or None; `burst` goes on no longer than to the first end
+        of a run then.
     """
+
+    deadline: int | None = None
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None, costs: Costs, caches: bool = True) -> None:
         super().__init__(memory, io)
         self.model = TimingModel(costs, memory, memory.size, caches)
-        self._run: Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._page = self._left = self._base = 0
         self._shadowed = False
         self._line = self._fetched = -1
@@ -103,7 +107,7 @@ class TimedInterpreter(Interpreter):
     @property
     def between_runs(self) -> bool:
         """Whether the next instruction begins a run."""
-        return self._run is None
+        return self._pipeline is None
 
     @property
     def interruptible(self) -> bool:
@@ -112,11 +116,11 @@ class TimedInterpreter(Interpreter):
 
     @property
     def can_interrupt(self) -> bool:
-        return self._run is None and super().can_interrupt
+        return self._pipeline is None and super().can_interrupt
 
     def _end_run(self, jumped: bool) -> None:
         """The next instruction begins a run; lines of code do not follow on one another if it was jumped to."""
-        self._run = None
+        self._pipeline = None
         self._fetched = -1
         if jumped:
             self._line = -1
@@ -136,8 +140,8 @@ class TimedInterpreter(Interpreter):
         shape = self._fetch()
         count = state.gpr[_ECX]
         if shape is not None and shape.flow is Flow.REPEAT and not state.repeating:
-            assert self._run is not None
-            model.add(self._run.add(shape))
+            assert self._pipeline is not None
+            model.add(self._pipeline.add(shape))
         retired = super().step()
         if shape is None or retired.cause in (RetireCause.EXCEPTION, RetireCause.SHUTDOWN):
             self._delivered(retired, level, False)
@@ -166,8 +170,8 @@ class TimedInterpreter(Interpreter):
             return None
         if shape is None:
             return None
-        if self._run is None:
-            self._run = Pipeline(model.costs, linear)
+        if self._pipeline is None:
+            self._pipeline = Pipeline(model.costs, linear)
             self._page, self._left = linear >> 12, 1 if self._shadowed else RUN_LIMIT
         self._left -= 1
         self._base = physical & ~0xFFF
@@ -193,7 +197,7 @@ class TimedInterpreter(Interpreter):
         self._end_run(False)
         if start == state.eip:
             return
-        self._run = Pipeline(self.model.costs, linear)
+        self._pipeline = Pipeline(self.model.costs, linear)
         self._page, self._left = linear >> 12, RUN_LIMIT
         self._base = self.mmu.translate(linear, False, state.cpl == 3) & ~0xFFF
         eip = start
@@ -201,7 +205,7 @@ class TimedInterpreter(Interpreter):
             at = self._base | code.base + eip & 0xFFF
             shape = _shape(self.memory.blob(at, min(_LONGEST, 0x1000 - (at & 0xFFF))), code.big)
             assert shape is not None
-            self._run.add(shape)
+            self._pipeline.add(shape)
             self._left -= 1
             self._shadowed = shape.shadows
             eip = eip + shape.length & 0xFFFF_FFFF
@@ -221,7 +225,7 @@ class TimedInterpreter(Interpreter):
 
     def _account(self, shape: Shape, retired: Retired, level: int, task: int) -> None:
         """Add what an instruction took."""
-        model, run, flow = self.model, self._run, shape.flow
+        model, run, flow = self.model, self._pipeline, shape.flow
         assert run is not None
         model.add(run.add(shape))
         if flow is Flow.NEXT:

@@ -20,6 +20,7 @@ from vmm.engine.dbt.layout import (
     JumpEntry,
     Kind,
 )
+from vmm.timing.record import TimingState
 
 LOG_ENTRIES = 16384
 #: Pages of a large page, and large pages of the linear address space.
@@ -40,14 +41,33 @@ class Logged(Fields):
                 ("log_count", c_uint32), ("log", c_uint32 * LOG_ENTRIES), ("large", c_bool * LARGE)]
 
 
-assert sizeof(Logged) <= STATE_BYTES
+class Timed(Logged):
+    """Behind that, what a translator with the timing model keeps; see `vmm.engine.dbt.timed`.
+
+    Members
+    -------
+    timing : the record of the model.
+    deadline : cycles of the estimate at which native code comes back. ahead : what the run has taken so far, while that
+        is not in the estimate yet and a routine runs.
+    run : where the run began, fetched : the last line fetched for it plus one, shadowed : whether it is under a shadow,
+        charged : accesses of the instruction that the model has seen, begun : cycles of a REP instruction that precede
+        its iterations; all of an instruction that native code gives up.
+    straight : the line's start that code just came to from the line before, or 1.
+    """
+
+    _fields_ = [("timing", TimingState), ("deadline", c_uint64), ("ahead", c_uint64), ("begun", c_uint64),
+                ("run", c_uint32), ("fetched", c_uint32), ("charged", c_uint32), ("straight", c_uint32),
+                ("shadowed", c_uint32)]
 
 
-class Arena(Logged):
+assert sizeof(Timed) <= STATE_BYTES
+
+
+class Arena(Timed):
     """Everything. No instance is ever made of this type: it says where things are."""
 
     _fields_ = [
-        ("filling", c_uint8 * (JUMPS_AT - sizeof(Logged))),
+        ("filling", c_uint8 * (JUMPS_AT - sizeof(Timed))),
         ("jumps", JumpEntry * JUMP_ENTRIES),
         ("blocks", BlockEntry * BLOCK_ENTRIES),
         ("tables", (c_uint64 * TABLE_ENTRIES) * len(Kind)),

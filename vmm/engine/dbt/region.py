@@ -269,7 +269,7 @@ class Region:
                 budget = b.let("load i64, ptr %B")
             else:
                 budget = item.budget
-            loop = StringLoop(self, block) if self._version is None and applies(self, block) else None
+            loop = self._string_loop(block)
             if loop is not None:
                 loop.test(now, budget)
             entered = Straight(list(now.regs), dict(now.flags))
@@ -298,6 +298,10 @@ class Region:
         self._head_of(block, place, done, budget, entered)
         if loop is not None:
             loop.body()
+
+    def _string_loop(self, block: Block) -> StringLoop | None:
+        """What runs the iterations of a block that is a REP string instruction, if not each for itself."""
+        return StringLoop(self, block) if self._version is None and applies(self, block) else None
 
     def resume(self, ops: LlvmOps, block: Block) -> None:
         """Emit the instruction of a block once more, with other operations."""

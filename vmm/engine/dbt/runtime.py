@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rtl.isa.registers import Cr0, Eflags, Seg
 from vmm.engine.dbt.frontend import LIMIT
 from vmm.engine.dbt.layout import (
@@ -59,8 +61,10 @@ def _enter() -> str:
     return "\n".join(lines)
 
 
-def _exit() -> str:
-    lines = [f"define ghccc void @exit({PARAMETERS}) {{"]
+def exit_text(name: str = "exit", dispatch: str = "@dispatch", before: Sequence[str] = (),
+              after: Sequence[str] = ()) -> str:
+    """The function for exits, with lines to come before and after a delivery; `dispatch` is where it goes on then."""
+    lines = [f"define ghccc void @{name}({PARAMETERS}) {{"]
     for n in range(8):
         lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"store i32 %r{n}, ptr %g{n}"]
     lines += [
@@ -76,12 +80,12 @@ def _exit() -> str:
         lines.append(f"%{name}_word = zext {kind} %{name} to i64")
         words.append(f"i64 %{name}_word")
     lines += [
-        _routine("raise_fault"), _at("results", offset("results")),
+        _routine("raise_fault"), _at("results", offset("results")), *before,
         # with RF set in the image, as an exception
         f"%status = call i32 %raise_fault(ptr %c, {', '.join(words)}, i64 1, i64 1, ptr %results)",
         "%delivered = icmp eq i32 %status, 0",
         "br i1 %delivered, label %go, label %leave",
-        "go:",
+        "go:", *after,
         "%b2 = sub i64 %b, 1",
         _field("extra", "i64"), "%extra2 = add i64 %extra, 1", "store i64 %extra2, ptr %extra_at",
         _put("shadow", "i32 0", "shadow_at"), _put("halted", "i8 0", "halted_at"),
@@ -90,7 +94,7 @@ def _exit() -> str:
     ]
     lines += [f"%n{n} = load i32, ptr %g{n}" for n in range(8)]
     renewed = ", ".join(["ptr %c", *(f"i32 %n{n}" for n in range(8)), "i64 %b2"])
-    lines += [f"musttail call ghccc void @dispatch({renewed})", "ret void",
+    lines += [f"musttail call ghccc void {dispatch}({renewed})", "ret void",
               "leave:", _put("budget", "i64 %b", "b_at"), "ret void", "}"]
     return "\n".join(lines)
 
@@ -268,36 +272,95 @@ ret void
 }}"""
 
 
+def _code_map(size: int) -> str:
+    """Whether %touched, given a %wentry: code was made from the bytes to be written."""
+    return f"""{_field("ram", "i64")}
+%whost = add i64 %wentry, %wide
+%physical = sub i64 %whost, %ram
+%byte = lshr i64 %physical, 3
+%map_at = add i64 %byte, {CODE_MAP_AT}
+{_at("bits_at", "%map_at")}
+%bits = load i16, ptr %bits_at, align 1
+%bit = and i64 %physical, 7
+%bit16 = trunc i64 %bit to i16
+%shifted = lshr i16 %bits, %bit16
+%touched = and i16 %shifted, {(1 << size) - 1}
+%is_clean = icmp eq i16 %touched, 0"""
+
+
 def _accessor(what: str, bits: int, user: int) -> str:
-    """The hit path, then one look at a refilled table, then misaligned accesses and watched pages."""
+    """What needs no calls, which would cost every access the saving of registers; the rest is a function of its own.
+
+    That is a hit, an aligned write to a watched page where there is no code, and a misaligned hit within a page.
+    """
+    writes = what != "load"
+    kind = (Kind.WRITE if writes else Kind.READ) + user
+    log2, size, name = bits.bit_length() - 4, bits // 8, f"{what}{bits}{'su'[user]}"
+    extra, passed = (", i32 %value", ", i32 %value") if what == "store" else ("", "")
+    turn = f"%turned = call i32 @llvm.fshr.i32(i32 %a, i32 %a, i32 {log2})" if log2 else "%turned = add i32 %a, 0"
+    lines = f"""define preserve_mostcc i64 @{name}(ptr %c, i32 %a{extra}) {{
+{turn}
+%index = lshr i32 %turned, {12 - log2}
+%index64 = zext i32 %index to i64
+{_at("table", TABLES_AT + kind * TABLE_BYTES)}
+%entry_at = getelementptr i64, ptr %table, i64 %index64
+%wide = zext i32 %a to i64
+%entry = load i64, ptr %entry_at
+%miss = icmp eq i64 %entry, 0
+br i1 %miss, label %{"watched" if writes else "skew"}, label %access, !prof !0
+access:
+%delta = phi i64 [ %entry, %0 ], [ %mentry, %page ]{", [ %wentry, %map ]" if writes else ""}
+%host = add i64 %delta, %wide
+%where = inttoptr i64 %host to ptr
+{_act(what, bits)}
+"""
+    if writes:
+        lines += f"""watched:
+{_at("wtable", TABLES_AT + (Kind.WATCHED + user) * TABLE_BYTES)}
+%wentry_at = getelementptr i64, ptr %wtable, i64 %index64
+%wentry = load i64, ptr %wentry_at
+%wmiss = icmp eq i64 %wentry, 0
+br i1 %wmiss, label %skew, label %map
+map:
+{_code_map(size)}
+br i1 %is_clean, label %access, label %refuse
+"""
+    return lines + f"""skew:
+%within = and i32 %a, 4095
+%crosses = icmp ugt i32 %within, {4096 - size}
+br i1 %crosses, label %refuse, label %inside
+inside:
+{_alignment(user, "page")}
+page:
+%number = lshr i64 %wide, 12
+%mentry_at = getelementptr i64, ptr %table, i64 %number
+%mentry = load i64, ptr %mentry_at
+%mmiss = icmp eq i64 %mentry, 0
+br i1 %mmiss, label %refuse, label %access
+refuse:
+%late = musttail call preserve_mostcc i64 @{name}_late(ptr %c, i32 %a{passed})
+ret i64 %late
+}}"""
+
+
+def _act(what: str, bits: int) -> str:
+    """Do the access at %where."""
+    if what == "store":
+        narrow = f"%datum = trunc i32 %value to i{bits}" if bits < 32 else "%datum = add i32 %value, 0"
+        return f"{narrow}\nstore i{bits} %datum, ptr %where, align 1\nret i64 0"
+    return f"%got = load i{bits}, ptr %where, align 1\n%wide_got = zext i{bits} %got to i64\nret i64 %wide_got"
+
+
+def _late(what: str, bits: int, user: int) -> str:
+    """Accesses that cross pages; those that hit once a table is refilled; and those that do not."""
     writes = what != "load"
     kind = (Kind.WRITE if writes else Kind.READ) + user
     log2 = bits.bit_length() - 4
     size = bits // 8
     extra = ", i32 %value" if what == "store" else ""
-    turn = f"%turned = call i32 @llvm.fshr.i32(i32 %a, i32 %a, i32 {log2})" if log2 else "%turned = add i32 %a, 0"
-    if what == "store":
-        narrow = f"%datum = trunc i32 %value to i{bits}" if bits < 32 else "%datum = add i32 %value, 0"
-        act = f"{narrow}\nstore i{bits} %datum, ptr %where, align 1\nret i64 0"
-    else:
-        act = f"%got = load i{bits}, ptr %where, align 1\n%wide_got = zext i{bits} %got to i64\nret i64 %wide_got"
-    base = TABLES_AT + kind * TABLE_BYTES
-    lines = f"""define preserve_mostcc i64 @{what}{bits}{"su"[user]}(ptr %c, i32 %a{extra}) {{
-{turn}
-%index = lshr i32 %turned, {12 - log2}
-%index64 = zext i32 %index to i64
-{_at("table", base)}
-%entry_at = getelementptr i64, ptr %table, i64 %index64
+    lines = f"""define internal preserve_mostcc i64 @{what}{bits}{"su"[user]}_late(ptr %c, i32 %a{extra}) noinline {{
+{_at("table", TABLES_AT + kind * TABLE_BYTES)}
 %wide = zext i32 %a to i64
-%entry = load i64, ptr %entry_at
-%miss = icmp eq i64 %entry, 0
-br i1 %miss, label %slow, label %access, !prof !0
-access:
-%delta = phi i64 [ %entry, %0 ], [ %mentry, %found ]{", [ %wentry, %clean ]" if writes else ""}
-%host = add i64 %delta, %wide
-%where = inttoptr i64 %host to ptr
-{act}
-slow:
 %within = and i32 %a, 4095
 %crosses = icmp ugt i32 %within, {4096 - size}
 br i1 %crosses, label %across, label %inside
@@ -308,7 +371,12 @@ inside:
 %skewed = icmp ne i32 %low, 0
 br i1 %skewed, label %alignment, label %look
 alignment:
-{_alignment(user)}
+{_alignment(user, "look")}
+access:
+%delta = phi i64 [ %mentry, %found ]{", [ %wentry, %clean ]" if writes else ""}
+%host = add i64 %delta, %wide
+%where = inttoptr i64 %host to ptr
+{_act(what, bits)}
 look:
 %page = lshr i64 %wide, 12
 %mentry_at = getelementptr i64, ptr %table, i64 %page
@@ -329,18 +397,7 @@ br label %access
 %wmiss = icmp eq i64 %wentry, 0
 br i1 %wmiss, label %fill, label %map
 map:
-{_field("ram", "i64")}
-%whost = add i64 %wentry, %wide
-%physical = sub i64 %whost, %ram
-%byte = lshr i64 %physical, 3
-%map_at = add i64 %byte, {CODE_MAP_AT}
-{_at("bits_at", "%map_at")}
-%bits = load i16, ptr %bits_at, align 1
-%bit = and i64 %physical, 7
-%bit16 = trunc i64 %bit to i16
-%shifted = lshr i16 %bits, %bit16
-%touched = and i16 %shifted, {(1 << size) - 1}
-%is_clean = icmp eq i16 %touched, 0
+{_code_map(size)}
 br i1 %is_clean, label %clean, label %refuse
 clean:
 br label %access
@@ -362,10 +419,10 @@ ret i64 -1
     return lines
 
 
-def _alignment(user: int) -> str:
+def _alignment(user: int, fine: str) -> str:
     """#AC belongs to the interpreter."""
     if not user:
-        return "br label %look"
+        return f"br label %{fine}"
     return f"""{_field("system_flags")}
 {_field("cr0")}
 %ac = and i32 %system_flags, {_AC}
@@ -373,12 +430,12 @@ def _alignment(user: int) -> str:
 %has_ac = icmp ne i32 %ac, 0
 %has_am = icmp ne i32 %am, 0
 %checked = and i1 %has_ac, %has_am
-br i1 %checked, label %refuse, label %look"""
+br i1 %checked, label %refuse, label %{fine}"""
 
 
 def text() -> str:
     """The IR of the run-time module."""
-    parts = [_refill(), _enter(), _exit(), _lookup(), _dispatch()]
-    parts += [_accessor(what, bits, user)
+    parts = [_refill(), _enter(), exit_text(), _lookup(), _dispatch()]
+    parts += [part(what, bits, user) for part in (_accessor, _late)
               for what in ("load", "change", "store") for bits in (8, 16, 32) for user in (0, 1)]
     return "\n".join(parts)
