@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import threading
 import uuid
 from collections import deque
@@ -71,6 +72,8 @@ class Tiers:
         self._thread: threading.Thread | None = None
         if background:
             self._thread = threading.Thread(target=self._work, name="translator", daemon=True)
+            # the interpreter must not take LLVM down while a thread is in it
+            atexit.register(self.close)
             self._thread.start()
         else:
             self._step()
@@ -97,6 +100,7 @@ class Tiers:
             self._wake.notify_all()
         if self._thread is not None:
             self._thread.join()
+            atexit.unregister(self.close)
 
     def _work(self) -> None:
         while True:
