@@ -37,6 +37,8 @@ from vmm.semantics.ops import Mode
 from vmm.semantics.table import emit
 
 PARAMETERS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
+#: A guest register is where a function that aligns its stack keeps its frame pointer, and LLVM does not notice.
+NO_REALIGNMENT = '"no-realign-stack"'
 _LOG2 = {8: 0, 16: 1, 32: 2}
 
 
@@ -136,7 +138,7 @@ class Region:
             if item.block.eip not in self._emitted:
                 self._emitted.add(item.block.eip)
                 self._emit_block(item)
-        lines = [f"define ghccc void @{self.name}({PARAMETERS}) {{", "entry:"]
+        lines = [f"define ghccc void @{self.name}({PARAMETERS}) {NO_REALIGNMENT} {{", "entry:"]
         lines += [f"%R{n} = alloca i32\nstore i32 %r{n}, ptr %R{n}" for n in range(8)]
         lines += ["%B = alloca i64", "store i64 %b, ptr %B", "%E = alloca i32"]
         if self._uses_recipes:
@@ -355,6 +357,9 @@ class Region:
         if shadowed:
             self._dispatch = True
         self._under_shadow = shadowed
+        makes_shadow = covers_next(guest.insn)
+        if shadowed and makes_shadow:
+            self._store_field("shadow", 0, 32)
         try:
             if self._version is None:
                 emit(o, guest.insn)  # type: ignore[arg-type]
@@ -367,9 +372,9 @@ class Region:
             o.now, o.ended = self._start, False
             o.drop_pending()
             return False
-        if shadowed and not o.ended:
+        if shadowed and not makes_shadow and not o.ended:
             self._store_field("shadow", 0, 32)
-        self._shadow = covers_next(guest.insn)
+        self._shadow = makes_shadow
         return True
 
     # leaving the straight path
