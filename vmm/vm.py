@@ -81,6 +81,11 @@ class Vm:
         self.vcpus.append(vcpu)
         return vcpu
 
+    def close(self) -> None:
+        """End what goes on beside the guest; to be called when it is not run any more."""
+        for vcpu in self.vcpus:
+            vcpu.close()
+
 
 def _engine(engine: Engine) -> type[Interpreter]:
     if engine is Engine.EMULATE:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
 
 from rtl.isa.registers import CR4_WRITABLE
+from tests.test_imports import ROOT
 from tests.vmm.conftest import CachingCompiler
 from tests.vmm.engine.machine import IDT, machine
 from tests.vmm.guest import CODE, DEVICE, HOLE, STACK, Guest
@@ -24,7 +28,9 @@ from vmm.exits import (
     MmioExit,
     ShutdownExit,
 )
+from vmm.slots import MemorySlot
 from vmm.vcpu import GuestDebug, VcpuError
+from vmm.vm import Vm
 
 
 def port_write(port: int, size: int, value: int) -> IoExit:
@@ -349,3 +355,18 @@ def test_statistics_of_the_translator(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2900 < found.native_steps <= found.steps == guest.cpu.instructions
     assert found.compile_seconds > 0 and found.native_exits["missing"] >= 2
     assert found.counters()["compile_microseconds"] > 0
+
+
+def test_a_process_may_end_while_its_translator_compiles() -> None:
+    """Symptom: a crash after the last line. Cause: a thread in LLVM when the process took LLVM down."""
+    code = "from vmm.vm import MemorySlot, Vm; Vm(4096, MemorySlot(0, 4096)).create_vcpu('dbt')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_machine_compiles_no_more() -> None:
+    vm = Vm(4096, MemorySlot(0, 4096))
+    cpu = vm.create_vcpu("dbt")
+    assert isinstance(cpu.cpu, translator.Translator)
+    vm.close()
+    assert "translator" not in {thread.name for thread in threading.enumerate()}

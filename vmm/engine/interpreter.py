@@ -124,6 +124,9 @@ class Interpreter(Interrupts, SystemRegisters):
         mmu = self.mmu
         return Statistics(steps=self.steps, misses=mmu.misses, walks=mmu.walks, lookups=mmu.lookups)
 
+    def close(self) -> None:
+        """End what runs beside the guest. There is nothing here."""
+
     def state_changed(self) -> None:
         """To be called after `state` was changed from outside: everything derived from it is dropped."""
         self.mmu.flush_all()

@@ -178,6 +178,10 @@ class SoftwareVcpu:
         found.exits = dict(self._counts)
         return found
 
+    def close(self) -> None:
+        """End what the engine does beside the guest."""
+        self.cpu.close()
+
     # running
 
     def run(self, max_instructions: int | None = None, until: int | None = None) -> Exit:

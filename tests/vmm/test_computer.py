@@ -1,0 +1,112 @@
+"""Whole guests on a virtual CPU with devices behind its exits print what they print on the emulated machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from firmware.build import build
+from firmware.expectation import expectation
+from firmware.toolchain import ToolchainError
+from tests.vmm.engine.boot import boot
+from tests.vmm.guest import ENGINES, Guest
+from vmm.computer import Computer
+from vmm.engine.emulate import StopInfo, StopReason
+from vmm.engine.vcpu import SoftwareVcpu
+from vmm.exits import Exit
+from vmm.faults import Unsupported
+from vmm.slots import MemorySlot
+from vmm.vcpu import GuestDebug
+from vmm.vm import Vm
+
+_NAMES = ("kernel", "timer", "selfmod", "tests/devices", "tests/debug", "tests/shadow", "tests/rep", "tests/system")
+_RAM = 16 << 20
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, Path]:
+    try:
+        return build(list(_NAMES))
+    except ToolchainError as error:
+        pytest.skip(str(error))
+
+
+def booted(engine: str, image: Path, command_line: str) -> Computer:
+    vm = Vm(_RAM, MemorySlot(0, _RAM))
+    cpu = SoftwareVcpu(vm.memory, ENGINES[engine])
+    boot(image, command_line, machine=SimpleNamespace(memory=vm.memory, cpu=cpu.cpu))  # type: ignore[arg-type]
+    return Computer(cpu)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "kernel" else name
+                                  for name in _NAMES])
+def test_guest(name: str, engine: str, images: dict[str, Path]) -> None:
+    expected = expectation(name)
+    computer = booted(engine, images[name], expected.append)
+    stop = computer.run(8_000_000)
+    output = computer.platform.serial_out if expected.serial else computer.platform.debug_out
+    assert output.decode() == expected.output
+    assert stop == StopInfo(StopReason.GUEST_EXIT, expected.status)
+
+
+def test_both_engines_live_through_the_same_time(images: dict[str, Path]) -> None:
+    """An interrupt-driven guest, cut into pieces on one of them: the same instructions at the same times."""
+    ends = []
+    for engine, piece in (("emulate", 1 << 30), ("dbt", 7919)):
+        computer = booted(engine, images["timer"], expectation("timer").append)
+        while computer.run(piece).reason is StopReason.LIMIT:
+            pass
+        ends.append((computer.cpu.instructions, computer.platform.cycles, computer.asleep, computer.cpu.save()))
+    assert ends[0] == ends[1]
+
+
+def guest(code: str) -> Computer:
+    return Computer(Guest("emulate", code).cpu)
+
+
+@pytest.mark.parametrize(("code", "stop"), [
+    ("b02a e6f4 f4", StopInfo(StopReason.GUEST_EXIT, 0x2A)),
+    ("b0fe e664 ebfe", StopInfo(StopReason.RESET)),
+    ("fa f4", StopInfo(StopReason.HALT_FOREVER)),
+    ("fb f4", StopInfo(StopReason.HALT_FOREVER)),
+    ("0f0b", StopInfo(StopReason.SHUTDOWN)),
+    ("ebfe", StopInfo(StopReason.LIMIT)),
+])
+def test_how_a_run_ends(code: str, stop: StopInfo) -> None:
+    assert guest(code).run(1000) == stop
+
+
+def test_a_breakpoint() -> None:
+    computer = guest("90 90 f4")
+    computer.cpu.debug(GuestDebug(breakpoints={0x1001}))
+    assert computer.run(1000) == StopInfo(StopReason.BREAKPOINT)
+
+
+def test_what_nobody_answers_for() -> None:
+    """Memory without a slot, a port without a device, an unknown hypercall."""
+    computer = guest("8b0d 00001000 890d 00001000 66ba3412 66ed 89c3 0f01d9 f4")
+    assert computer.run(1000).reason is StopReason.HALT_FOREVER
+    registers = computer.cpu.registers
+    assert (registers.ecx, registers.ebx & 0xFFFF, registers.eax) == (0xFFFF_FFFF, 0xFFFF, 0xFFFF_FFDA)
+
+
+def test_a_mode_that_there_is_not() -> None:
+    with pytest.raises(Unsupported, match="^real mode is not supported"):
+        guest("0f20c0 24fe 0f22c0").run(1000)
+
+
+def test_an_unknown_exit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Surprise:
+        def __repr__(self) -> str:
+            return "Surprise()"
+
+    computer = guest("f4")
+
+    def run(*limits: object) -> Exit:
+        return Surprise()  # type: ignore[return-value]
+
+    monkeypatch.setattr(computer.cpu, "run", run)
+    with pytest.raises(TypeError, match=r"^unknown exit Surprise\(\)$"):
+        computer.run(1)
