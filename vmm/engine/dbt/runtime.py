@@ -35,7 +35,8 @@ _ARGUMENTS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
 USER_MODE = 1 << 8
 ACCESSORS = [f"{what}{bits}{who}" for what in ("load", "change", "store") for bits in (8, 16, 32) for who in "su"]
 #: Places among the context's routines.
-PLACES = {name: place for place, name in enumerate([*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES)])}
+PLACES = {name: place for place, name in enumerate(
+    [*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES), "deliver_pending"])}
 
 
 def _at(name: str, place: int | str) -> str:
@@ -71,25 +72,14 @@ def exit_text(name: str = "exit", dispatch: str = "@dispatch", before: Sequence[
         _field("reason"), f"%faulted = icmp eq i32 %reason, {int(Exit.FAULT)}",
         "br i1 %faulted, label %deliver, label %leave",
         "deliver:",
-        _field("fault_vector"), _field("fault_error"), _field("fault_has_error", "i8"), _field("fault_cr2"),
-        _field("fault_has_cr2", "i8"),
-    ]
-    words = []
-    for name, kind in (("fault_vector", "i32"), ("fault_error", "i32"), ("fault_has_error", "i8"),
-                       ("fault_cr2", "i32"), ("fault_has_cr2", "i8")):
-        lines.append(f"%{name}_word = zext {kind} %{name} to i64")
-        words.append(f"i64 %{name}_word")
-    lines += [
-        _routine("raise_fault"), _at("results", offset("results")), *before,
-        # with RF set in the image, as an exception
-        f"%status = call i32 %raise_fault(ptr %c, {', '.join(words)}, i64 1, i64 1, ptr %results)",
+        _routine("deliver_pending"), _at("results", offset("results")), *before,
+        "%status = call i32 %deliver_pending(ptr %c, ptr %results)",
         "%delivered = icmp eq i32 %status, 0",
         "br i1 %delivered, label %go, label %leave",
         "go:", *after,
         "%b2 = sub i64 %b, 1",
         _field("extra", "i64"), "%extra2 = add i64 %extra, 1", "store i64 %extra2, ptr %extra_at",
-        _put("shadow", "i32 0", "shadow_at"), _put("halted", "i8 0", "halted_at"),
-        _put("repeating", "i8 0", "repeating_at"), _field("deliveries", "i64"),
+        _field("deliveries", "i64"),
         "%more = add i64 %deliveries, 1", "store i64 %more, ptr %deliveries_at",
     ]
     lines += [f"%n{n} = load i32, ptr %g{n}" for n in range(8)]
