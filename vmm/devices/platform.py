@@ -40,6 +40,8 @@ class PcPlatform:
         The value with which the guest has asked to stop; the owner clears it.
     reset_requested : bool
         The guest has pulled the reset line of the processor; the owner clears it.
+    sink : tuple
+        A port whose bytes only collect, so that they may come late and several at once, and who takes them.
     """
 
     def __init__(self, config: DeviceConfig | None = None) -> None:
@@ -59,6 +61,7 @@ class PcPlatform:
         self.control_a = SystemControlA(self._reset)
         self.control_b = SystemControlB(self.pit.set_gate2)
         self.debugcon = DebugConsole(self.debug_out.append)
+        self.sink = PORT["DEBUGCON"].base, self.debug_out.extend
         self.exit = ExitPort(self._exit)
         self.post = PostCode()
         self.pit.channels[0].on_out = self.pic.pin(Irq.PIT)

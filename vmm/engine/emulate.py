@@ -7,6 +7,7 @@ device could next raise an interrupt. Results therefore do not depend on how a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -54,12 +55,14 @@ class EmulatedMachine:
     Members
     -------
     cpu, memory, platform : its parts.
+    sink : a port to which bytes may be written later and several at once, and who takes them then; or None.
     """
 
     def __init__(self, ram: int | np.ndarray, *, platform: Platform | None = None, cycles_per_step: int = 1,
                  tlb_capacity: int = DEFAULT_CAPACITY, processor: type[Interpreter] = Interpreter):
         self.memory = PhysicalMemory(ram)
         self.platform: Platform = platform or PcPlatform()
+        self.sink: tuple[int, Callable[[bytes], None]] | None = getattr(self.platform, "sink", None)
         self.cpu = processor(self.memory, self, tlb_capacity)
         self.cpu.clock = self._clock
         self._cycles_per_step = cycles_per_step

@@ -23,6 +23,8 @@ from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
 from vmm.memory import PhysicalMemory
 
 _GENERATIONS = 1 << 16
+#: Mode, physical address and EIP of code.
+Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
 
@@ -35,7 +37,7 @@ class Unit:
     -------
     code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
     queued : waits to be compiled. alive : the guest has not written to it. claimed : part of a region to come.
-    blocks : what the code was made from. incoming : chain slots that lead here. translation : whose `code` it is.
+    blocks : what the code was made from. translation : whose `code` it is.
     counter : address of the count of executions to go until it is hot, or 0.
     versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
     born : instructions done before it was met.
@@ -52,7 +54,6 @@ class Unit:
     blocks: tuple[Block, ...] = ()
     counter: int = 0
     translation: Translation | None = None
-    incoming: set[int] = field(default_factory=set)
     versions: Versions | None = None
     born: int = 0
 
@@ -89,10 +90,11 @@ class CodeStore:
         self._context = context
         self.pool = pool
         self._memory = memory
-        self._units: dict[tuple[int, int, int], Unit] = {}
-        self._rests: dict[tuple[int, int, int], Rest] = {}
+        self._units: dict[Place, Unit] = {}
+        self._rests: dict[Place, Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
-        self._links: dict[int, Unit] = {}
+        self._incoming: dict[Place, set[int]] = {}
+        self._leads: dict[int, Place] = {}
         self._retired: list[Translation] = []
         self._drops: dict[int, list[tuple[int, int, int]]] = {}
         self._used = 0
@@ -116,7 +118,8 @@ class CodeStore:
 
     def add(self, mode: int, block: Block, checked: bool = False) -> Unit:
         unit = self._units[mode, block.physical, block.eip] = Unit(
-            mode, block, blocks=(block,), born=self._context.state.instructions)
+            mode, block, seen=self.pool.seen.get((mode, block.eip, block.code), 0), blocks=(block,),
+            born=self._context.state.instructions)
         if checked:
             unit.versions = Versions()
             return unit
@@ -209,6 +212,7 @@ class CodeStore:
     def _remove(self, unit: Unit) -> None:
         self.invalidations += 1
         unit.alive = False
+        self.pool.seen[unit.mode, unit.block.eip, unit.block.code] = unit.seen
         self.unpublish(unit)
         block = unit.block
         del self._units[unit.mode, block.physical, block.eip]
@@ -243,7 +247,27 @@ class CodeStore:
             unit.code, unit.blocks, unit.counter = translation.code, blocks, translation.counter
             self._cover(unit, blocks)
             self._lead(unit, unit.code)
+            self._connect(translation, blocks)
         return True
+
+    def _connect(self, translation: Translation, blocks: tuple[Block, ...]) -> None:
+        """Lead the chain slots of a translation to where they go; also to code there is none of yet."""
+        away = {block.eip >> 12: block.physical - block.eip for block in blocks}
+        for slot, target in zip(translation.slot_places, translation.targets, strict=True):
+            distance = away.get(target >> 12, None if translation.paged else 0)
+            if distance is not None:
+                self._connect_slot(slot, (translation.mode, target + distance, target))
+
+    def _connect_slot(self, slot: int, place: Place) -> None:
+        before = self._leads.get(slot)
+        if before is not None:
+            self._incoming[before].discard(slot)
+        self._leads[slot] = place
+        self._incoming.setdefault(place, set()).add(slot)
+        unit = self._units.get(place)
+        if unit is not None and unit.code:
+            ctypes.c_uint64.from_address(slot).value = unit.code
+            self.chains += 1
 
     def settle(self) -> None:
         """To be called when no native code runs and no slot waits to be linked: what was replaced is free now."""
@@ -252,9 +276,9 @@ class CodeStore:
 
     def _release(self, translation: Translation) -> None:
         for slot in translation.slot_places:
-            unit = self._links.pop(slot, None)
-            if unit is not None:
-                unit.incoming.discard(slot)
+            place = self._leads.pop(slot, None)
+            if place is not None:
+                self._incoming[place].discard(slot)
         self.pool.release(translation)
 
     def publish_version(self, unit: Unit, version: Version, translation: Translation, following: int) -> bool:
@@ -274,9 +298,12 @@ class CodeStore:
 
     def _lead(self, unit: Unit, code: int) -> None:
         self._entry(unit.mode, unit.block).code = code
-        for slot in unit.incoming:
-            ctypes.c_uint64.from_address(slot).value = code
+        self._write_slots(unit, code)
         self.new_generation()
+
+    def _write_slots(self, unit: Unit, code: int) -> None:
+        for slot in self._incoming.get((unit.mode, unit.block.physical, unit.block.eip), ()):
+            ctypes.c_uint64.from_address(slot).value = code
 
     def calm(self, unit: Unit, block: Block) -> None:
         """Nothing has rewritten a unit with versions for long: it is one like any other."""
@@ -295,8 +322,7 @@ class CodeStore:
     def unpublish(self, unit: Unit) -> None:
         if unit.code:
             self._entry(unit.mode, unit.block).code = 0
-            for slot in unit.incoming:
-                ctypes.c_uint64.from_address(slot).value = 0
+            self._write_slots(unit, 0)
             unit.code = 0
             self.new_generation()
         if unit.translation is not None:
@@ -305,12 +331,8 @@ class CodeStore:
 
     def link(self, unit: Unit, slot: int) -> None:
         owner = self.pool.owner(slot)
-        if owner is not None and owner.user is None:
-            return
-        ctypes.c_uint64.from_address(slot).value = unit.code
-        unit.incoming.add(slot)
-        self._links[slot] = unit
-        self.chains += 1
+        if owner is None or owner.user is not None:
+            self._connect_slot(slot, (unit.mode, unit.block.physical, unit.block.eip))
 
     def _entry(self, mode: int, block: Block) -> ctypes.Structure:
         """The entry of the block table, made if there is none."""

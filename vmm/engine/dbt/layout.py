@@ -30,6 +30,8 @@ BLOCK_ENTRIES = 1 << 16
 #: Indices of a data table: pages of aligned accesses first, misaligned accesses of up to 4 bytes behind.
 TABLE_ENTRIES, TABLE_PAGES = 1 << 22, 1 << 20
 ROUTINES = 96
+#: Bytes that native code may write to a port before Python fetches them.
+SINK = 256
 
 
 class Exit(IntEnum):
@@ -89,6 +91,7 @@ class Fields(ctypes.Structure):
     budget : steps left; blocks take theirs off when they begin.
     extra : steps that were no completed instruction: iterations of REP but the last, and deliveries.
     reason : an `Exit`. deliveries : faults that native code delivered.
+    beside : writes to pages with code by way of accessors.
     slot : address of the chain slot through which native code left, or 0.
     mode : key of the present `Mode` and privilege; tag : its half of the jump cache's tags.
     line : the interrupt line, as it is while native code runs.
@@ -96,6 +99,7 @@ class Fields(ctypes.Structure):
     exit, lookup, dispatch : native entry points translated code leaves through.
     results : where routines leave what they give back.
     flushed : data tables were emptied: 1 until the jump cache, 2 until Python has done the same.
+    sunk, sink : bytes native code has written to the one port that only collects them.
     routines : entry points of memory accessors and of the machine's routines, see `runtime` and `native`.
     """
 
@@ -113,7 +117,7 @@ class Fields(ctypes.Structure):
         ("sysenter_cs", c_uint32), ("sysenter_esp", c_uint32), ("sysenter_eip", c_uint32),
         ("mode", c_uint32),
         ("instructions", c_uint64), ("tsc_offset", c_uint64),
-        ("budget", c_int64), ("extra", c_int64), ("deliveries", c_uint64),
+        ("budget", c_int64), ("extra", c_int64), ("deliveries", c_uint64), ("beside", c_uint64),
         ("reason", c_uint32), ("generation", c_uint32),
         ("tag", c_uint64), ("slot", c_uint64),
         ("ram", c_uint64), ("ram_size", c_uint64),
@@ -121,6 +125,7 @@ class Fields(ctypes.Structure):
         ("results", c_uint64 * 8),
         ("fault_vector", c_uint32), ("fault_error", c_uint32), ("fault_cr2", c_uint32),
         ("fault_has_error", c_uint8), ("fault_has_cr2", c_uint8), ("diverted", c_uint8), ("flushed", c_uint8),
+        ("sunk", c_uint32), ("sink", c_uint8 * SINK),
         ("routines", c_uint64 * ROUTINES),
     ]
 

@@ -41,7 +41,7 @@ class Translation:
     Members
     -------
     blocks : what it was made from, its head first, where they lay then. hot : made with all effort.
-    name : of its function. slots : number of chain slots.
+    name : of its function. targets : where its chain slots lead. paged : made for a processor that pages.
     pages : linear pages it reaches besides the head's; each has a word, the distance its frame is displaced by.
     user : the unit it serves, or None.
     """
@@ -50,7 +50,8 @@ class Translation:
     blocks: tuple[Block, ...]
     hot: bool
     name: str
-    slots: int
+    targets: tuple[int, ...]
+    paged: bool
     pages: tuple[int, ...]
     module: Module
     user: Any = None
@@ -67,7 +68,7 @@ class Translation:
     @property
     def slot_places(self) -> range:
         first = self.module.symbols[f"slots_{self.name}"]
-        return range(first, first + 8 * self.slots, 8)
+        return range(first, first + 8 * len(self.targets), 8)
 
     def data(self) -> list[str]:
         """Names of its variables."""
@@ -96,7 +97,9 @@ class Pool:
     Members
     -------
     blocks : blocks cut so far, by whether they are 32-bit code and by EIP.
+    seen : how often blocks that have gone were met without code, by mode, EIP and bytes.
     refused : mode, EIP and bytes of blocks that native code cannot begin.
+    entered : how often a block was entered in its middle, by EIP.
     """
 
     def __init__(self, hot: int) -> None:
@@ -104,6 +107,8 @@ class Pool:
         self._by_place: dict[tuple[int, int], list[Translation]] = {}
         self._owners: dict[int, Translation] = {}
         self.blocks: dict[tuple[bool, int], list[Block]] = {}
+        self.seen: dict[tuple[int, int, bytes], int] = {}
+        self.entered: dict[int, int] = {}
         self.refused: set[tuple[int, int, bytes]] = set()
 
     def __iter__(self) -> Iterator[Translation]:
@@ -137,4 +142,6 @@ class Pool:
         self._by_place.clear()
         self._owners.clear()
         self.blocks.clear()
+        self.seen.clear()
         self.refused.clear()
+        self.entered.clear()

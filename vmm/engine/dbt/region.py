@@ -20,8 +20,10 @@ from rtl.isa.exceptions import Vector
 from vmm.engine.dbt.checked import emit_checked
 from vmm.engine.dbt.frontend import Block, Guest, covers_next, is_barrier
 from vmm.engine.dbt.layout import (
+    CODE_MAP_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
+    SINK,
     TABLE_BYTES,
     TABLES_AT,
     Exit,
@@ -52,6 +54,8 @@ class Setting:
     inline : emit the hit path of memory accesses in place. counted : count executions of the head down, and
         go round its loop through a chain slot, so that better code can take over.
     routines : places of native routines in the context, by name; `accessor` gives those of memory accesses.
+    sink : a port to which bytes written are only collected, or None.
+    beside : writes to pages with code are common enough to emit their path in place as well.
     """
 
     mode: Mode
@@ -60,6 +64,8 @@ class Setting:
     inline: bool
     counted: bool
     routines: Mapping[str, int]
+    sink: int | None = None
+    beside: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +117,7 @@ class Region:
         self._start: Straight
         self._index = self._count = 0
         self.budget = self._entered = ""
+        self._otherwise = ""
         self._abort_label: str | None = None
         self._abort_scope: list[Node] = []
         self._shadow = self._under_shadow = self._dispatch = False
@@ -645,15 +652,19 @@ class Region:
         slow, fast, done = b.new_label("slow"), b.new_label("fast"), b.new_label("done")
         b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %{slow}, label %{fast}{UNLIKELY}")
         self.abort()
+        values = []
         with b.aside(slow):
-            late = self._call_load(what, address, bits)
-            late_label = b.label
+            if for_write and setting.beside:
+                beside = self._look_beside(address, bits)
+                values.append((b.let(f"load i{bits}, ptr {beside}{GUEST}"), b.label))
+                self._end_beside(done)
+            values.append((self._call_load(what, address, bits), b.label))
             b.emit(f"br label %{done}")
         b.start(fast)
-        soon = b.let(f"load i{bits}, ptr {self._host(entry, address)}{GUEST}")
+        values.append((b.let(f"load i{bits}, ptr {self._host(entry, address)}{GUEST}"), fast))
         b.emit(f"br label %{done}")
         b.start(done)
-        return named(b.let(f"phi i{bits} [ {late}, %{late_label} ], [ {soon}, %{fast} ]"), bits)
+        return named(b.let(f"phi i{bits} {', '.join(f'[ {value}, %{label} ]' for value, label in values)}"), bits)
 
     def store(self, linear: Node, value: Node) -> None:
         b, setting, bits = self.builder, self.setting, value.bits
@@ -666,12 +677,39 @@ class Region:
         b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %{slow}, label %{fast}{UNLIKELY}")
         self.abort()
         with b.aside(slow):
+            if setting.beside:
+                beside = self._look_beside(address, bits)
+                b.emit(f"store i{bits} {datum}, ptr {beside}{GUEST}")
+                self._end_beside(done)
             self._call_store(address, datum, bits)
             b.emit(f"br label %{done}")
         b.start(fast)
         b.emit(f"store i{bits} {datum}, ptr {self._host(entry, address)}{GUEST}")
         b.emit(f"br label %{done}")
         b.start(done)
+
+    def _look_beside(self, address: str, bits: int) -> str:
+        """The place of a write to a page with code, if there is none where it goes; `_end_beside` starts the rest."""
+        b = self.builder
+        entry = self._lookup(Kind(Kind.WATCHED + self.setting.user), address, bits)
+        look, clean, self._otherwise = b.new_label("look"), b.new_label("clean"), b.new_label("otherwise")
+        b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %{self._otherwise}, label %{look}")
+        b.start(look)
+        host = b.let(f"add i64 {entry}, {b.let(f'zext i32 {address} to i64')}")
+        ram = b.let(f"load i64, ptr {self.pointer('ram')}{CONTEXT}")
+        physical = b.let(f"sub i64 {host}, {ram}")
+        code_map = self.pointer_at("code_map", CODE_MAP_AT)
+        place = b.let(f"getelementptr i8, ptr {code_map}, i64 {b.let(f'lshr i64 {physical}, 3')}")
+        marks = b.let(f"load i16, ptr {place}, align 1{CONTEXT}")
+        within = b.let(f"and i16 {b.let(f'trunc i64 {physical} to i16')}, 7")
+        touched = b.let(f"and i16 {b.let(f'lshr i16 {marks}, {within}')}, {(1 << bits // 8) - 1}")
+        b.emit(f"br i1 {b.let(f'icmp eq i16 {touched}, 0')}, label %{clean}, label %{self._otherwise}")
+        b.start(clean)
+        return b.let(f"inttoptr i64 {host} to ptr")
+
+    def _end_beside(self, done: str) -> None:
+        self.builder.emit(f"br label %{done}")
+        self.builder.start(self._otherwise)
 
     def _call_store(self, address: str, datum: str, bits: int) -> None:
         b = self.builder
@@ -698,6 +736,14 @@ class Region:
     def routine(self, name: str, args: tuple[Node | int, ...], returns: int | None) -> Node | None:
         if name == "require_cpl0":
             self._require_cpl0()
+            return None
+        if name in ("check_port", "port_out"):
+            port, size, *value = args
+            if not isinstance(port, Node) or port.known != self.setting.sink or size != 1 or self.setting.user:
+                raise NotNative
+            for node in value:
+                assert isinstance(node, Node)
+                self._sink(node)
             return None
         place = self.setting.routines.get(name)
         if place is None:
@@ -731,6 +777,25 @@ class Region:
             return None
         whole = named(b.let(f"load i64, ptr {result}{CONTEXT}"), 64)
         return self._ops.trunc(whole, returns)
+
+    def _sink(self, value: Node) -> None:
+        """A byte to where Python fetches it from; outside ring 0, or if there is no room, the interpreter sees to it."""
+        b = self.builder
+        level = b.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
+        count = b.let(f"load i32, ptr {self.pointer('sunk')}{CONTEXT}")
+        full = b.let(f"icmp uge i32 {count}, {SINK}")
+        refused = b.let(f"or i1 {full}, {b.let(f'icmp ne i32 {level}, 0')}")
+        outer, inner = b.new_label("full"), b.new_label("room")
+        b.emit(f"br i1 {refused}, label %{outer}, label %{inner}{UNLIKELY}")
+        self.abort()
+        with b.aside(outer):
+            self._store_field("reason", int(Exit.INTERPRET), 32)
+            b.emit(f"br label %{self.abort()}")
+        b.start(inner)
+        index = b.let(f"zext i32 {count} to i64")
+        place = b.let(f"getelementptr i8, ptr {self.pointer('sink')}, i64 {index}")
+        b.emit(f"store i8 {b.text(value)}, ptr {place}{CONTEXT}")
+        self._store_field("sunk", b.let(f"add i32 {count}, 1"), 32)
 
     def _require_cpl0(self) -> None:
         if self.setting.user:

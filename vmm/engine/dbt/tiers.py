@@ -54,12 +54,13 @@ class Tiers:
 
     Members
     -------
-    warm, regions : units compiled so far. failures : units LLVM refused, and `failure` why the last one.
+    region : makes the IR of a translation. warm, regions : units compiled so far. failures : units LLVM refused, and `failure` why the last one.
     """
 
     def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool, first: Callable[[], None]):
         self._compiler = compiler
         self._store = store
+        self.region: Callable[..., Region] = Region
         self._hot = hot
         self._first: Callable[[], None] | None = first
         self._warm_jobs: deque[Job] = deque()
@@ -134,13 +135,13 @@ class Tiers:
         effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
         recipes = Recipes()
         texts: list[str] = []
-        named: list[tuple[Job, str, int, tuple[int, ...]]] = []
+        named: list[tuple[Job, str, list[int], tuple[int, ...]]] = []
         data: list[str] = []
         for job in jobs:
             self._names += 1
             name, slots = f"t{_PROCESS}_{self._names}", []
             head = job.unit.block.eip
-            region = Region(name, job.blocks[head], job.blocks, job.setting, recipes, slots, job.version)
+            region = self.region(name, job.blocks[head], job.blocks, job.setting, recipes, slots, job.version)
             body = region.text()
             if not region.done[head]:
                 job.subject.refused = True
@@ -156,7 +157,7 @@ class Tiers:
             if job.setting.counted:
                 texts.append(f"@count_{name} = global i32 {self._hot}")
             texts.append(body)
-            named.append((job, name, len(slots), region.pages))
+            named.append((job, name, slots, region.pages))
             data += symbols(name, job.setting.counted, bool(region.pages))
         if not named:
             return
@@ -168,9 +169,9 @@ class Tiers:
             self._refuse(jobs, str(error))
             return
         module = Module(compiled.object_code, compiled.functions | compiled.data)
-        for job, name, slots_used, pages in named:
+        for job, name, slots, pages in named:
             blocks = tuple(job.blocks.values())
-            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, slots_used, pages, module)
+            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, tuple(slots), job.setting.paging, pages, module)
             if job.version is None:
                 self._store.pool.add(translation)
                 published = self._store.publish(job.unit, translation, blocks)

@@ -58,7 +58,7 @@ class Thresholds:
     """
 
     warm: int = 3
-    entered: int = 50
+    entered: int = 8
     hot: int = 2000
     region_instructions: int = 2500
     background: bool = True
@@ -85,6 +85,8 @@ class Translator(Interpreter):
         super().__init__(memory, io, tlb_capacity, self.native, TableMmu(self.context, memory))
         self.translations.on_watch = self.mmu.forget_writes
         self.translations.on_overwrite = lambda page: self._cache.written(page * PAGE, PAGE)
+        # not all that has ports has one that only collects
+        self._sink, self._fetch = getattr(io, "sink", None) or (None, bytes)
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         compiled = self.compiler.compile(
@@ -242,6 +244,9 @@ class Translator(Interpreter):
             state.flushed = 0
             self._cache.forget_linear(None)
         self._stale = self._stale or state.mode != mode
+        if state.sunk:
+            self._fetch(bytes(state.sink[:state.sunk]))
+            state.sunk = 0
         return reason
 
     def _pending_fault(self) -> Fault:
@@ -260,9 +265,11 @@ class Translator(Interpreter):
         unit = self.translations.find(state.mode, physical, eip)
         if unit is None:
             rest = self.translations.rest(state.mode, physical, eip)
-            if rest is not None and rest.seen < self.thresholds.entered:
-                rest.seen += 1
-                return rest
+            if rest is not None:
+                entered = self.translations.pool.entered
+                seen = entered[eip] = entered.get(eip, 0) + 1
+                if seen <= self.thresholds.entered:
+                    return rest
             found = self._block(eip, physical)
             if found is None:
                 return None
@@ -381,7 +388,8 @@ class Translator(Interpreter):
 
     def _setting(self, is_region: bool) -> Setting:
         state = self.native
-        return Setting(self._present, state.cpl == 3, bool(state.cr0 & _PG), is_region, not is_region, runtime.PLACES)
+        return Setting(self._present, state.cpl == 3, bool(state.cr0 & _PG), is_region, not is_region, runtime.PLACES,
+                       self._sink, is_region and state.beside >= self.thresholds.hot)
 
     def _grow(self) -> None:
         """Have what is reachable from a hot block compiled as one region."""
