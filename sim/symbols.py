@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 #: A symbol without a size is believed to reach this far.
 _REACH = 0x1_0000
+_OFFSET = re.compile(r"(.+)\+([0-9A-Fa-f]{1,8})h")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -25,7 +27,7 @@ class SymbolTable:
 
     1. ``describe(address)`` is "name", "name+1Ah", or "" when no symbol covers the address.
     2. Of several symbols at one address the one with a size wins, then the first in alphabetical order.
-    3. ``address_of(name)`` is None for an unknown name.
+    3. ``address_of(text)`` takes what ``describe`` gives, "name" or "name+1Ah", and is None for an unknown name.
     """
 
     symbols: tuple[Symbol, ...] = ()
@@ -53,5 +55,7 @@ class SymbolTable:
         offset = address - symbol.address
         return f"{symbol.name}+{offset:X}h" if offset else symbol.name
 
-    def address_of(self, name: str) -> int | None:
-        return next((symbol.address for symbol in self.symbols if symbol.name == name), None)
+    def address_of(self, text: str) -> int | None:
+        match = _OFFSET.fullmatch(text)
+        name, offset = (match[1], int(match[2], 16)) if match else (text, 0)
+        return next((symbol.address + offset for symbol in self.symbols if symbol.name == name), None)

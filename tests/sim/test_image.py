@@ -158,3 +158,4 @@ def test_symbols() -> None:
     assert [table.describe(address) for address in (0xFF, 0x100, 0x10F, 0x110, 0x21A)] == [
         "", "f", "f+Fh", "", "label+1Ah"]
     assert (table.address_of("label"), table.address_of("none")) == (0x200, None)
+    assert (table.address_of("label+1Ah"), table.address_of("none+1h"), table.address_of("+1h")) == (0x21A, None, None)

@@ -17,6 +17,7 @@ COMMANDS = {
     "calibrate": "Measure what instructions and events cost on the RTL, for the timing model.",
     "compare": "Run IMAGE on the RTL processor and on the interpreter, and put the figures side by side.",
     "trace": "Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile.",
+    "explain": "Run IMAGE by the translator and show what it made of the code at a place.",
     "export": "Write the computer as one Verilog file with the module `top`.",
     "info": "Show the platform map, the configuration and the tools found.",
 }

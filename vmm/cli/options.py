@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -62,6 +63,17 @@ def load_image(path: Path) -> Image:
         return Image.load(path)
     except ImageError as error:
         raise BadInput(str(error)) from None
+
+
+def place_of(image: Image, text: str) -> int:
+    """The address a user means by a symbol or a hexadecimal number."""
+    address = image.symbols.address_of(text)
+    if address is not None:
+        return address
+    digits = text.removesuffix("h").removeprefix("0x")
+    if re.fullmatch("[0-9A-Fa-f]{1,8}", digits):
+        return int(digits, 16)
+    raise BadInput(f"'{text}' is neither a symbol of '{image.name}' nor a hexadecimal address")
 
 
 def load_modules(text: str) -> list[Module]:

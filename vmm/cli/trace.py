@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -26,6 +25,7 @@ from vmm.cli.options import (
     load_modules,
     memory_option,
     note,
+    place_of,
 )
 from vmm.cli.progress import Progress
 from vmm.cli.status import Status
@@ -128,14 +128,3 @@ def leave_if_interrupted(stop: Stop) -> None:
         for line in stop.describe().splitlines():
             note(line)
         raise SystemExit(Status.INTERRUPTED)
-
-
-def place_of(image: Image, text: str) -> int:
-    """The address a user means by a symbol or a hexadecimal number."""
-    address = image.symbols.address_of(text)
-    if address is not None:
-        return address
-    digits = text.removesuffix("h").removeprefix("0x")
-    if re.fullmatch("[0-9A-Fa-f]{1,8}", digits):
-        return int(digits, 16)
-    raise BadInput(f"'{text}' is neither a symbol of '{image.name}' nor a hexadecimal address")
