@@ -286,7 +286,7 @@ def _accessor(what: str, bits: int, user: int) -> str:
     writes = what != "load"
     kind = (Kind.WRITE if writes else Kind.READ) + user
     log2, size, name = bits.bit_length() - 4, bits // 8, f"{what}{bits}{'su'[user]}"
-    extra, passed = (", i32 %value", ", i32 %value") if what == "store" else ("", "")
+    extra = ", i32 %value" if what == "store" else ""
     turn = f"%turned = call i32 @llvm.fshr.i32(i32 %a, i32 %a, i32 {log2})" if log2 else "%turned = add i32 %a, 0"
     lines = f"""define preserve_mostcc i64 @{name}(ptr %c, i32 %a{extra}) {{
 {turn}
@@ -312,6 +312,9 @@ access:
 %wmiss = icmp eq i64 %wentry, 0
 br i1 %wmiss, label %skew, label %map
 map:
+{_field("beside", "i64")}
+%more = add i64 %beside, 1
+store i64 %more, ptr %beside_at
 {_code_map(size)}
 br i1 %is_clean, label %access, label %refuse
 """
@@ -328,7 +331,7 @@ page:
 %mmiss = icmp eq i64 %mentry, 0
 br i1 %mmiss, label %refuse, label %access
 refuse:
-%late = musttail call preserve_mostcc i64 @{name}_late(ptr %c, i32 %a{passed})
+%late = musttail call preserve_mostcc i64 @{name}_late(ptr %c, i32 %a{extra})
 ret i64 %late
 }}"""
 
@@ -345,7 +348,6 @@ def _late(what: str, bits: int, user: int) -> str:
     """Accesses that cross pages; those that hit once a table is refilled; and those that do not."""
     writes = what != "load"
     kind = (Kind.WRITE if writes else Kind.READ) + user
-    log2 = bits.bit_length() - 4
     size = bits // 8
     extra = ", i32 %value" if what == "store" else ""
     lines = f"""define internal preserve_mostcc i64 @{what}{bits}{"su"[user]}_late(ptr %c, i32 %a{extra}) noinline {{

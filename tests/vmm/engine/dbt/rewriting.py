@@ -1,8 +1,9 @@
 """Random programs that rewrite themselves, seeded and endless: every fault starts them afresh from a clean copy.
 
 The body is a loop of slots. Some slots are victims, instructions of many shapes; the others write to them: to
-immediates and displacements, to opcodes and ModRM bytes, to a whole slot at once, to two instructions at a time, to the very next
-instruction, to themselves. What they write changes from round to round, mostly by a random number kept in EBP.
+immediates and displacements, to opcodes and ModRM bytes, to a whole slot at once, to two instructions at a
+time, to the very next instruction, to themselves. What they write changes from round to round, mostly by a random
+number kept in EBP.
 """
 
 from __future__ import annotations

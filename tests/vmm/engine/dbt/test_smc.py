@@ -45,7 +45,8 @@ def _run(pair: Pair, limit: int) -> None:
 
 @pytest.mark.parametrize("variant", _VARIANTS)
 @pytest.mark.parametrize("name, options", [
-    ("selfmod", "iterations=150"), ("tests/code_change", ""), ("tests/code_corners", "")])
+    ("selfmod", "iterations=150"), ("sharedpage", "iterations=1 data=line"), ("sharedpage", "iterations=1 data=page"),
+    ("tests/code_change", ""), ("tests/code_corners", "")])
 def test_guests(name: str, options: str, variant: str, firmware: dict[str, Path]) -> None:
     machines = EmulatedMachine(2 << 20), EmulatedMachine(2 << 20, processor=translator(VARIANTS[variant]))
     for machine in machines:
