@@ -39,10 +39,11 @@ _PARTS = ("guest", "ir", "host")
 
 
 class InPlace(Translator):
-    """A translator that compiles in place, so that what is translated when depends on the guest alone."""
+    """A translator that keeps its IR, and compiles in place: what is translated when depends on the guest alone."""
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY):
         super().__init__(memory, io, tlb_capacity, Thresholds(background=False))
+        self.compiler.kept = {}
 
 
 @click.command()
@@ -69,7 +70,10 @@ def explain(image: Path, memory: int, append: str, initrd: str, place: str, inst
     if not found:
         raise BadInput(f"No translation has {place} after {done:,} instructions of the guest: "
                        "code that runs a few times is interpreted")
-    shown = show(found[0])
+    try:
+        shown = show(found[0], translator.compiler.kept or {})
+    except ValueError as error:
+        raise BadInput(f"Cannot show the translation: {error}") from None
     note(f"{place} is in {_sentence(found[0], loaded.symbols)}, after {done:,} instructions of the guest")
     for other in _neighbours(translator, found[0], loaded.symbols):
         note(f"see also {_sentence(other, loaded.symbols)}")
@@ -116,13 +120,12 @@ def _neighbours(translator: Translator, made: Translation, symbols: SymbolTable)
 def _guest(shown: Shown, symbols: SymbolTable) -> list[str]:
     """The blocks, disassembled, with where they lead to."""
     lines: list[str] = []
-    big = shown.setting.mode.code32
     for block in shown.blocks:
         lines.append(f"{symbols.describe(block.eip)}:")
         at = 0
         for guest in block.guests:
             code = block.code[at:at + guest.insn.length]
-            text, _size = disassemble(code, guest.eip, big)
+            text, _size = disassemble(code, guest.eip, shown.big)
             lines.append(f"  {guest.eip:08X}  {code.hex():<20}  {text}")
             at += guest.insn.length
         following = ", ".join(f"{eip:08X}" for eip in block.successors) or "computed"

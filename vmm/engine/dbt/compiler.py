@@ -42,6 +42,7 @@ class Compiler:
     Members
     -------
     seconds : time spent so far. modules : how many were compiled.
+    kept : None; a dictionary put there gets the text of each module compiled, by the names of its functions.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class Compiler:
             llvm.parse_assembly(""), target.create_target_machine(reloc="pic", codemodel="small", jit=True))
         self.seconds = 0.0
         self.modules = 0
+        self.kept: dict[str, str] | None = None
 
     def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
         """Compile a module and give the addresses of its functions and variables.
@@ -75,6 +77,8 @@ class Compiler:
         except RuntimeError as error:
             raise CompileError(str(error)) from None
         self.modules += 1
+        if self.kept is not None:
+            self.kept |= dict.fromkeys(functions, text)
         compiled = self.load(code, functions, data)
         self.seconds += time.perf_counter() - begin
         return compiled

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import struct
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rtl.isa.registers import Seg
 from vmm.engine.dbt import runtime
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.layout import (
@@ -21,15 +23,16 @@ from vmm.engine.dbt.layout import (
     Segment,
     offset,
 )
+from vmm.engine.dbt.native import mode_key
 from vmm.engine.dbt.pool import Translation
-from vmm.engine.dbt.recipes import Recipes
-from vmm.engine.dbt.region import Region, Setting
 from vmm.engine.dbt.translator import Translator
 from vmm.semantics.ops import Mode
 
 _SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 _REGISTERS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 _SYMTAB = 2
+_CODE32 = mode_key(Mode(True, False, 1 << int(Seg.CS)), False, False) ^ mode_key(
+    Mode(False, False, 1 << int(Seg.CS)), False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +41,18 @@ class Shown:
 
     Members
     -------
-    setting : what it takes for granted. blocks : its guest code, by address; `head` is where it is entered.
+    blocks : its guest code, by address; `head` is where it is entered. big : it is 32-bit code.
     ir : as LLVM was given it. code : what LLVM made of it, which is in memory at `address`.
     words : addresses of the words of its own, and what they are.
     """
 
-    setting: Setting
     head: Block
     blocks: tuple[Block, ...]
+    big: bool
     ir: str
     address: int
     code: bytes
     words: dict[int, str]
-
-    @property
-    def is_region(self) -> bool:
-        return not self.setting.counted
 
 
 def in_use(translator: Translator) -> list[Translation]:
@@ -68,27 +67,31 @@ def translations_at(translator: Translator, eip: int) -> list[Translation]:
     return sorted(found, key=lambda made: (not made.hot, made.blocks[0].eip != eip))
 
 
-def show(made: Translation) -> Shown:
-    """All about a translation. Its IR is emitted once more; its code is the one that runs."""
-    setting, head = setting_of(made), made.blocks[0]
-    slots: list[int] = []
-    region = Region("translation", head, {block.eip: block for block in made.blocks}, setting, Recipes(), slots)
-    ir = region.text()
-    words = {place: f"slot for {target:08X}" for place, target in zip(made.slot_places, slots, strict=True)}
+def show(made: Translation, kept: Mapping[str, str]) -> Shown:
+    """All about a translation; its IR is among what the compiler has `kept`.
+
+    Raises
+    ------
+    ValueError
+        It was not compiled by this process, or the host's object files are of another kind than ELF.
+    """
+    if made.name not in kept:
+        raise ValueError(f"the text of '{made.name}' was not kept")
+    words = {place: f"slot for {target:08X}" for place, target in zip(made.slot_places, made.targets, strict=True)}
     for name, address in made.module.symbols.items():
         if name == f"count_{made.name}":
             words[address] = "executions to go"
         elif name == f"pages_{made.name}":
             words |= {address + 8 * n: f"frame of page {page:05X}" for n, page in enumerate(made.pages)}
     code = ctypes.string_at(made.code, size_of(made.module.object_code, made.name))
-    return Shown(setting, head, tuple(sorted(made.blocks, key=lambda block: block.eip)), ir, made.code, code, words)
+    return Shown(made.blocks[0], tuple(sorted(made.blocks, key=lambda block: block.eip)), bool(made.mode & _CODE32),
+                 _function(kept[made.name], made.name), made.code, code, words)
 
 
-def setting_of(made: Translation) -> Setting:
-    """What a translation takes for granted; its mode key says it."""
-    key = made.mode
-    mode = Mode(bool(key >> 6 & 1), bool(key >> 7 & 1), key & 0x3F)
-    return Setting(mode, bool(key >> 8 & 1), bool(key >> 9 & 1), made.hot, not made.hot, runtime.PLACES)
+def _function(text: str, name: str) -> str:
+    """One function of a module, with a name that says less and is the same in every process."""
+    begin = text.index(f"define ghccc void @{name}(")
+    return text[begin:text.index("\n}", begin) + 2].replace(name, "translation")
 
 
 def size_of(object_code: bytes, name: str) -> int:

@@ -24,6 +24,7 @@ def translator(monkeypatch: pytest.MonkeyPatch) -> Translator:
     memory = PhysicalMemory(2 << 20)
     memory.load_blob(guests.START, guests.count(6000) + guests.HALT)
     cpu = Translator(memory, thresholds=Thresholds(background=False))
+    cpu.compiler.kept = {}
     cpu.state.eip = guests.START
     cpu.state_changed()
     cpu.run(24_000)
@@ -38,11 +39,13 @@ def test_region_comes_first(translator: Translator) -> None:
 
 def test_code_is_that_of_the_unit_in_use(translator: Translator) -> None:
     made = translations_at(translator, LOOP)[0]
-    shown = show(made)
+    shown = show(made, translator.compiler.kept or {})
     assert shown.address == made.user.code != 0
-    assert shown.head.eip == LOOP and shown.is_region and shown.blocks == (shown.head,)
+    assert shown.head.eip == LOOP and shown.big and shown.blocks == (shown.head,)
+    assert shown.ir.startswith("define ghccc void @translation(") and made.name not in shown.ir
     assert 64 < len(shown.code) < 2000 and shown.words[made.slot_places[0]] == f"slot for {LOOP + 10:08X}"
-    assert shown.setting.mode == translator.mode() and not shown.setting.user and not shown.setting.paging
+    with pytest.raises(ValueError, match=f"^the text of '{made.name}' was not kept$"):
+        show(made, {})
 
 
 def test_size_of_a_function_is_in_the_object_file(translator: Translator) -> None:
