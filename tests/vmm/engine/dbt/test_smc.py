@@ -66,3 +66,15 @@ def random_pair(seed: int, variant: str, paging: bool) -> Pair:
 def test_random(variant: str, paging: bool) -> None:
     for seed in (1, 2, 3):
         _run(random_pair(seed, variant, paging), 3000)
+
+
+def test_rewriting_stays_native(firmware: dict[str, Path]) -> None:
+    """Python is asked about rewritten code until it is known to be, and then no more."""
+    machine = EmulatedMachine(2 << 20, processor=translator(replace(VARIANTS["blocks"], warm=3, entered=50)))
+    boot(firmware["selfmod"], "iterations=3000", machine=machine)
+    outcome = machine.run(1_000_000)
+    machine.cpu.close()  # type: ignore[attr-defined]
+    assert outcome.reason is StopReason.GUEST_EXIT
+    statistics = machine.cpu.statistics()
+    assert statistics.invalidations < 60
+    assert machine.cpu.steps - statistics.native_steps < 4000 < machine.cpu.steps // 20
