@@ -36,7 +36,7 @@ class Unit:
     Members
     -------
     code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
-    queued : waits to be compiled. alive : the guest has not written to it. claimed : part of a region to come.
+    queued : waits to be compiled. alive : the guest has not written to it. claimed : head of a region it is in.
     blocks : what the code was made from. translation : whose `code` it is.
     counter : address of the count of executions to go until it is hot, or 0.
     versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
@@ -50,7 +50,7 @@ class Unit:
     refused: bool = False
     queued: bool = False
     alive: bool = True
-    claimed: bool = False
+    claimed: Unit | None = None
     blocks: tuple[Block, ...] = ()
     counter: int = 0
     translation: Translation | None = None
@@ -120,12 +120,12 @@ class CodeStore:
         unit = self._units[mode, block.physical, block.eip] = Unit(
             mode, block, seen=self.pool.seen.get((mode, block.eip, block.code), 0), blocks=(block,),
             born=self._context.state.instructions)
-        if checked:
-            unit.versions = Versions()
-            return unit
         self.blocks += 1
         with self.lock:
             self._count(block.physical >> 12)
+            if checked:
+                unit.versions = Versions()
+                return unit
             self._cover(unit, (block,))
         for number, guest in enumerate(block.guests[1:], 1):
             key = mode, block.physical + (guest.eip - block.eip), guest.eip
@@ -242,7 +242,10 @@ class CodeStore:
                 return False
             if unit.translation is not None:
                 self._retired.append(unit.translation)
-            translation.user, unit.translation = unit, translation
+            if translation.user is not None:
+                self.unpublish(translation.user)
+            self.pool.take(translation, unit)
+            unit.translation = translation
             translation.displace(displacements(blocks, translation.pages))
             unit.code, unit.blocks, unit.counter = translation.code, blocks, translation.counter
             self._cover(unit, blocks)
@@ -370,6 +373,6 @@ def displacements(blocks: tuple[Block, ...], pages: tuple[int, ...]) -> list[int
     for block in blocks:
         found[block.eip >> 12] = block.physical - block.eip
         if block.second is not None:
-            found[(block.eip >> 12) + 1 & 0xFFFFF] = block.second - (block.end & ~0xFFF)
+            found[(block.eip >> 12) + 1 & 0xFFFFF] = block.second - ((block.eip >> 12) + 1 << 12 & 0xFFFF_FFFF)
     home = found[blocks[0].eip >> 12]
     return [found[page] - home for page in pages]

@@ -6,7 +6,7 @@ page ends: all its bytes lie in one page, except that its only instruction may c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rtl.isa.decoder import MAX_LENGTH, Insn, Invalid, TooLong, Truncated, decode
 from rtl.isa.opcodes import Rep
@@ -34,31 +34,67 @@ class Guest:
         return self.eip + self.insn.length & 0xFFFF_FFFF
 
 
+class Contents:
+    """The instructions in some bytes and where they go, decoded when somebody asks."""
+
+    __slots__ = ("_code", "_eip", "_guests", "code32")
+
+    def __init__(self, eip: int, code: bytes, code32: bool, guests: tuple[Guest, ...] | None = None):
+        self._eip, self._code, self.code32, self._guests = eip, code, code32, guests
+
+    @property
+    def guests(self) -> tuple[Guest, ...]:
+        if self._guests is None:
+            guests, at = [], 0
+            while at < len(self._code):
+                insn = decode(self._code[at:at + MAX_LENGTH], default32=self.code32)
+                guests.append(Guest(self._eip + at & 0xFFFF_FFFF, insn))
+                at += insn.length
+            self._guests = tuple(guests)
+        return self._guests
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A basic block.
 
     Members
     -------
-    eip, physical : where it begins. size : bytes. code : those bytes.
+    eip, physical : where it begins. code : its bytes.
     second : physical address of its bytes in the next page, or None.
-    successors : known targets, the next instruction included where it can be reached.
-    returns_to : where a call comes back, or None. repeats : it is one instruction with a counting REP prefix.
     """
 
     eip: int
     physical: int
     code: bytes
-    guests: tuple[Guest, ...]
     second: int | None
-    successors: tuple[int, ...]
-    returns_to: int | None
-    repeats: bool
+    contents: Contents = field(compare=False)
+
+    @property
+    def guests(self) -> tuple[Guest, ...]:
+        return self.contents.guests
+
+    @property
+    def successors(self) -> tuple[int, ...]:
+        """Known targets, the next instruction included where it can be reached."""
+        last = self.last
+        if last.insn.form.operation in _JUMPS:
+            return targets(last)
+        return () if is_barrier(last.insn) else (last.next,)
+
+    @property
+    def returns_to(self) -> int | None:
+        """Where a call comes back."""
+        return self.last.next if self.last.insn.form.operation == "call" else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is one instruction with a counting REP prefix."""
+        return repeats(self.last.insn)
 
     def moved(self, physical: int, second: int | None) -> Block:
         """The same at other frames."""
-        return Block(self.eip, physical, self.code, self.guests, None if self.second is None else second,
-                     self.successors, self.returns_to, self.repeats)
+        return Block(self.eip, physical, self.code, None if self.second is None else second, self.contents)
 
     @property
     def last(self) -> Guest:
@@ -107,9 +143,7 @@ def cut(eip: int, physical: int, code: bytes, second: int | None, code32: bool,
     """
     room = PAGE - (physical & 0xFFF)
     guests: list[Guest] = []
-    at, successors, returns_to = 0, (), None
-    repeating = False
-    finished = False
+    at, finished = 0, False
     while not finished and len(guests) < LIMIT and at < room:
         try:
             insn = decode(code[at:at + MAX_LENGTH], default32=code32)
@@ -120,21 +154,13 @@ def cut(eip: int, physical: int, code: bytes, second: int | None, code32: bool,
         guest = Guest(eip + at & 0xFFFF_FFFF, insn)
         guests.append(guest)
         at += insn.length
-        repeating = repeats(insn)
         shadowed = len(guests) > 1 and covers_next(guests[-2].insn)
-        finished = repeating or shadowed or insn.form.operation in _JUMPS or (
+        finished = repeats(insn) or shadowed or insn.form.operation in _JUMPS or (
             is_barrier(insn) and not covers_next(insn))
     if not guests:
         return None
-    last = guests[-1]
-    operation = last.insn.form.operation
-    if operation in _JUMPS:
-        successors = targets(last)
-        returns_to = last.next if operation == "call" else None
-    elif not is_barrier(last.insn):
-        successors = (last.next,)
-    return Block(eip, physical, code[:at], tuple(guests), second if at > room else None, successors, returns_to,
-                 repeating)
+    return Block(eip, physical, code[:at], second if at > room else None,
+                 Contents(eip, code[:at], code32, tuple(guests)))
 
 
 def targets(guest: Guest) -> tuple[int, ...]:

@@ -20,6 +20,9 @@ from typing import Any
 
 from vmm.engine.dbt.frontend import Block
 
+#: Translations of the same code in use at the same time, before one is taken from whoever has it.
+_COPIES = 3
+
 
 @dataclass(slots=True, eq=False)
 class Module:
@@ -43,7 +46,7 @@ class Translation:
     blocks : what it was made from, its head first, where they lay then. hot : made with all effort.
     name : of its function. targets : where its chain slots lead. paged : made for a processor that pages.
     pages : linear pages it reaches besides the head's; each has a word, the distance its frame is displaced by.
-    user : the unit it serves, or None.
+    user : the unit it serves, or None. since : a number that grows with the time since when it does.
     """
 
     mode: int
@@ -55,6 +58,7 @@ class Translation:
     pages: tuple[int, ...]
     module: Module
     user: Any = None
+    since: int = 0
 
     @property
     def code(self) -> int:
@@ -106,6 +110,7 @@ class Pool:
         self._hot = hot
         self._by_place: dict[tuple[int, int], list[Translation]] = {}
         self._owners: dict[int, Translation] = {}
+        self._taken = 0
         self.blocks: dict[tuple[bool, int], list[Block]] = {}
         self.seen: dict[tuple[int, int, bytes], int] = {}
         self.entered: dict[int, int] = {}
@@ -122,9 +127,24 @@ class Pool:
         found = self._by_place.setdefault((translation.mode, translation.blocks[0].eip), [])
         found.insert(0 if translation.hot else len(found), translation)
 
-    def candidates(self, mode: int, eip: int) -> list[Translation]:
-        """Translations nobody uses that begin there; the best ones first."""
-        return [found for found in self._by_place.get((mode, eip), ()) if found.user is None]
+    def candidates(self, mode: int, eip: int, code: bytes) -> list[Translation]:
+        """Translations that begin there with these bytes: the best ones nobody uses first.
+
+        If enough of one kind are in use, the one that has been the longest follows: its unit has likely gone already.
+        """
+        found = [one for one in self._by_place.get((mode, eip), ()) if one.blocks[0].code == code]
+        free = [one for one in found if one.user is None]
+        for hot in (True, False):
+            used = [one for one in found if one.user is not None and one.hot is hot]
+            if len(used) >= _COPIES and not any(one.hot is hot for one in free):
+                free.append(min(used, key=lambda one: one.since))
+        return sorted(free, key=lambda one: not one.hot)
+
+    def take(self, translation: Translation, user: Any) -> None:
+        """A unit uses it from now on."""
+        translation.user = user
+        self._taken += 1
+        translation.since = self._taken
 
     def owner(self, slot: int) -> Translation | None:
         """Whose chain slot this is."""

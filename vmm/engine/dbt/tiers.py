@@ -94,14 +94,23 @@ class Tiers:
         with self._wake:
             self._wake.wait_for(lambda: self._closed or not (self._busy or self._warm_jobs or self._hot_jobs))
 
-    def close(self) -> None:
-        """Start nothing more, and wait for what is being compiled."""
+    def stop(self) -> None:
+        """Start nothing more. What is being compiled goes on being so: see `busy`."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
+
+    def close(self) -> None:
+        """Start nothing more, and wait for what is being compiled."""
+        self.stop()
         if self._thread is not None:
             self._thread.join()
             atexit.unregister(self.close)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being compiled in the background."""
+        return self._busy
 
     def _work(self) -> None:
         while True:

@@ -8,7 +8,7 @@ Whatever native code cannot do, the inherited interpreter does for one instructi
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from rtl.isa.msrs import Msr
@@ -19,12 +19,13 @@ from vmm.engine.dbt import native, runtime
 from vmm.engine.dbt.checked import boundary, live_bytes
 from vmm.engine.dbt.codestore import CodeStore, Rest, Unit
 from vmm.engine.dbt.compiler import Compiler, Effort
+from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
 from vmm.engine.dbt.frontend import PAGE, Block, cut
 from vmm.engine.dbt.layout import Context, Exit, Kind
 from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.region import Setting
-from vmm.engine.dbt.rewritten import Version
+from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.tiers import Job, Tiers
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.faults import Fault
@@ -70,6 +71,7 @@ class Translator(Interpreter):
     Parameters
     ----------
     memory, io, tlb_capacity : see `Interpreter`; the TLB has room for everything. thresholds : when code is compiled.
+    cache : where to find what was compiled before, and to leave what is compiled now.
 
     Members
     -------
@@ -77,7 +79,7 @@ class Translator(Interpreter):
     """
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
-                 thresholds: Thresholds | None = None):
+                 thresholds: Thresholds | None = None, cache: DiskCache | None = None):
         self.context = Context(int(memory.ram.ctypes.data), memory.size, _MIRRORED)
         self.native = self.context.state
         self.thresholds = thresholds or Thresholds()
@@ -87,11 +89,12 @@ class Translator(Interpreter):
         self.translations.on_overwrite = lambda page: self._cache.written(page * PAGE, PAGE)
         # not all that has ports has one that only collects
         self._sink, self._fetch = getattr(io, "sink", None) or (None, bytes)
+        self._own = 0
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
-        compiled = self.compiler.compile(
-            runtime.text(), Effort.HOT, ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS], [])
-        code = compiled.functions
+        self.disk = cache
+        code = self._own_code("runtime", runtime.text,
+                              ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS])
         self._enter = _Enter(code["enter"])
         self._results = ctypes.addressof(self.native.results)
         state = self.native
@@ -104,6 +107,7 @@ class Translator(Interpreter):
         self.mmu.on_flush = self._flushed
         self.tiers = Tiers(self.compiler, self.translations, self.thresholds.hot, self.thresholds.background,
                            self._compile_routines)
+        self._load()
 
     def statistics(self) -> Statistics:
         found = super().statistics()
@@ -116,15 +120,58 @@ class Translator(Interpreter):
         return found
 
     def close(self) -> None:
-        """End the thread that compiles."""
+        """Compile nothing more, and leave on disk what has been compiled."""
         self.tiers.close()
+        self._save()
+
+    def leave(self) -> bool:
+        """`close` for a process that ends: does not wait for LLVM, and says whether it is still at work.
+
+        It cannot be interrupted; the process must then end without taking anything down.
+        """
+        self.tiers.stop()
+        self._save()
+        return self.tiers.busy
+
+    def _save(self) -> None:
+        if self.disk is not None and self.compiler.modules > self._own:
+            with self.translations.lock:
+                body = pack(list(self.translations.pool), self._sink)
+            self.disk.put("guest", body)
+
+    def _load(self) -> None:
+        """Take over what an earlier run has left."""
+        body = None if self.disk is None else self.disk.get("guest")
+        if body is None:
+            return
+        found: dict[int, list[Translation]] = {}
+        for translation in unpack(body, self._sink):
+            found.setdefault(id(translation.module), []).append(translation)
+        for translations in found.values():
+            module = translations[0].module
+            compiled = self.compiler.load(module.object_code, [one.name for one in translations],
+                                          [name for one in translations for name in one.data()])
+            module.symbols = compiled.functions | compiled.data
+            with self.translations.lock:
+                for one in translations:
+                    self.translations.pool.add(one)
+
+    def _own_code(self, kind: str, text: Callable[[], str], names: list[str]) -> dict[str, int]:
+        """Code of the translator itself."""
+        stored = None if self.disk is None else self.disk.get(kind)
+        if stored is not None:
+            return self.compiler.load(stored, names, []).functions
+        compiled = self.compiler.compile(text(), Effort.HOT, names, [])
+        self._own += 1
+        if self.disk is not None:
+            self.disk.put(kind, compiled.object_code)
+        return compiled.functions
 
     def _compile_routines(self) -> None:
         """Put the machine's own routines, compiled, in the place of those that bail."""
         names = [name for name in runtime.PLACES if name not in runtime.ACCESSORS]
-        compiled = self.compiler.compile(native.text(), Effort.HOT, names, [])
-        for name in names:
-            self.native.routines[runtime.PLACES[name]] = compiled.functions[name]
+        for name, code in self._own_code("routines", native.text, names).items():
+            self.native.routines[runtime.PLACES[name]] = code
 
     # what the interpreter's other parts tell
 
@@ -279,7 +326,7 @@ class Translator(Interpreter):
             return self._version(unit, slot)
         if not unit.code:
             unit.seen += 1
-            if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued:
+            if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued and not self._adopt(unit):
                 self.tiers.submit(Job(unit, {unit.block.eip: unit.block}, self._setting(False)))
         if slot and unit.code:
             self.translations.link(unit, slot)
@@ -353,8 +400,8 @@ class Translator(Interpreter):
         if (unit.mode, unit.block.eip, unit.block.code) in pool.refused:
             unit.refused = True
             return False
-        for translation in pool.candidates(unit.mode, unit.block.eip):
-            if unit.code and not translation.hot:
+        for translation in pool.candidates(unit.mode, unit.block.eip, unit.block.code):
+            if unit.code and not translation.hot or translation.user is unit:
                 return False
             blocks = self._placed(translation, unit)
             if blocks is not None and self.translations.publish(unit, translation, blocks):
@@ -363,8 +410,6 @@ class Translator(Interpreter):
 
     def _placed(self, translation: Translation, unit: Unit) -> tuple[Block, ...] | None:
         """The blocks of a translation where they would lie now, if all of their pages have been used lately."""
-        if translation.blocks[0].code != unit.block.code:
-            return None
         state = self.native
         fetched = self.context.tables[Kind.READ + (state.cpl == 3)]
         home = unit.block.physical - unit.block.eip
@@ -374,14 +419,15 @@ class Translator(Interpreter):
             if not distance:
                 return None
             where[page] = distance - state.ram
-        rewritten, paging = self.translations.rewritten, bool(state.cr0 & _PG)
+        rewritten = self.translations.rewritten
         placed = []
         for block in translation.blocks:
             page = block.eip >> 12
             following = (page + 1 & 0xFFFFF) << 12
             second = None if block.second is None else following + where[following >> 12]
             moved = block.moved(block.eip + where[page], second)
-            if boundary(moved, rewritten, False, paging) != (False, None):
+            near = rewritten.near(moved)
+            if near and not near.isdisjoint(places(moved)):
                 return None
             placed.append(moved)
         return tuple(placed)
@@ -399,9 +445,10 @@ class Translator(Interpreter):
             return
         if not isinstance(head, Unit) or head.queued or not head.code:
             return
-        if head.claimed:
-            # it is in a region to come; if it still is hot after that, it is one itself
-            head.claimed = False
+        if head.claimed is not None:
+            # it is in a region to come; if it still is hot after that has come, it is one itself
+            if not head.claimed.queued:
+                head.claimed = None
             ctypes.c_uint32.from_address(head.counter).value = _ENTERED * self.thresholds.hot
             return
         if not head.counter or self._adopt(head):
@@ -428,7 +475,8 @@ class Translator(Interpreter):
         runs = unit.seen
         if unit.counter:
             left: int = ctypes.c_int32.from_address(unit.counter).value
-            runs += self.thresholds.hot - left
+            # more than at first: it has been hot before
+            runs += abs(self.thresholds.hot - left)
         elif unit.code:
             runs += self.thresholds.hot
         return runs
@@ -451,7 +499,7 @@ class Translator(Interpreter):
                     continue
                 if self._runs(known) < self.thresholds.hot // _COLD:
                     continue
-                known.claimed = True
+                known.claimed = head
                 blocks[target] = known.block
                 todo.append(known.block)
                 total += known.instructions
