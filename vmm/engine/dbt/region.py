@@ -739,7 +739,8 @@ class Region:
             return None
         if name in ("check_port", "port_out"):
             port, size, *value = args
-            if not isinstance(port, Node) or port.known != self.setting.sink or size != 1 or self.setting.user:
+            sink = self.setting.sink
+            if sink is None or not isinstance(port, Node) or port.known != sink or size != 1 or self.setting.user:
                 raise NotNative
             for node in value:
                 assert isinstance(node, Node)
