@@ -280,6 +280,6 @@ def _deliver_pending() -> str:
         "restore:", *keep, "br label %done", "done:", "ret i32 %status", "}\n"))
 
 
-def text() -> str:
-    """IR of all routines, of `refill` and of `deliver_pending`."""
-    return lower(ROUTINES, BINDING) + _REFILL + _deliver_pending()
+def text(routines: tuple[str, ...] = ROUTINES, binding: Binding = BINDING) -> str:
+    """IR of routines, of `refill` and of `deliver_pending`."""
+    return lower(routines, binding) + _REFILL + _deliver_pending()

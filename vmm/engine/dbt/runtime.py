@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rtl.isa.registers import Cr0, Eflags, Seg
 from vmm.engine.dbt.frontend import LIMIT
 from vmm.engine.dbt.layout import (
@@ -62,21 +60,19 @@ def _enter() -> str:
     return "\n".join(lines)
 
 
-def exit_text(name: str = "exit", dispatch: str = "@dispatch", before: Sequence[str] = (),
-              after: Sequence[str] = ()) -> str:
-    """The function for exits, with lines to come before and after a delivery; `dispatch` is where it goes on then."""
-    lines = [f"define ghccc void @{name}({PARAMETERS}) {{"]
+def _exit() -> str:
+    lines = [f"define ghccc void @exit({PARAMETERS}) {{"]
     for n in range(8):
         lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"store i32 %r{n}, ptr %g{n}"]
     lines += [
         _field("reason"), f"%faulted = icmp eq i32 %reason, {int(Exit.FAULT)}",
         "br i1 %faulted, label %deliver, label %leave",
         "deliver:",
-        _routine("deliver_pending"), _at("results", offset("results")), *before,
+        _routine("deliver_pending"), _at("results", offset("results")),
         "%status = call i32 %deliver_pending(ptr %c, ptr %results)",
         "%delivered = icmp eq i32 %status, 0",
         "br i1 %delivered, label %go, label %leave",
-        "go:", *after,
+        "go:",
         "%b2 = sub i64 %b, 1",
         _field("extra", "i64"), "%extra2 = add i64 %extra, 1", "store i64 %extra2, ptr %extra_at",
         _field("deliveries", "i64"),
@@ -84,7 +80,7 @@ def exit_text(name: str = "exit", dispatch: str = "@dispatch", before: Sequence[
     ]
     lines += [f"%n{n} = load i32, ptr %g{n}" for n in range(8)]
     renewed = ", ".join(["ptr %c", *(f"i32 %n{n}" for n in range(8)), "i64 %b2"])
-    lines += [f"musttail call ghccc void {dispatch}({renewed})", "ret void",
+    lines += [f"musttail call ghccc void @dispatch({renewed})", "ret void",
               "leave:", _put("budget", "i64 %b", "b_at"), "ret void", "}"]
     return "\n".join(lines)
 
@@ -427,7 +423,7 @@ br i1 %checked, label %refuse, label %{fine}"""
 
 def text() -> str:
     """The IR of the run-time module."""
-    parts = [_refill(), _enter(), exit_text(), _lookup(), _dispatch()]
+    parts = [_refill(), _enter(), _exit(), _lookup(), _dispatch()]
     parts += [part(what, bits, user) for part in (_accessor, _late)
               for what in ("load", "change", "store") for bits in (8, 16, 32) for user in (0, 1)]
     return "\n".join(parts)
