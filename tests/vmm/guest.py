@@ -38,14 +38,14 @@ class Guest:
         """From the start of the code."""
         return self.cpu.registers.eip - CODE
 
-    def run(self, **limits: int) -> Exit:
-        return self.cpu.run(**limits)
+    def run(self, max_instructions: int = 100_000, until: int | None = None) -> Exit:
+        return self.cpu.run(max_instructions, until)
 
     def exits(self, count: int, answer: int | None = None) -> list[Exit]:
         """That many exits, with the same answer to each question."""
         found = []
         for _ in range(count):
-            found.append(self.cpu.run())
+            found.append(self.run())
             if answer is not None and not getattr(found[-1], "is_answered", True):
                 found[-1].answer(answer)  # type: ignore[union-attr]
         return found
