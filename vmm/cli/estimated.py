@@ -12,6 +12,7 @@ from vmm.cli.emulated import Emulated
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.timing.machine import TimedMachine, Timing
+from vmm.timing.observer import TimedInterpreter
 
 __all__ = ["Estimated"]
 
@@ -21,7 +22,7 @@ class Estimated(Emulated):
 
     Parameters
     ----------
-    timing : what to estimate by.
+    timing : what to estimate by. translate : by translated code, which estimates the same.
 
     Members
     -------
@@ -29,9 +30,11 @@ class Estimated(Emulated):
     """
 
     def __init__(self, timing: Timing, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 ram: np.ndarray | None = None, platform: Callable[[DeviceConfig], Platform] = PcPlatform) -> None:
+                 ram: np.ndarray | None = None, platform: Callable[[DeviceConfig], Platform] = PcPlatform,
+                 translate: bool = False) -> None:
         super().__init__(ram_bytes=ram_bytes, console=console, ram=ram, platform=platform)
-        self.machine = self.timed = TimedMachine(self.ram, timing, platform=self.machine.platform)
+        self.machine = self.timed = TimedMachine(
+            self.ram, timing, platform=self.machine.platform, processor=_translator() if translate else TimedInterpreter)
 
     @property
     def idle(self) -> int:
@@ -39,3 +42,9 @@ class Estimated(Emulated):
 
     def counters(self) -> dict[str, int]:
         return super().counters() | self.timed.counters()
+
+
+def _translator() -> type[TimedInterpreter]:
+    from vmm.engine.dbt.timed import TimedTranslator
+
+    return TimedTranslator

@@ -16,6 +16,7 @@ Rules, which hold for any executor that uses the model:
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from rtl.isa.decoder import DecodeError, decode
 from rtl.isa.exceptions import Vector
@@ -48,6 +49,10 @@ def _shape(code: bytes, code32: bool) -> Shape | None:
 class TimedInterpreter(Interpreter):
     """An interpreter that estimates cycles; instruction by instruction, and so slower than the plain one.
 
+    Parameters
+    ----------
+    memory, io, engine : of the engine that executes. costs, caches : see `TimingModel`.
+
     Members
     -------
     model : its estimate is ``model.cycles``.
@@ -57,8 +62,9 @@ class TimedInterpreter(Interpreter):
 
     deadline: int | None = None
 
-    def __init__(self, memory: PhysicalMemory, io: IoPorts | None, costs: Costs, caches: bool = True) -> None:
-        super().__init__(memory, io)
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None, costs: Costs, caches: bool = True,
+                 **engine: Any) -> None:
+        super().__init__(memory, io, **engine)
         self.model = TimingModel(costs, memory, memory.size, caches)
         self._pipeline: Pipeline | None = None
         self._page = self._left = self._base = 0
@@ -137,7 +143,7 @@ class TimedInterpreter(Interpreter):
             if retired.cause not in (RetireCause.HALT, RetireCause.SHUTDOWN):
                 self._delivered(retired, level, False)
             return retired
-        shape = self._fetch()
+        shape = self._look()
         count = state.gpr[_ECX]
         if shape is not None and shape.flow is Flow.REPEAT and not state.repeating:
             assert self._pipeline is not None
@@ -153,7 +159,7 @@ class TimedInterpreter(Interpreter):
             self._account(shape, retired, level, task)
         return retired
 
-    def _fetch(self) -> Shape | None:
+    def _look(self) -> Shape | None:
         """Look at the instruction at EIP; None if it cannot be fetched or decoded, and will fault."""
         state, model = self.state, self.model
         code = state.segments[CS]
