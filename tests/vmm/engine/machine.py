@@ -39,9 +39,9 @@ def gate(offset: int, selector: int, kind: SystemType, dpl: int = 0, present: bo
     return offset & 0xFFFF | selector << 16 | count << 32 | access << 40 | offset >> 16 << 48
 
 
-def machine(code: str | bytes, **registers: int) -> Interpreter:
-    """A processor about to run `code` (hexadecimal text or bytes) at CODE with CPL 0."""
-    cpu = processor(PhysicalMemory(RAM))
+def machine(code: str | bytes, make: Callable[..., Interpreter] | None = None, **registers: int) -> Interpreter:
+    """A processor about to run `code` (hexadecimal text or bytes) at CODE with CPL 0, of the engine under test."""
+    cpu = (make or processor)(PhysicalMemory(RAM))
     table = [0, descriptor(0, 0xFFFFF, ACCESS_CODE, FLAGS_FLAT32), descriptor(0, 0xFFFFF, ACCESS_DATA, FLAGS_FLAT32),
              descriptor(0, 0xFFFFF, ACCESS_CODE | ACCESS_DPL3, FLAGS_FLAT32),
              descriptor(0, 0xFFFFF, ACCESS_DATA | ACCESS_DPL3, FLAGS_FLAT32),

@@ -134,6 +134,17 @@ def repeats(insn: Insn) -> bool:
     return insn.form.rep is not Rep.NONE and insn.rep is not None
 
 
+def is_cut_off(code: bytes, code32: bool) -> bool:
+    """Whether the first instruction goes on beyond these bytes."""
+    try:
+        decode(code[:MAX_LENGTH], default32=code32)
+    except Truncated:
+        return True
+    except (Invalid, TooLong):
+        pass
+    return False
+
+
 def cut(eip: int, physical: int, code: bytes, second: int | None, code32: bool,
         barred: frozenset[int] = frozenset()) -> Block | None:
     """The block at the start of `code`, which holds the bytes up to the end of the page.

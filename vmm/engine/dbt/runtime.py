@@ -146,6 +146,9 @@ def _lookup() -> str:
 %unmapped = icmp eq i64 %delta, 0
 br i1 %unmapped, label %refill, label %mapped
 refill:
+%left = icmp sgt i64 %b, 0
+br i1 %left, label %walk, label %missing
+walk:
 %kind = zext i1 %is_user to i32
 %filled = call i32 @refill(ptr %c, i32 %eip, i32 %kind)
 %ok = icmp eq i32 %filled, 1

@@ -20,7 +20,7 @@ from vmm.engine.dbt.checked import boundary, live_bytes
 from vmm.engine.dbt.codestore import CodeStore, Rest, Unit
 from vmm.engine.dbt.compiler import Compiler, Effort
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
-from vmm.engine.dbt.frontend import PAGE, Block, cut
+from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
 from vmm.engine.dbt.layout import Context, Exit, Kind
 from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.dbt.pool import Pool, Translation
@@ -360,7 +360,7 @@ class Translator(Interpreter):
         room = PAGE - (physical & 0xFFF)
         code = self.memory.blob(physical, room)
         second = None
-        if room < 15:
+        if room < 15 and is_cut_off(code, self._present.code32):
             try:
                 second = self.mmu.translate(eip + room & 0xFFFF_FFFF, False, self.native.cpl == 3)
                 if self.memory.is_plain(second >> 12):
@@ -451,7 +451,7 @@ class Translator(Interpreter):
                 head.claimed = None
             ctypes.c_uint32.from_address(head.counter).value = _ENTERED * self.thresholds.hot
             return
-        if not head.counter or self._adopt(head):
+        if not head.counter or self._adopt(head) or not self._is_in_place(head.block):
             return
         blocks = self._reachable(head)
         self.tiers.submit(Job(head, blocks, self._setting(True)))
@@ -481,6 +481,16 @@ class Translator(Interpreter):
             runs += self.thresholds.hot
         return runs
 
+    def _fetched(self, linear: int) -> int | None:
+        """Where code is fetched from, if that is known: only the fetch itself sets accessed bits."""
+        state = self.native
+        distance: int = self.context.tables[Kind.READ + (state.cpl == 3)][linear >> 12]
+        return linear + distance - state.ram if distance else None
+
+    def _is_in_place(self, block: Block) -> bool:
+        """Whether the bytes a block has in the next page are where they were."""
+        return block.second is None or block.second == self._fetched(block.end & ~0xFFF)
+
     def _reachable(self, head: Unit) -> dict[int, Block]:
         state = self.native
         blocks = {head.block.eip: head.block}
@@ -490,12 +500,9 @@ class Translator(Interpreter):
             for target in (*block.successors, *((block.returns_to,) if block.returns_to is not None else ())):
                 if target in blocks:
                     continue
-                try:
-                    physical = self.mmu.translate(target, False, state.cpl == 3)
-                except Fault:
-                    continue
-                known = self.translations.find(state.mode, physical, target)
-                if known is None or known.versions is not None or known.refused:
+                physical = self._fetched(target)
+                known = None if physical is None else self.translations.find(state.mode, physical, target)
+                if known is None or known.versions is not None or known.refused or not self._is_in_place(known.block):
                     continue
                 if self._runs(known) < self.thresholds.hot // _COLD:
                     continue

@@ -1,0 +1,52 @@
+"""Scenes on the interpreter and on the translator, cut everywhere: the same state, memory, steps and instructions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, memory_differs, states_differ
+from tests.vmm.engine.dbt.scenes import SCENES
+from vmm.engine.dbt import frontend
+from vmm.engine.dbt.translator import Thresholds, Translator
+from vmm.engine.interpreter import Interpreter
+
+_VARIANTS = {"blocks": BLOCKS, "single": BLOCKS, "regions": REGIONS,
+             "mixed": Thresholds(warm=3, entered=4, hot=5, background=False)}
+
+
+def advance(cpu: Interpreter, steps: int) -> None:
+    """Up to exactly that many steps, or to where it stands still."""
+    while cpu.steps < steps and not (cpu.state.halted or cpu.state.shutdown):
+        cpu.burst(steps - cpu.steps)
+
+
+def alike(golden: Interpreter, tested: Interpreter, seed: int, longest: int, limit: int = 4000) -> None:
+    """Run both to the end, compared at random places.
+
+    Raises
+    ------
+    AssertionError
+        They differ; the message says how.
+    """
+    rng, steps = random.Random(seed), 0
+    while steps < limit and not (golden.state.halted or golden.state.shutdown):
+        since, steps = golden.state.eip, steps + rng.randrange(1, longest)
+        advance(golden, steps)
+        advance(tested, steps)
+        found = states_differ(golden, tested) + memory_differs(golden, tested)
+        assert not found, f"at step {golden.steps}, from {since:#x}: {'; '.join(found)}"
+    assert golden.state.halted
+
+
+@pytest.mark.parametrize(
+    "variant", ["regions", "mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "single"))])
+@pytest.mark.parametrize("name", SCENES)
+def test_scene(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if variant == "single":
+        monkeypatch.setattr(frontend, "LIMIT", 1)
+    make: Callable[..., Interpreter] = lambda memory: Translator(memory, thresholds=_VARIANTS[variant])  # noqa: E731
+    for seed, longest in ((1, 400), (2, 7)):
+        alike(SCENES[name](Interpreter), SCENES[name](make), seed, longest)
