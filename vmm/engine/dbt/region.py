@@ -414,7 +414,11 @@ class Region:
 
     def _spill(self, now: Straight, budget: str | None) -> None:
         """Everything to where the epilogue looks for it."""
-        self._store_flags(now)
+        if self._uses_recipes:
+            for line in self._flags_to_root(now):
+                self.builder.emit(line)
+        else:
+            self._store_flags(now)
         self._keep_registers(now)
         if budget is not None:
             self.builder.emit(f"store i64 {budget}, ptr %B")
@@ -780,7 +784,7 @@ class Region:
         return self._ops.trunc(whole, returns)
 
     def _sink(self, value: Node) -> None:
-        """A byte to where Python fetches it from; outside ring 0, or if there is no room, the interpreter sees to it."""
+        """A byte to where Python fetches it; the interpreter sees to it outside ring 0, or if there is no room."""
         b = self.builder
         level = b.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
         count = b.let(f"load i32, ptr {self.pointer('sunk')}{CONTEXT}")
