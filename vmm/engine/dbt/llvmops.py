@@ -304,8 +304,8 @@ class LlvmOps:
         for name in COMPONENTS:
             one, two = first.now.flags[name], second.now.flags[name]
             if one is not two:
-                pairs.append((name, *(canonical(name, self.frame.component(name) if flag is None else flag)
-                                      for flag in (one, two))))
+                old = self.frame.component(name)
+                pairs.append((name, canonical(name, one or old), canonical(name, two or old)))
         # what only one arm changed must exist before the arms part
         lines = self.b.lines
         self.b.lines = []

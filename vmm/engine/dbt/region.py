@@ -33,39 +33,15 @@ from vmm.engine.dbt.layout import (
 from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, GUEST, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.recipes import GROUPS, LEAVES, Recipes, freeze, settle_raw, store_components
 from vmm.engine.dbt.rewritten import Version, places
+from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.stringloop import StringLoop, applies
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, Raw, known, named
-from vmm.semantics.ops import Mode
 from vmm.semantics.table import emit
 
 PARAMETERS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
 #: A guest register is where a function that aligns its stack keeps its frame pointer, and LLVM does not notice.
 NO_REALIGNMENT = '"no-realign-stack"'
 _LOG2 = {8: 0, 16: 1, 32: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a translation may take for granted.
-
-    Members
-    -------
-    mode, user, paging : of the processor.
-    inline : emit the hit path of memory accesses in place. counted : count executions of the head down, and
-        go round its loop through a chain slot, so that better code can take over.
-    routines : places of native routines in the context, by name; `accessor` gives those of memory accesses.
-    sink : a port to which bytes written are only collected, or None.
-    beside : writes to pages with code are common enough to emit their path in place as well.
-    """
-
-    mode: Mode
-    user: bool
-    paging: bool
-    inline: bool
-    counted: bool
-    routines: Mapping[str, int]
-    sink: int | None = None
-    beside: bool = False
 
 
 @dataclass(slots=True)

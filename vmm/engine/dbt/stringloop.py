@@ -7,17 +7,15 @@ tables, a device) goes through the ordinary iteration behind it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rtl.isa.registers import Eflags, Gpr, Seg
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.layout import TABLE_BYTES, TABLES_AT, Kind
 from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, GUEST, LlvmOps, NotNative, Straight
-from vmm.engine.dbt.values import Node, known, named
+from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.values import Builder, Node, known, named
 from vmm.semantics.table import emit
-
-if TYPE_CHECKING:
-    from vmm.engine.dbt.region import Region
 
 ECX, ESI, EDI = int(Gpr.ECX), int(Gpr.ESI), int(Gpr.EDI)
 ES, DS = int(Seg.ES), int(Seg.DS)
@@ -26,7 +24,25 @@ _POINTERS = {"movs": (ESI, EDI), "cmps": (ESI, EDI), "stos": (EDI,), "scas": (ED
 _WRITES = frozenset(("movs", "stos"))
 
 
-def applies(region: Region, block: Block) -> bool:
+class Surroundings(Protocol):
+    """What the loop needs of the translation it stands in; see `Region`."""
+
+    setting: Setting
+    builder: Builder
+    entry: list[str]
+    budget: str
+
+    def pointer(self, field: str) -> str: ...
+    def pointer_at(self, name: str, place: int) -> str: ...
+    def label(self, eip: int) -> str: ...
+    def kept(self, number: int) -> Node: ...
+    def component(self, name: str) -> Node: ...
+    def to_root(self, now: Straight) -> None: ...
+    def resume(self, ops: LlvmOps, block: Block) -> None: ...
+    def jump(self, target: Node) -> None: ...
+
+
+def applies(region: Surroundings, block: Block) -> bool:
     """Whether a block is a REP string instruction on flat segments and 32-bit pointers."""
     insn = block.last.insn
     operation = insn.form.operation
@@ -41,7 +57,7 @@ def applies(region: Region, block: Block) -> bool:
 class StringLoop:
     """The loop of one REP string instruction; the `Frame` of its iterations."""
 
-    def __init__(self, region: Region, block: Block):
+    def __init__(self, region: Surroundings, block: Block):
         self._region = region
         self._b = region.builder
         self._insn = block.last.insn
