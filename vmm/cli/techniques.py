@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sim.rtlmachine import RtlMachine
     from vmm.cli.emulated import Emulated
     from vmm.devices.protocol import Platform
+    from vmm.engine.dbt.diskcache import DiskCache
     from vmm.timing.machine import Timing
 
     Computer: TypeAlias = RtlMachine | Emulated
@@ -25,11 +26,12 @@ DEVICES = ("software", "rtl")
 
 
 def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink,
-                  devices: str | None = None, timing: Timing | None = None) -> Computer:
+                  devices: str | None = None, timing: Timing | None = None,
+                  translations: DiskCache | None = None) -> Computer:
     """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of all of it that is RTL.
 
-    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said. ``timing`` is what
-    `emulate` estimates its cycles by.
+    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said. ``timing`` is what an
+    emulated processor estimates its cycles by, ``translations`` what `dbt` keeps from run to run without that.
 
     Raises
     ------
@@ -55,9 +57,10 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
     if timing is not None:
         from vmm.cli.estimated import Estimated
 
-        return Estimated(timing, ram_bytes=ram_bytes, console=console, platform=platform)
+        return Estimated(timing, ram_bytes=ram_bytes, console=console, platform=platform, translate=technique == "dbt")
     if technique == "emulate":
         return Emulated(ram_bytes=ram_bytes, console=console, platform=platform)
     from vmm.engine.dbt.translator import Translator
 
-    return Emulated(ram_bytes=ram_bytes, console=console, processor=Translator, platform=platform)
+    return Emulated(ram_bytes=ram_bytes, console=console, processor=partial(Translator, cache=translations),
+                    platform=platform)

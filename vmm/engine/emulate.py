@@ -59,7 +59,7 @@ class EmulatedMachine:
     """
 
     def __init__(self, ram: int | np.ndarray, *, platform: Platform | None = None, cycles_per_step: int = 1,
-                 tlb_capacity: int = DEFAULT_CAPACITY, processor: type[Interpreter] = Interpreter):
+                 tlb_capacity: int = DEFAULT_CAPACITY, processor: Callable[..., Interpreter] = Interpreter):
         self.memory = PhysicalMemory(ram)
         self.platform: Platform = platform or PcPlatform()
         self.sink: tuple[int, Callable[[bytes], None]] | None = getattr(self.platform, "sink", None)

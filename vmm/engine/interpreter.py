@@ -119,6 +119,10 @@ class Interpreter(Interrupts, SystemRegisters):
     def segments_changed(self) -> None:
         self._stale = True
 
+    def leave(self) -> bool:
+        """Before the process ends: keep what is kept; whether something is still at work that cannot be stopped."""
+        return False
+
     def statistics(self) -> Statistics:
         """What the engine did in order to execute."""
         mmu = self.mmu

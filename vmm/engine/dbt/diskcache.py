@@ -110,7 +110,7 @@ class DiskCache:
 
 
 def pack(translations: list[Translation], sink: int | None) -> bytes:
-    """Translations as bytes, the first of those that were made from the same code. `sink` is that of their `Setting`."""
+    """Translations as bytes, one of those made from the same code. `sink` is that of their `Setting`."""
     modules: dict[int, int] = {}
     objects: list[bytes] = []
     entries, known = [], set()
@@ -133,8 +133,8 @@ def unpack(body: bytes, sink: int | None) -> list[Translation]:
     if made_for != sink:
         return []
     modules = [Module(code) for code in objects]
-    return [Translation(mode, tuple(_block(*block) for block in code), hot, name, targets, paged, pages, modules[number])
-            for number, mode, hot, name, targets, paged, pages, code in entries]
+    return [Translation(mode, tuple(_block(*block) for block in code), hot, name, targets, paged, pages, modules[place])
+            for place, mode, hot, name, targets, paged, pages, code in entries]
 
 
 def _block(eip: int, code: bytes, crosses: bool, code32: bool) -> Block:

@@ -22,8 +22,9 @@ from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.pool import Module, Translation, symbols
 from vmm.engine.dbt.recipes import Recipes
-from vmm.engine.dbt.region import Region, Setting
+from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.rewritten import Version
+from vmm.engine.dbt.setting import Setting
 
 _BATCH = 48
 #: Names are those of all translations there are, also of those that other processes left on disk.
@@ -54,7 +55,8 @@ class Tiers:
 
     Members
     -------
-    region : makes the IR of a translation. warm, regions : units compiled so far. failures : units LLVM refused, and `failure` why the last one.
+    region : makes the IR of a translation. warm, regions : units compiled so far.
+    failures : units LLVM refused, and `failure` why the last one.
     """
 
     def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool, first: Callable[[], None]):
@@ -148,7 +150,8 @@ class Tiers:
         data: list[str] = []
         for job in jobs:
             self._names += 1
-            name, slots = f"t{_PROCESS}_{self._names}", []
+            name = f"t{_PROCESS}_{self._names}"
+            slots: list[int] = []
             head = job.unit.block.eip
             region = self.region(name, job.blocks[head], job.blocks, job.setting, recipes, slots, job.version)
             body = region.text()
@@ -180,7 +183,8 @@ class Tiers:
         module = Module(compiled.object_code, compiled.functions | compiled.data)
         for job, name, slots, pages in named:
             blocks = tuple(job.blocks.values())
-            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, tuple(slots), job.setting.paging, pages, module)
+            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, tuple(slots),
+                                      job.setting.paging, pages, module)
             if job.version is None:
                 self._store.pool.add(translation)
                 published = self._store.publish(job.unit, translation, blocks)

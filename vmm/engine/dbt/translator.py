@@ -24,8 +24,8 @@ from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
 from vmm.engine.dbt.layout import Context, Exit, Kind
 from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.dbt.pool import Pool, Translation
-from vmm.engine.dbt.region import Setting
 from vmm.engine.dbt.rewritten import Version, places
+from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import Job, Tiers
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.faults import Fault
@@ -88,12 +88,13 @@ class Translator(Interpreter):
         self.translations.on_watch = self.mmu.forget_writes
         self.translations.on_overwrite = lambda page: self._cache.written(page * PAGE, PAGE)
         # not all that has ports has one that only collects
-        self._sink, self._fetch = getattr(io, "sink", None) or (None, bytes)
+        sink: tuple[int | None, Callable[[bytes], object]] = getattr(io, "sink", None) or (None, bytes)
+        self._sink, self._fetch = sink
         self._own = 0
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         self.disk = cache
-        code = self._own_code("runtime", runtime.text,
+        code = self._code_of("runtime", runtime.text,
                               ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS])
         self._enter = _Enter(code["enter"])
         self._results = ctypes.addressof(self.native.results)
@@ -107,7 +108,7 @@ class Translator(Interpreter):
         self.mmu.on_flush = self._flushed
         self.tiers = Tiers(self.compiler, self.translations, self.thresholds.hot, self.thresholds.background,
                            self._compile_routines)
-        self._load()
+        self._fetch_translations()
 
     def statistics(self) -> Statistics:
         found = super().statistics()
@@ -122,7 +123,7 @@ class Translator(Interpreter):
     def close(self) -> None:
         """Compile nothing more, and leave on disk what has been compiled."""
         self.tiers.close()
-        self._save()
+        self._keep_translations()
 
     def leave(self) -> bool:
         """`close` for a process that ends: does not wait for LLVM, and says whether it is still at work.
@@ -130,16 +131,16 @@ class Translator(Interpreter):
         It cannot be interrupted; the process must then end without taking anything down.
         """
         self.tiers.stop()
-        self._save()
+        self._keep_translations()
         return self.tiers.busy
 
-    def _save(self) -> None:
+    def _keep_translations(self) -> None:
         if self.disk is not None and self.compiler.modules > self._own:
             with self.translations.lock:
                 body = pack(list(self.translations.pool), self._sink)
             self.disk.put("guest", body)
 
-    def _load(self) -> None:
+    def _fetch_translations(self) -> None:
         """Take over what an earlier run has left."""
         body = None if self.disk is None else self.disk.get("guest")
         if body is None:
@@ -156,7 +157,7 @@ class Translator(Interpreter):
                 for one in translations:
                     self.translations.pool.add(one)
 
-    def _own_code(self, kind: str, text: Callable[[], str], names: list[str]) -> dict[str, int]:
+    def _code_of(self, kind: str, text: Callable[[], str], names: list[str]) -> dict[str, int]:
         """Code of the translator itself."""
         stored = None if self.disk is None else self.disk.get(kind)
         if stored is not None:
@@ -170,7 +171,7 @@ class Translator(Interpreter):
     def _compile_routines(self) -> None:
         """Put the machine's own routines, compiled, in the place of those that bail."""
         names = [name for name in runtime.PLACES if name not in runtime.ACCESSORS]
-        for name, code in self._own_code("routines", native.text, names).items():
+        for name, code in self._code_of("routines", native.text, names).items():
             self.native.routines[runtime.PLACES[name]] = code
 
     # what the interpreter's other parts tell
