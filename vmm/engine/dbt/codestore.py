@@ -14,9 +14,11 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from vmm.engine.dbt.frontend import Block
+import numpy as np
+
+from vmm.engine.dbt.frontend import PAGE, Block
 from vmm.engine.dbt.layout import BLOCK_ENTRIES, JUMP_ENTRIES, Context
 from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
@@ -27,6 +29,8 @@ _GENERATIONS = 1 << 16
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
+#: Bytes of a page that may have changed after all when code runs in it again, if it was not for other contents.
+_PATCHED = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +101,7 @@ class CodeStore:
         self._leads: dict[int, Place] = {}
         self._retired: list[Translation] = []
         self._drops: dict[int, list[tuple[int, int, int]]] = {}
+        self._suspected: dict[int, tuple[list[tuple[int, int, int]], bytes]] = {}
         self._used = 0
         self.rewritten = Rewritten()
         self.on_watch: Callable[[], None] = lambda: None
@@ -178,7 +183,7 @@ class CodeStore:
                 low, high = max(address, page << 12), min(address + size, page + 1 << 12)
                 for byte in range(low, high):
                     code_map[byte >> 3] &= ~(1 << (byte & 7))
-                if doomed and len(self._drops[page]) >= _OVERWRITTEN:
+                if doomed and len({low for low, _high, _age in self._drops[page]}) >= _OVERWRITTEN:
                     self._overwrite(page)
 
     def _note(self, page: int, unit: Unit, low: int, high: int) -> None:
@@ -191,12 +196,19 @@ class CodeStore:
 
     def _count(self, page: int) -> None:
         """Code runs in a page: what was written to there may become rewritten code."""
-        for low, high, age in self._drops.pop(page, ()):
+        drops = self._drops.pop(page, [])
+        suspected = self._suspected.pop(page, None)
+        if suspected is not None:
+            before = np.frombuffer(suspected[1], np.uint8)
+            after = np.frombuffer(self._memory.blob(page << 12, PAGE), np.uint8)
+            if np.count_nonzero(before != after) <= _PATCHED:
+                drops += suspected[0]
+        for low, high, age in drops:
             self.rewritten.dropped(low, high, age)
 
     def _overwrite(self, page: int) -> None:
         """A page gets other contents, as when its frame gets another owner; nobody need ask byte by byte."""
-        del self._drops[page]
+        self._suspected[page] = self._drops.pop(page), self._memory.blob(page << 12, PAGE)
         for unit in list(self._pages[page]):
             self._remove(unit)
         self.on_overwrite(page)

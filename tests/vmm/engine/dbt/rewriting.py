@@ -3,13 +3,14 @@
 The body is a loop of slots. Some slots are victims, instructions of many shapes; the others write to them: to
 immediates and displacements, to opcodes and ModRM bytes, to a whole slot at once, to two instructions at a
 time, to the very next instruction, to themselves. What they write changes from round to round, mostly by a random
-number kept in EBP.
+number kept in EBP. Tame programs only write what leaves valid instructions, so that they go round without faults.
 """
 
 from __future__ import annotations
 
 import random
 import struct
+from dataclasses import dataclass
 
 from rtl.isa.paging import PTE_P, PTE_RW
 from rtl.isa.registers import Cr0
@@ -21,23 +22,102 @@ RAM = 0x10_0000
 GDT, IDT, HANDLERS, BODY, CLEAN, DATA, STACK = 0x1000, 0x2000, 0x4000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000
 DIRECTORY, TABLE = 0x6_0000, 0x6_1000
 _SLOT = 16
-_SLOTS_PER_PAGE = 4096 // _SLOT
 
 
 def _word(value: int) -> bytes:
     return struct.pack("<I", value & 0xFFFF_FFFF)
 
 
+@dataclass(frozen=True)
+class _Victim:
+    """An instruction with what of it may change: bits of bytes that may turn, and fields with their sizes."""
+
+    code: bytes
+    toggles: dict[int, tuple[int, ...]]
+    fields: dict[int, int]
+
+
 class _Body:
     """Draws the bytes of one loop, which lies across a page boundary."""
 
-    def __init__(self, rng: random.Random, slots: int):
+    def __init__(self, rng: random.Random, slots: int, tame: bool):
         self._rng, self._slots = rng, slots
         self.start = BODY - _SLOT * (slots // 2) - rng.randrange(_SLOT)
+        if tame:
+            self._bodies = self._tame_slots()
+            return
         self._bodies = [self._victim() for _ in range(slots)]
         for number in range(slots):
             if rng.random() < 0.5:
                 self._bodies[number] = self._writer(number)
+
+    def _tame_slots(self) -> list[bytes]:
+        """Victims, and writers to any of them; some slots are a writer with the victim right behind it."""
+        rng, bodies = self._rng, []
+        victims = {number: self._tame_victim() for number in range(self._slots) if rng.random() < 0.6}
+        for number in range(self._slots):
+            behind = victims.get(number)
+            if behind is None:
+                target, victim = rng.choice(list(victims.items()))
+                bodies.append(self._tame_writer(self._place(target, victim), victim, rng.random() < 0.5))
+            elif len(behind.code) <= _SLOT - 7:
+                writer = self._tame_writer(self._place(number, behind), behind, False)
+                bodies.append(writer.ljust(7, b"\x90") + behind.code)
+            else:
+                bodies.append(behind.code)
+        return bodies
+
+    def _place(self, number: int, victim: _Victim) -> int:
+        return self.start + _SLOT * number + (7 if len(victim.code) <= _SLOT - 7 else 0)
+
+    def _tame_victim(self) -> _Victim:
+        rng, r, s = self._rng, self._register(), self._register()
+        number, small, digit = _word(rng.getrandbits(32)), rng.getrandbits(8), rng.randrange(8) << 3
+        data = _word(DATA + 8 * rng.randrange(0x100))
+        digits = (8, 16, 32)
+        return rng.choice((
+            _Victim(bytes((0xB8 + r,)) + number, {0: (1,)}, {1: 4}),
+            _Victim(bytes((0x81, 0xC0 | digit | r)) + number, {1: digits}, {2: 4}),
+            _Victim(bytes((0x83, 0xC0 | digit | r, small)), {1: digits}, {2: 1}),
+            _Victim(bytes((0x66, 0x81, 0xC0 | digit | r)) + number[:2], {2: digits}, {3: 2}),
+            _Victim(bytes((0xC1, 0xC0 | digit | r, small)), {1: digits}, {2: 1}),
+            _Victim(b"\x05" + number, {0: (0x28, 0x10, 0x08)}, {1: 4}),
+            _Victim(bytes((0x40 + r,)), {0: (8, 1)}, {}),
+            _Victim(bytes((0x70 | rng.randrange(16), 1, 0x40 + r)), {0: (1, 2, 4, 8)}, {}),
+            _Victim(b"\xA1" + data, {0: (1,), 1: (4, 16)}, {}),
+            _Victim(bytes((0x03, r << 3 | 5)) + data, {0: (0x28, 0x10), 2: (4, 16)}, {}),
+            _Victim(bytes((0x81, digit | 5)) + data + number, {1: digits, 2: (4, 64)}, {6: 4}),
+            _Victim(b"\xC7\x05" + data + number, {2: (4, 32)}, {6: 4}),
+            _Victim(bytes((0x8D, 0x80 | r << 3 | s)) + number, {1: (8,)}, {2: 4}),
+            _Victim(bytes((0x68,)) + number + bytes((0x58 + r,)), {5: (1,)}, {1: 4}),
+            _Victim(bytes((0x6A, small, 0x58 + r)), {}, {1: 1}),
+            _Victim(bytes((0x69, 0xC0 | r << 3 | s)) + number, {1: (8, 1)}, {2: 4}),
+            _Victim(b"\xE8" + _word(0) + bytes((0x58 + r,)), {5: (1,)}, {}),
+            _Victim(b"\xA1" + data, {}, {1: 1}), _Victim(bytes((0x03, r << 3 | 5)) + data, {}, {2: 1}),
+            _Victim(bytes((0x8D, 0x40 | r << 3 | s, small)), {1: (8,)}, {2: 1}),
+            _Victim(bytes((0x8D, 0x44 | r << 3, 0x80 | s << 3 | 3, small)), {1: (8,)}, {3: 1}),
+            _Victim(bytes((0x67, 0x8D, 0x40 | r << 3 | rng.randrange(8), small)), {2: (8,)}, {3: 1}),
+            _Victim(bytes((0x67, 0x8D, 0x80 | r << 3 | rng.randrange(8))) + number[:2], {2: (8,)}, {3: 2}),
+            _Victim(bytes((0x0F, 0x80 | rng.randrange(16))) + _word(0) + bytes((0x40 + r,)), {1: (1, 2), 2: (1,)}, {}),
+            _Victim(b"\xE8" + _word(0) + bytes((0x90, 0x58 + r)), {1: (1,)}, {}),
+            _Victim(bytes((0xE0 | rng.randrange(4), 0, 0x90, 0x40 + r)), {1: (1, 2), 0: (1,)}, {}),
+            # longer and shorter by a prefix, and jumped into
+            _Victim(b"\x90\x05" + number[:2] + b"\x90\x90", {0: (0xF6,)}, {2: 2}),
+            _Victim(b"\xEB\x00\xB8\x90\x90\x90\x90", {1: (1, 2, 4)}, {}),
+        ))
+
+    def _tame_writer(self, place: int, victim: _Victim, conditional: bool) -> bytes:
+        """A new number in a field, or a bit of an opcode turned, perhaps only in some rounds."""
+        rng = self._rng
+        if victim.fields and (not victim.toggles or rng.random() < 0.5):
+            offset, size = rng.choice(list(victim.fields.items()))
+            at = _word(place + offset)
+            if size == 4 and rng.random() < 0.3:
+                return b"\x01\x2D" + at
+            return {1: b"\x89\xE8\xA2", 2: b"\x66\x89\x2D", 4: b"\x89\x2D"}[size] + at
+        offset, bits = rng.choice(list(victim.toggles.items()))
+        turn = b"\x80\x35" + _word(place + offset) + bytes((rng.choice(bits),))
+        return (b"\xF7\xC5" + _word(1 << rng.randrange(16, 32)) + b"\x74\x07" if conditional else b"") + turn
 
     def code(self) -> bytes:
         """EBP: another random number each round; then around again."""
@@ -108,25 +188,48 @@ class _Body:
         ))
 
 
-def prepare(machine: EmulatedMachine, seed: int, paging: bool, slots: int = 24) -> None:
-    """Load the program of a seed."""
-    rng = random.Random(seed)
-    body = _Body(rng, slots)
-    code, memory, state = body.code(), machine.memory, machine.cpu.state
+def surround(machine: EmulatedMachine, paging: bool) -> None:
+    """Tables and flat segments; under paging everything lies where it would without."""
+    memory, state = machine.memory, machine.cpu.state
     table = (0, descriptor(0, 0xFFFFF, ACCESS_CODE, FLAGS_FLAT32), descriptor(0, 0xFFFFF, ACCESS_DATA, FLAGS_FLAT32))
     memory.load_blob(GDT, struct.pack("<3Q", *table))
     memory.load_blob(IDT, struct.pack("<48Q", *[gate(HANDLERS, 8, SystemType.INTERRUPT_GATE32)] * 48))
-    restart = (b"\xBC" + _word(STACK) + b"\xBE" + _word(CLEAN) + b"\xBF" + _word(body.start) + b"\xB9"
-               + _word(len(code)) + b"\xFC\xF3\xA4\xB9" + _word(seed) + b"\xE9")
-    restart += _word(body.start - (HANDLERS + len(restart) + 4))
-    for place, blob in ((HANDLERS, restart), (CLEAN, code), (body.start, code), (DATA, rng.randbytes(0x1000))):
-        memory.load_blob(place, blob)
     memory.load_blob(DIRECTORY, _word(TABLE | PTE_P | PTE_RW))
     memory.load_blob(TABLE, b"".join(_word(page << 12 | PTE_P | PTE_RW) for page in range(RAM >> 12)))
     state.gdtr_base, state.gdtr_limit, state.idtr_base, state.idtr_limit = GDT, 23, IDT, 48 * 8 - 1
     for number in range(6):
         state.segments[number].selector = 8 if number == 1 else 16
-    state.gpr[4], state.gpr[5], state.eip, state.cr3 = STACK, rng.getrandbits(32), body.start, DIRECTORY
+    state.gpr[4], state.cr3 = STACK, DIRECTORY
     if paging:
         state.cr0 |= int(Cr0.PG)
+
+
+def walked(machine: EmulatedMachine) -> None:
+    """Code in a page table, turned from ADD to AND when the walk of the load before it sets the accessed bit."""
+    number = 0x100
+    code, page = TABLE + 4 * number - 11, number << 12
+    entry = b"\x03\xC3\x04\x00"
+    body = b"\xB8" + _word(0) + b"\x8B\x1D" + _word(page) + entry
+    loop = b"\x45\x89\x2D" + _word(code + 1) + b"\x80\x25" + _word(TABLE + 4 * number)
+    loop += b"\xDF\x0F\x01\x3D" + _word(page) + b"\x01\xC1\xE9"
+    surround(machine, True)
+    machine.memory.load_blob(BODY, loop + _word(code - (BODY + len(loop) + 4)))
+    machine.memory.load_blob(code, body + b"\xE9" + _word(BODY - (code + len(body) + 5)))
+    machine.memory.load_blob(0x4_C000, _word(0x1234_5677))
+    machine.cpu.state.eip = BODY
+    machine.cpu.state_changed()
+
+
+def prepare(machine: EmulatedMachine, seed: int, paging: bool, slots: int = 24) -> None:
+    """Load the program of a seed; every other one is tame."""
+    rng = random.Random(seed)
+    body = _Body(rng, slots, seed % 2 == 0)
+    code, memory, state = body.code(), machine.memory, machine.cpu.state
+    surround(machine, paging)
+    restart = (b"\xBC" + _word(STACK) + b"\xBE" + _word(CLEAN) + b"\xBF" + _word(body.start) + b"\xB9"
+               + _word(len(code)) + b"\xFC\xF3\xA4\xB9" + _word(seed) + b"\xE9")
+    restart += _word(body.start - (HANDLERS + len(restart) + 4))
+    for place, blob in ((HANDLERS, restart), (CLEAN, code), (body.start, code), (DATA, rng.randbytes(0x1000))):
+        memory.load_blob(place, blob)
+    state.gpr[5], state.eip = rng.getrandbits(32), body.start
     machine.cpu.state_changed()

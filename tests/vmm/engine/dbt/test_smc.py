@@ -13,7 +13,7 @@ from firmware.build import build
 from firmware.toolchain import ToolchainError
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
-from tests.vmm.engine.dbt.rewriting import RAM, prepare
+from tests.vmm.engine.dbt.rewriting import RAM, prepare, walked
 from vmm.engine.dbt import translator as module
 from vmm.engine.emulate import EmulatedMachine, StopReason
 
@@ -64,8 +64,16 @@ def random_pair(seed: int, variant: str, paging: bool) -> Pair:
 @pytest.mark.parametrize("variant", _VARIANTS)
 @pytest.mark.parametrize("paging", [False, True])
 def test_random(variant: str, paging: bool) -> None:
-    for seed in (1, 2, 3):
-        _run(random_pair(seed, variant, paging), 3000)
+    for seed in (1, 2, 4):
+        _run(random_pair(seed, variant, paging), 2500)
+
+
+def test_a_walk_that_changes_the_next_instruction() -> None:
+    machines = EmulatedMachine(RAM), EmulatedMachine(RAM, processor=translator(VARIANTS["blocks"]))
+    for machine in machines:
+        walked(machine)
+    _run(Pair(*machines, random.Random(1)), 1500)
+    assert sum(unit.versions is not None for unit in machines[1].cpu.translations.units)  # type: ignore[attr-defined]
 
 
 def test_rewriting_stays_native(firmware: dict[str, Path]) -> None:
