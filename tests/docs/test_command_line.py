@@ -31,6 +31,8 @@ def table(text: str) -> dict[frozenset[str], str]:
 def default_of(option: click.Option) -> str:
     """As the page shows it."""
     default = option.default
+    if option.secondary_opts:
+        return "on" if default else "off"
     return "" if option.is_flag or default in (None, "") or "Sentinel" in str(default) else str(default)
 
 
@@ -42,8 +44,8 @@ def test_options_and_defaults_are_those_of_the_command() -> None:
     for name, (title, text) in COMMANDS.items():
         arguments = [parameter for parameter in command_of(name).params if isinstance(parameter, click.Argument)]
         described = table(text) | (table(SHARED) if arguments else {})
-        options = {frozenset(option.opts): default_of(option) for option in command_of(name).params
-                   if isinstance(option, click.Option)}
+        options = {frozenset(option.opts + option.secondary_opts): default_of(option)
+                   for option in command_of(name).params if isinstance(option, click.Option)}
         assert set(described) == set(options), name
         # "--from" starts where the trigger says, which click does not know.
         assert {key: value for key, value in described.items() if "--from" not in key} == {
@@ -66,7 +68,7 @@ def test_help_runs_and_names_every_option() -> None:
         assert result.exit_code == 0
         for option in command.params:
             if isinstance(option, click.Option):
-                assert all(opt in result.output for opt in option.opts)
+                assert all(opt in result.output for opt in option.opts + option.secondary_opts)
 
 
 def test_statuses_are_those_of_the_code() -> None:

@@ -43,7 +43,8 @@ def wrong_command(line: str) -> str | None:
     command = main.get_command(click.Context(main), words[1])
     if command is None:
         return f"gigogne has no command {words[1]}"
-    known = {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}
+    known = {name for parameter in command.params if isinstance(parameter, click.Option)
+             for name in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [word for word in words[2:] if word.startswith("-") and word not in known | {"--help"}]
     return f"gigogne {words[1]} has no option {unknown[0]}" if unknown else None
 
