@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import unicorn
@@ -63,9 +63,9 @@ class Difference:
         return "\n".join(lines)
 
 
-def machine(small: bool) -> Interpreter:
+def machine(small: bool, make: Callable[..., Interpreter] = Interpreter) -> Interpreter:
     """An interpreter whose IDT gates all lead to one handler; flat, or with 16-bit segments of 64 KiB."""
-    interpreter = Interpreter(PhysicalMemory(SIZE))
+    interpreter = make(PhysicalMemory(SIZE))
     memory = interpreter.memory
     memory.load_blob(GDT, b"\0" * 8 + bytes.fromhex("ffff0000009bcf00 ffff00000093cf00"))
     gate = HANDLER & 0xFFFF | 8 << 16 | (0x8000 | SystemType.TRAP_GATE32.value << 8) << 32 | (HANDLER >> 16) << 48

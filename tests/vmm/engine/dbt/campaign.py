@@ -1,4 +1,7 @@
-"""Translator against interpreter, at length: `python -m tests.vmm.engine.dbt.campaign --count 1000000 --seed 1`."""
+"""Translator against interpreter, at length: `python -m tests.vmm.engine.dbt.campaign --count 1000000 --seed 1`.
+
+Random programs first, then single random instructions.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 
 from sim.randprog import generate
 from sim.randprog.world import COUNTER, RAM
+from tests.vmm.engine.dbt import instructions
 from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
 from vmm.engine.dbt import translator as module
 from vmm.engine.emulate import EmulatedMachine, StopInfo
@@ -38,8 +42,9 @@ def random_program(seed: int, variant: str, limit: int = 60_000) -> tuple[int, S
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1_000_000, help="instructions")
+    parser.add_argument("--count", type=int, default=1_000_000, help="instructions of programs")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--single", type=int, default=30_000, help="instructions on their own")
     parser.add_argument("--variant", choices=VARIANTS, help="default: each in turn")
     options = parser.parse_args()
     module.Compiler = CachingCompiler  # type: ignore[misc]
@@ -53,7 +58,11 @@ def main() -> int:
             print(f"seed {seed}, {variant}: {outcome}", flush=True)
         seed += 1
     print(f"{done} instructions of {seed - options.seed} programs, {wrong} that differ")
-    return 1 if wrong else 0
+    singly = [difference for difference in instructions.campaign(options.single, options.seed) if difference]
+    for difference in singly[:20]:
+        print(difference)
+    print(f"{options.single} instructions on their own, {len(singly)} that differ")
+    return 1 if wrong or singly else 0
 
 
 if __name__ == "__main__":

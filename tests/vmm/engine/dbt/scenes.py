@@ -325,5 +325,11 @@ def software_interrupts(make: Callable[..., Interpreter]) -> Interpreter:
 
 
 @scene
+def loop_that_becomes_vectors(make: Callable[..., Interpreter]) -> Interpreter:
+    """The highest bit set, searched downwards: LLVM aligned the stack for it and lost EAX to a frame pointer."""
+    return machine(loop(bytes.fromhex("b91f000000 89cf 49 89d8 d3e8 85c0 74f5")), make, ebx=0x46E)
+
+
+@scene
 def sti_before_mov_ss(make: Callable[..., Interpreter]) -> Interpreter:
     return machine(loop(b"\xFA\x8C\xD0\xFB\x8E\xD0\xFB\xFB\x43\xFA\xFB\xFB\x8E\xD0\x8E\xD0\x42"), make)

@@ -1,0 +1,51 @@
+"""What LLVM refuses stays with the interpreter, and is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, CachingCompiler, states_differ
+from tests.vmm.engine.dbt.scenes import loop
+from tests.vmm.engine.machine import machine
+from vmm.engine.dbt import translator as module
+from vmm.engine.dbt.compiler import Compiled, CompileError, Effort
+from vmm.engine.dbt.translator import Translator
+from vmm.engine.interpreter import Interpreter
+
+#: A loop of several blocks.
+_CODE = loop(b"\x43\xEB\x00\x0F\xCB\xEB\x00\x01\xDA")
+
+
+class Refusing(CachingCompiler):
+    """Refuses all code of the guest that is compiled with one of `efforts`."""
+
+    efforts: tuple[Effort, ...] = ()
+
+    def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
+        if effort in self.efforts and "enter" not in functions and "raise_fault" not in functions:
+            raise CompileError("not today")
+        return super().compile(text, effort, functions, data)
+
+
+def _translated(monkeypatch: pytest.MonkeyPatch, *efforts: Effort) -> Translator:
+    monkeypatch.setattr(Refusing, "efforts", efforts)
+    monkeypatch.setattr(module, "Compiler", Refusing)
+    golden = machine(_CODE, Interpreter)
+    tested = machine(_CODE, lambda memory: Translator(memory, thresholds=REGIONS if efforts[-1:] == (Effort.HOT,)
+                                                      else BLOCKS))
+    golden.run(1000)
+    tested.run(1000)
+    assert golden.state.halted and not states_differ(golden, tested)
+    return tested  # type: ignore[return-value]
+
+
+def test_blocks_that_are_refused_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = _translated(monkeypatch, Effort.WARM)
+    assert tested.tiers.warm == 0 and tested.tiers.failures > 2 and tested.tiers.failure == "not today"
+    assert tested.statistics().native_steps == 0
+
+
+def test_a_region_that_is_refused_leaves_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = _translated(monkeypatch, Effort.HOT)
+    assert tested.tiers.regions == 0 and tested.tiers.failures > 0 and tested.tiers.warm > 2
+    assert tested.statistics().native_steps > 50
