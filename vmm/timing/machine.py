@@ -85,6 +85,9 @@ class TimedMachine(EmulatedMachine):
         wait = self.platform.next_event()
         due = None if wait is None else self.platform.cycles + wait
         could = cpu.interruptible
+        if self.platform.intr and could:
+            # It came in the middle of a run, and is taken when that ends.
+            due = model.cycles
         cpu.line, cpu.deadline = self.platform.intr, due
         self._port_used = False
         while state.instructions < end and (due is None or model.cycles < due or not cpu.between_runs):

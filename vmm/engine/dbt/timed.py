@@ -22,8 +22,8 @@ from vmm.engine.dbt.codestore import Rest, Unit
 from vmm.engine.dbt.compiler import Effort
 from vmm.engine.dbt.frontend import Block, cut
 from vmm.engine.dbt.layout import Exit
-from vmm.engine.dbt.region import Setting
 from vmm.engine.dbt.rewritten import Rewritten, Version
+from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.timednative import PLACES, text
 from vmm.engine.dbt.timedregion import TimedRegion, one_run
 from vmm.engine.dbt.translator import Thresholds, Translator
@@ -145,6 +145,10 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
             self._shadowed = bool(timed.shadowed)
             if timed.fetched:
                 self._line = self._fetched = timed.fetched - 1
+            elif self._shadowed or timed.straight == state.eip:
+                self._line = (state.eip - 1 & 0xFFFF_FFFF) >> 5
+            else:
+                self._line = -1
             self._seen = timed.charged
         elif reason == Exit.FAULT:
             self._undelivered = True

@@ -20,8 +20,9 @@ from vmm.engine.dbt.frontend import Block, Guest, covers_next
 from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.llvmops import CONTEXT, NotNative, Straight
 from vmm.engine.dbt.recipes import Recipes
-from vmm.engine.dbt.region import Region, Setting
+from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.rewritten import Version
+from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.stringloop import StringLoop
 from vmm.engine.dbt.timednative import WRITE
 from vmm.engine.dbt.values import UNLIKELY, Node
@@ -159,23 +160,25 @@ class TimedRegion(Region):
         begins = self._places[index].start == index
         if index and begins:
             self._add_cycles(self._places[index - 1].after)
-        if self._caches:
-            self._begin_lines(guest, index, begins)
         self._charged, self._accounted, self._aborts, self._begun, self._level = 0, False, {}, None, None
-        mark = len(b.main), len(b.cold), b.label, b.depth
         if shape.kind in _NOT_NATIVE or guest.insn.form.operation == "clts":
             return False
+        mark, lines = (len(b.main), len(b.cold), b.label, b.depth), self._last_line
+        if self._caches:
+            self._begin_lines(guest, index, begins)
         if shape.flow is Flow.REPEAT:
             if guest.insn.adsize != 4:
-                return False
+                return self._undo(mark, lines)
             again = b.let(f"load i8, ptr {self.pointer('repeating')}{CONTEXT}")
             first = b.let(f"icmp eq i8 {again}, 0")
             self._begun = b.let(f"select i1 {first}, i64 {self._places[index].after}, i64 0")
             self._add_cycles(self._begun)
-        if super()._emit_instruction(guest, index):
-            return True
-        b.rewind(*mark)
-        self._begun = None
+        return super()._emit_instruction(guest, index) or self._undo(mark, lines)
+
+    def _undo(self, mark: tuple[int, int, str, tuple[int, int]], lines: int) -> bool:
+        """The instruction is not for native code: nothing of it stays."""
+        self.builder.rewind(*mark)
+        self._begun, self._last_line = None, lines
         return False
 
     def _begin_lines(self, guest: Guest, index: int, begins: bool) -> None:
@@ -213,20 +216,20 @@ class TimedRegion(Region):
 
     # giving up
 
-    def _say_where(self) -> None:
-        """Tell the interpreter how far the run is, and add what it took so far."""
+    def _say_where(self, end: int | None) -> None:
+        """Tell the interpreter how far the run is, whose lines up to address `end` are there, and add what it took."""
         place, guests = self._places[self._index], self._block.guests
-        end = guests[self._index].next - 1 & 0xFFFF_FFFF
         self._put("run", guests[place.start].eip)
-        self._put("fetched", (end >> _LINE) + 1 if self._caches else 0)
+        self._put("fetched", 0 if end is None or not self._caches else ((end - 1 & 0xFFFF_FFFF) >> _LINE) + 1)
         self._put("shadowed", int(0 < place.start == self._index))
         self._put("begun", self._begun or 0, 64)
         self._add_cycles(self._pending)
 
     def _leave(self, reason: Exit | str) -> None:
         if reason is Exit.INTERPRET:
+            begins = self._places[self._index].start == self._index
             self._put("charged", 0)
-            self._say_where()
+            self._say_where(None if begins else self._guest.eip)
         super()._leave(reason)
 
     def abort(self) -> str:
@@ -235,7 +238,7 @@ class TimedRegion(Region):
             label = self._aborts[plain] = b.new_label("account")
             with b.aside(label):
                 self._put("ahead", 0, 64)
-                self._say_where()
+                self._say_where(self._guest.next)
                 b.emit(f"br label %{plain}")
         return self._aborts[plain]
 
