@@ -482,7 +482,7 @@ class Translator(Interpreter):
             runs += self.thresholds.hot
         return runs
 
-    def _fetched(self, linear: int) -> int | None:
+    def _place_of_code(self, linear: int) -> int | None:
         """Where code is fetched from, if that is known: only the fetch itself sets accessed bits."""
         state = self.native
         distance: int = self.context.tables[Kind.READ + (state.cpl == 3)][linear >> 12]
@@ -490,7 +490,7 @@ class Translator(Interpreter):
 
     def _is_in_place(self, block: Block) -> bool:
         """Whether the bytes a block has in the next page are where they were."""
-        return block.second is None or block.second == self._fetched(block.end & ~0xFFF)
+        return block.second is None or block.second == self._place_of_code(block.end & ~0xFFF)
 
     def _reachable(self, head: Unit) -> dict[int, Block]:
         state = self.native
@@ -501,7 +501,7 @@ class Translator(Interpreter):
             for target in (*block.successors, *((block.returns_to,) if block.returns_to is not None else ())):
                 if target in blocks:
                     continue
-                physical = self._fetched(target)
+                physical = self._place_of_code(target)
                 known = None if physical is None else self.translations.find(state.mode, physical, target)
                 if known is None or known.versions is not None or known.refused or not self._is_in_place(known.block):
                     continue
