@@ -25,8 +25,6 @@ from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
 from vmm.memory import PhysicalMemory
 
 _GENERATIONS = 1 << 16
-#: Entries that the block table may have, so that looking in it is short and ends.
-_CROWDED = BLOCK_ENTRIES // 4 * 3
 #: Mode, physical address and EIP of code.
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
@@ -290,25 +288,6 @@ class CodeStore:
         """To be called when no native code runs and no slot waits to be linked: what was replaced is free now."""
         while self._retired:
             self._release(self._retired.pop())
-        if self._used >= _CROWDED:
-            self._renew()
-
-    def _renew(self) -> None:
-        """Make the block table anew without those that are gone; without any, if even the others are too many."""
-        with self.lock:
-            if sum(bool(unit.code) for unit in self._units.values()) > _CROWDED // 2:
-                self.clear()
-            ctypes.memset(self._context.blocks, 0, ctypes.sizeof(self._context.blocks))
-            self._used = 0
-            for unit in self._units.values():
-                if unit.code:
-                    self._enter(unit, unit.code)
-
-    def _enter(self, unit: Unit, code: int) -> None:
-        """Put a unit in the block table if there is room; Python finds it anyway."""
-        entry = self._entry(unit.mode, unit.block)
-        if entry is not None:
-            entry.code = code
 
     def _release(self, translation: Translation) -> None:
         for slot in translation.slot_places:
@@ -333,7 +312,7 @@ class CodeStore:
         return True
 
     def _lead(self, unit: Unit, code: int) -> None:
-        self._enter(unit, code)
+        self._entry(unit.mode, unit.block).code = code
         self._write_slots(unit, code)
         self.new_generation()
 
@@ -357,7 +336,7 @@ class CodeStore:
 
     def unpublish(self, unit: Unit) -> None:
         if unit.code:
-            self._enter(unit, 0)
+            self._entry(unit.mode, unit.block).code = 0
             self._write_slots(unit, 0)
             unit.code = 0
             self.new_generation()
@@ -370,8 +349,8 @@ class CodeStore:
         if owner is None or owner.user is not None:
             self._connect_slot(slot, (unit.mode, unit.block.physical, unit.block.eip))
 
-    def _entry(self, mode: int, block: Block) -> ctypes.Structure | None:
-        """The entry of the block table, made if there is none and room for it."""
+    def _entry(self, mode: int, block: Block) -> ctypes.Structure:
+        """The entry of the block table, made if there is none."""
         physical = block.physical
         key = physical | (mode + 1 | block.eip - physical & 0xFFFF_F000) << 32
         blocks = self._context.blocks
@@ -383,8 +362,6 @@ class CodeStore:
             if not entry.key:
                 break
             place = place + 1 & BLOCK_ENTRIES - 1
-        if self._used >= _CROWDED:
-            return None
         entry.key = key
         self._used += 1
         return entry
