@@ -25,15 +25,28 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("The processor", ("rtl.cpu",),
      "`rtl/cpu/uop.py` defines what travels down the pipeline and is worth reading first; `rtl/cpu/core.py` connects "
      "the units and decides what commits. The microprograms are listed in `docs/microcode.md`."),
-    ("The computer", ("rtl.board",), ""),
+    ("The computer", ("rtl.board", "rtl.devboard"), ""),
     ("Simulation engines", ("sim.engines",),
      "`sim/engines/base.py` is what a user of an engine needs to know. The native engine goes from `netlist.py` "
      "through `schedule.py` to `emit.py`."),
     ("Running the computer", ("sim",), "`sim/machine.py` is the face, `sim/rtlmachine.py` the computer behind it."),
     ("Firmware", ("firmware",), "The C and assembler sources are described in `docs/firmware.md`."),
-    ("The golden model", ("vmm",), "See `docs/golden-model.md`."),
+    ("The golden model", ("vmm",),
+     "See `docs/golden-model.md`. `vmm/semantics/` has the instructions, `vmm/engine/interpreter.py` executes them."),
+    ("Routines of Python as native code", ("vmm.lowering",),
+     "`vmm/lowering/program.py` says which Python that is."),
+    ("The timing model", ("vmm.timing",), "See `docs/timing-model.md`."),
+    ("The translator", ("vmm.engine.dbt",),
+     "See `docs/translator.md`. `layout.py` is what everything works on, `region.py` what is compiled, `translator.py` "
+     "what it all serves."),
+    ("Virtual machines",
+     ("vmm.vm", "vmm.vcpu", "vmm.slots", "vmm.exits", "vmm.registers", "vmm.exchange", "vmm.computer",
+      "vmm.engine.vcpu"),
+     "See `docs/api.md`."),
+    ("RTL devices for an emulated processor", ("sim.hybrid",), "See `docs/hybrid.md`."),
     ("The command line", ("vmm.cli",), "See `docs/command-line.md`."),
-    ("Benchmarks", ("sim.bench",), ""),
+    ("Benchmarks", ("sim.bench",), "See `docs/performance.md`."),
+    ("Calibration of the timing model", ("sim.calibration",), "What `gigogne calibrate` measures."),
 )
 
 
