@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Unit:
     -------
     code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
     queued : waits to be compiled. alive : the guest has not written to it. claimed : head of a region it is in.
-    blocks : what the code was made from. translation : whose `code` it is.
+    blocks : what the code was made from, whose bytes are in `spans`. translation : whose `code` it is.
     counter : address of the count of executions to go until it is hot, or 0.
     versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
     born : instructions done before it was met.
@@ -57,6 +57,7 @@ class Unit:
     claimed: Unit | None = None
     blocks: tuple[Block, ...] = ()
     counter: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
     translation: Translation | None = None
     versions: Versions | None = None
     born: int = 0
@@ -95,14 +96,14 @@ class CodeStore:
         self.pool = pool
         self._memory = memory
         self._units: dict[Place, Unit] = {}
-        self._rests: dict[Place, Rest] = {}
         self._pages: dict[int, set[Unit]] = {}
         self._incoming: dict[Place, set[int]] = {}
         self._leads: dict[int, Place] = {}
         self._retired: list[Translation] = []
         self._drops: dict[int, list[tuple[int, int, int]]] = {}
         self._suspected: dict[int, tuple[list[tuple[int, int, int]], bytes]] = {}
-        self._used = 0
+        self._table = (ctypes.c_uint64 * (2 * BLOCK_ENTRIES)).from_address(ctypes.addressof(context.blocks))
+        self._entries: dict[int, int] = {}
         self.rewritten = Rewritten()
         self.on_watch: Callable[[], None] = lambda: None
         self.on_overwrite: Callable[[int], None] = lambda page: None
@@ -119,7 +120,15 @@ class CodeStore:
 
     def rest(self, mode: int, physical: int, eip: int) -> Rest | None:
         """What is left of a block with an instruction there that is not its first."""
-        return self._rests.get((mode, physical, eip))
+        with self.lock:
+            for unit in self._pages.get(physical >> 12, ()):
+                block = unit.block
+                into = physical - block.physical
+                if 0 < into < len(block.code) and unit.mode == mode and eip == block.eip + into:
+                    number = next((n for n, guest in enumerate(block.guests) if guest.eip == eip), None)
+                    if number is not None:
+                        return Rest(len(block.guests) - number, block.is_system)
+        return None
 
     def add(self, mode: int, block: Block, checked: bool = False) -> Unit:
         unit = self._units[mode, block.physical, block.eip] = Unit(
@@ -132,24 +141,13 @@ class CodeStore:
                 unit.versions = Versions()
                 return unit
             self._cover(unit, (block,))
-        for number, guest in enumerate(block.guests[1:], 1):
-            key = mode, block.physical + (guest.eip - block.eip), guest.eip
-            self._rests.setdefault(key, Rest(len(block.guests) - number, block.is_system))
         return unit
 
     # the cover: which bytes code was made from
 
-    def _spans(self, blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
-        spans = []
-        for block in blocks:
-            first = min(len(block.code), 0x1000 - (block.physical & 0xFFF))
-            spans.append((block.physical, first))
-            if block.second is not None:
-                spans.append((block.second, len(block.code) - first))
-        return spans
-
     def _cover(self, unit: Unit, blocks: tuple[Block, ...]) -> None:
-        for start, size in self._spans(blocks):
+        unit.spans = _spans(blocks)
+        for start, size in unit.spans:
             self._mark(start, size)
             self._pages[start >> 12].add(unit)
 
@@ -175,7 +173,7 @@ class CodeStore:
                 self._memory.watched.add(page)
                 doomed = [unit for unit in units if any(
                     start < address + size and address < start + length
-                    for start, length in self._spans(unit.blocks))]
+                    for start, length in unit.spans)]
                 for unit in doomed:
                     self._note(page, unit, address, address + size)
                     self._remove(unit)
@@ -190,7 +188,7 @@ class CodeStore:
         """Code is dropped for a write."""
         age = self._context.state.instructions - unit.born
         drops = self._drops.setdefault(page, [])
-        for start, length in self._spans(unit.blocks):
+        for start, length in unit.spans:
             if start < high and low < start + length:
                 drops.append((max(low, start), min(high, start + length), age))
 
@@ -228,9 +226,7 @@ class CodeStore:
         self.unpublish(unit)
         block = unit.block
         del self._units[unit.mode, block.physical, block.eip]
-        for guest in block.guests[1:]:
-            self._rests.pop((unit.mode, block.physical + (guest.eip - block.eip), guest.eip), None)
-        for start, _size in self._spans(unit.blocks):
+        for start, _size in unit.spans:
             self._pages.get(start >> 12, set()).discard(unit)
 
     def clear(self) -> None:
@@ -238,7 +234,6 @@ class CodeStore:
         with self.lock:
             for unit in list(self._units.values()):
                 self._remove(unit)
-            self._rests.clear()
             self.pool.clear()
 
     # what native code sees
@@ -288,6 +283,9 @@ class CodeStore:
         """To be called when no native code runs and no slot waits to be linked: what was replaced is free now."""
         while self._retired:
             self._release(self._retired.pop())
+        if len(self._entries) > BLOCK_ENTRIES // 2:
+            with self.lock:
+                self._clear_table()
 
     def _release(self, translation: Translation) -> None:
         for slot in translation.slot_places:
@@ -312,7 +310,7 @@ class CodeStore:
         return True
 
     def _lead(self, unit: Unit, code: int) -> None:
-        self._entry(unit.mode, unit.block).code = code
+        self._enter(unit, code)
         self._write_slots(unit, code)
         self.new_generation()
 
@@ -329,14 +327,14 @@ class CodeStore:
     def _unchanged(self, blocks: tuple[Block, ...]) -> bool:
         """Whether memory still has what the blocks were made from."""
         for block in blocks:
-            here = b"".join(self._memory.blob(start, size) for start, size in self._spans((block,)))
+            here = b"".join(self._memory.blob(start, size) for start, size in _spans((block,)))
             if here != block.code:
                 return False
         return True
 
     def unpublish(self, unit: Unit) -> None:
         if unit.code:
-            self._entry(unit.mode, unit.block).code = 0
+            self._enter(unit, 0)
             self._write_slots(unit, 0)
             unit.code = 0
             self.new_generation()
@@ -349,22 +347,32 @@ class CodeStore:
         if owner is None or owner.user is not None:
             self._connect_slot(slot, (unit.mode, unit.block.physical, unit.block.eip))
 
-    def _entry(self, mode: int, block: Block) -> ctypes.Structure:
-        """The entry of the block table, made if there is none."""
-        physical = block.physical
-        key = physical | (mode + 1 | block.eip - physical & 0xFFFF_F000) << 32
-        blocks = self._context.blocks
+    def _enter(self, unit: Unit, code: int) -> None:
+        """Put an entry point, or 0 for none, into the block table."""
+        physical, mode = unit.block.physical, unit.mode
+        key = physical | (mode + 1 | unit.block.eip - physical & 0xFFFF_F000) << 32
+        place = self._entries.get(key)
+        if place is not None:
+            self._table[2 * place + 1] = code
+            return
+        table = self._table
         place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
-        while True:
-            entry = blocks[place]
-            if entry.key == key:
-                return entry
-            if not entry.key:
-                break
+        while table[2 * place]:
             place = place + 1 & BLOCK_ENTRIES - 1
-        entry.key = key
-        self._used += 1
-        return entry
+        self._entries[key] = place
+        table[2 * place + 1] = code
+        table[2 * place] = key
+
+    def _clear_table(self) -> None:
+        """Forget the keys of code that has gone; if that is too little, forget all code."""
+        if sum(unit.code != 0 for unit in self._units.values()) > BLOCK_ENTRIES // 4:
+            for unit in list(self._units.values()):
+                self._remove(unit)
+        ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
+        self._entries.clear()
+        for unit in self._units.values():
+            if unit.code:
+                self._enter(unit, unit.code)
 
     def new_generation(self) -> None:
         """Make the jump cache forget everything."""
@@ -377,6 +385,17 @@ class CodeStore:
     def set_tag(self) -> None:
         state = self._context.state
         state.tag = (state.generation << 16 | state.mode + 1 & 0xFFFF) << 32
+
+
+def _spans(blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
+    """Where the bytes of blocks lie: physical addresses and sizes."""
+    spans = []
+    for block in blocks:
+        first = min(len(block.code), PAGE - block.physical % PAGE)
+        spans.append((block.physical, first))
+        if block.second is not None:
+            spans.append((block.second, len(block.code) - first))
+    return spans
 
 
 def displacements(blocks: tuple[Block, ...], pages: tuple[int, ...]) -> list[int]:
