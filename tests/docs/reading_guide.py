@@ -44,9 +44,11 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
       "vmm.engine.vcpu"),
      "See `docs/api.md`."),
     ("RTL devices for an emulated processor", ("sim.hybrid",), "See `docs/hybrid.md`."),
+    ("Calibration of the timing model", ("sim.calibration", "sim.bench.stage", "sim.bench.guests"),
+     "What `gigogne calibrate` measures."),
     ("The command line", ("vmm.cli",), "See `docs/command-line.md`."),
-    ("Benchmarks", ("sim.bench",), "See `docs/performance.md`."),
-    ("Calibration of the timing model", ("sim.calibration",), "What `gigogne calibrate` measures."),
+    ("Benchmarks", ("sim.bench", "sim.calibration.workloads", "sim.calibration.__main__"),
+     "See `docs/performance.md`."),
 )
 
 
