@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, memory_differs, states_differ
-from tests.vmm.engine.dbt.scenes import SCENES
+from tests.vmm.engine.dbt.scenes import SCENES, calls, loop
+from tests.vmm.engine.machine import machine
 from vmm.engine.dbt import frontend
 from vmm.engine.dbt.translator import Thresholds, Translator
 from vmm.engine.interpreter import Interpreter
@@ -50,3 +51,20 @@ def test_scene(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None
     make: Callable[..., Interpreter] = lambda memory: Translator(memory, thresholds=_VARIANTS[variant])  # noqa: E731
     for seed, longest in ((1, 400), (2, 7)):
         alike(SCENES[name](Interpreter), SCENES[name](make), seed, longest)
+
+
+@pytest.mark.parametrize("variant", ["regions", "mixed"])
+def test_code_written_from_outside(variant: str) -> None:
+    """A device or a loader changes an immediate between two steps of a loop that is translated."""
+    make: Callable[..., Interpreter] = lambda memory: Translator(memory, thresholds=_VARIANTS[variant])  # noqa: E731
+    engines = [machine(loop(calls(0x7100), 60), one) for one in (Interpreter, make)]
+    for cpu in engines:
+        cpu.memory.load_blob(0x7100, b"\xB8\x01\x00\x00\x00\x01\xC3\xC3")
+    rng, steps = random.Random(1), 0
+    while not engines[0].state.halted:
+        steps += rng.randrange(1, 60)
+        value = rng.getrandbits(16)
+        for cpu in engines:
+            advance(cpu, steps)
+            cpu.memory.write(0x7101, 2, value)
+        assert not states_differ(*engines) + memory_differs(*engines)
