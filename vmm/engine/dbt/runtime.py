@@ -1,7 +1,7 @@
 """The native code every translation leans on: ways in and out, look-ups, memory accesses that are not hits.
 
     enter     C function: load the guest's registers and run from an entry point until something comes back
-    exit      give up an instruction or leave: deliver a pending fault, or return to Python with the state in the context
+    exit      give up an instruction or leave: deliver a fault, or return to Python with its state in the context
     bail      a routine that leaves everything to the interpreter; it stands in until the machine's are compiled
     refill    after a miss in a data table: 1 it is filled, 2 a fault is pending, 0 the interpreter has to look
     lookup    go on at `Context.eip` through the block table, filling the jump cache; exit MISSING
