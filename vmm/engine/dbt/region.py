@@ -45,7 +45,7 @@ _LOG2 = {8: 0, 16: 1, 32: 2}
 
 
 @dataclass(slots=True)
-class _Todo:
+class Todo:
     """A block to emit: behind its only predecessor, or at a join when `now` is None."""
 
     block: Block
@@ -84,7 +84,7 @@ class Region:
         self._pages = {block.eip >> 12 for block in blocks.values()}
         reached = self._pages | {b.eip + len(b.code) >> 12 & 0xFFFFF for b in blocks.values() if b.second is not None}
         self.pages = tuple(sorted(reached - {head.eip >> 12}))
-        self._todo: list[_Todo] = []
+        self._todo: list[Todo] = []
         self._emitted: set[int] = set()
         self.done: dict[int, int] = {}
         self._ops: LlvmOps
@@ -115,7 +115,7 @@ class Region:
 
     def text(self) -> str:
         """The IR of the function."""
-        self._todo = [_Todo(self._head, None, "")]
+        self._todo = [Todo(self._head, None, "")]
         while self._todo:
             item = self._todo.pop()
             if item.block.eip not in self._emitted:
@@ -241,7 +241,7 @@ class Region:
 
     # blocks
 
-    def _emit_block(self, item: _Todo) -> None:
+    def _emit_block(self, item: Todo) -> None:
         b, block = self.builder, item.block
         self._block = block
         with b.scope():
@@ -447,12 +447,12 @@ class Region:
         b = self.builder
         if eip in self._roots:
             self.to_root(now)
-            self._todo.append(_Todo(self._blocks[eip], None, ""))
+            self._todo.append(Todo(self._blocks[eip], None, ""))
         else:
             memo: dict[int, Node] = {}
             frozen = Straight([freeze(node, memo) for node in now.regs],
                               {name: None if node is None else freeze(node, memo) for name, node in now.flags.items()})
-            self._todo.append(_Todo(self._blocks[eip], frozen, self.budget))
+            self._todo.append(Todo(self._blocks[eip], frozen, self.budget))
         b.emit(f"br label %{self.label(eip)}")
 
     def to_root(self, now: Straight) -> None:
@@ -551,7 +551,7 @@ class Region:
                 for site, label in labels.items():
                     b.start(label)
                     b.emit(f"br label %{self.label(site)}")
-                    self._todo.append(_Todo(self._blocks[site], None, ""))
+                    self._todo.append(Todo(self._blocks[site], None, ""))
                 b.start(elsewhere)
         self._through_jump_cache(target)
 

@@ -165,12 +165,16 @@ class StringLoop:
             done = b.let(f"add i64 {b.let(f'load i64, ptr {self._done}')}, 1")
             b.emit(f"store i64 {left}, ptr {self._left}")
             b.emit(f"store i64 {done}, ptr {self._done}")
-            b.emit(f"br i1 {b.let(f'icmp eq i64 {left}, 0')}, label %{spent}, label %{self._label}")
+            b.emit(f"br i1 {self._must_end(left)}, label %{spent}, label %{self._label}")
             b.start(spent)
             self._account(done)
             b.emit(f"store i8 1, ptr {region.pointer('repeating')}{CONTEXT}")
             b.emit(f"br label %{region.label(self._block.eip)}")
         b.start(finished)
+
+    def _must_end(self, left: str) -> str:
+        """Whether there is to be no further iteration here."""
+        return self._b.let(f"icmp eq i64 {left}, 0")
 
     def _host(self, linear: Node) -> str:
         b = self._b

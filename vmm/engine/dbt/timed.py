@@ -25,7 +25,8 @@ from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.rewritten import Rewritten, Version
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.timednative import PLACES, text
-from vmm.engine.dbt.timedregion import TimedRegion, one_run
+from vmm.engine.dbt.timedregion import TimedRegion
+from vmm.engine.dbt.timedruns import one_run
 from vmm.engine.dbt.translator import Thresholds, Translator
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.engine.interrupt import Source

@@ -12,24 +12,24 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from vmm.engine.dbt.arena import Arena
-from vmm.engine.dbt.frontend import Block, Guest, covers_next
+from vmm.engine.dbt.frontend import Block, Guest
 from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.llvmops import CONTEXT, NotNative, Straight
 from vmm.engine.dbt.recipes import Recipes
-from vmm.engine.dbt.region import Region
+from vmm.engine.dbt.region import Todo
 from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.setting import Setting
-from vmm.engine.dbt.stringloop import StringLoop
+from vmm.engine.dbt.stringloop import StringLoop, applies
+from vmm.engine.dbt.timedcode import PredictingRegion
 from vmm.engine.dbt.timednative import WRITE
-from vmm.engine.dbt.values import UNLIKELY, Node
+from vmm.engine.dbt.timedruns import Place, plan
+from vmm.engine.dbt.timedstring import TimedStringLoop
+from vmm.engine.dbt.values import Node
 from vmm.timing.costs import Costs
-from vmm.timing.pipeline import Pipeline
-from vmm.timing.record import TimingState
-from vmm.timing.shape import Flow, Shape, shape_of
+from vmm.timing.shape import Flow
 
 _LINE = 5
 _LOG2 = {8: 0, 16: 1, 32: 2}
@@ -38,54 +38,7 @@ _NOT_NATIVE = frozenset(("wbinvd", "write_cr0", "write_cr4", "lmsw", "into"))
 _NOT_STRAIGHT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an instruction stands in its run.
-
-    Members
-    -------
-    start : index of the first instruction of the run. before : cycles of the run until it; after : with its own.
-    bubble : of the run, if it ends here.
-    """
-
-    shape: Shape
-    start: int
-    before: int
-    after: int
-    bubble: int
-
-
-def plan(costs: Costs, guests: Sequence[Guest], code32: bool) -> list[Place]:
-    """The runs of a block."""
-    found: list[Place] = []
-    start, done = 0, 0
-    pipeline: Pipeline | None = None
-    for number, guest in enumerate(guests):
-        shape = shape_of(guest.insn, code32)
-        if pipeline is None:
-            pipeline, start, done = Pipeline(costs, guest.eip), number, 0
-        before, done = done, done + pipeline.add(shape)
-        found.append(Place(shape, start, before, done, pipeline.bubble))
-        if shape.flow is not Flow.NEXT:
-            pipeline = None
-    return found
-
-
-def one_run(block: Block, code32: bool) -> int:
-    """How many instructions of a block to translate: to the end of its run, and of one under a shadow behind it."""
-    count = len(block.guests)
-    for number, guest in enumerate(block.guests):
-        if covers_next(guest.insn):
-            # Whoever comes next must be in the same block, or the interpreter does both.
-            count = number + 2 if number + 2 <= len(block.guests) else number
-            break
-        if shape_of(guest.insn, code32).flow is not Flow.NEXT:
-            count = number + 1
-            break
-    return count
-
-
-class TimedRegion(Region):
+class TimedRegion(PredictingRegion):
     """A `Region` with the timing model in it.
 
     Parameters
@@ -95,8 +48,7 @@ class TimedRegion(Region):
 
     def __init__(self, name: str, head: Block, blocks: Mapping[int, Block], setting: Setting, recipes: Recipes,
                  slots: list[int], version: Version | None = None, *, costs: Costs, caches: bool) -> None:
-        super().__init__(name, head, blocks, setting, recipes, slots, version)
-        self._costs = costs
+        super().__init__(name, head, blocks, setting, recipes, slots, version, costs)
         self._caches = caches
         self._planned: Block | None = None
         self._places: list[Place] = []
@@ -105,31 +57,7 @@ class TimedRegion(Region):
         self._accounted = False
         self._aborts: dict[str, str] = {}
         self._begun: str | None = None
-        self._level: str | None = None
-
-    # the context
-
-    def _at(self, field: str) -> str:
-        """A pointer to a field of `Timed`, or of the model's record in it."""
-        if hasattr(TimingState, field):
-            return self.pointer_at(f"timing_{field}", Arena.timing.offset + int(getattr(TimingState, field).offset))
-        return self.pointer_at(field, int(getattr(Arena, field).offset))
-
-    def _get(self, field: str, bits: int = 32) -> str:
-        return self.builder.let(f"load i{bits}, ptr {self._at(field)}{CONTEXT}")
-
-    def _put(self, field: str, value: str | int, bits: int = 32) -> None:
-        self.builder.emit(f"store i{bits} {value}, ptr {self._at(field)}{CONTEXT}")
-
-    def _add_cycles(self, cycles: str | int) -> None:
-        if cycles != 0:
-            self._put("cycles", self.builder.let(f"add i64 {self._get('cycles', 64)}, {cycles}"), 64)
-
-    def _branch(self, condition: str, stem: str) -> tuple[str, str]:
-        """Go aside if a condition holds, which it hardly ever does; the labels of aside and of going on."""
-        aside, on = self.builder.new_label(stem), self.builder.new_label("on")
-        self.builder.emit(f"br i1 {condition}, label %{aside}, label %{on}{UNLIKELY}")
-        return aside, on
+        self._loop: TimedStringLoop | None = None
 
     @property
     def _pending(self) -> int:
@@ -140,14 +68,21 @@ class TimedRegion(Region):
     # blocks and instructions
 
     def _string_loop(self, block: Block) -> StringLoop | None:
+        # It is tried behind what the head of a run has to do.
         return None
+
+    def _emit_block(self, item: Todo) -> None:
+        self._loop = None
+        super()._emit_block(item)
+        if self._loop is not None:
+            self._index = 0
+            self._loop.body()
 
     def _head_of(self, block: Block, place: int, done: int, budget: str, entered: Straight) -> None:
         super()._head_of(block, place, done, budget, entered)
         b = self.builder
         b.lines = []
-        late = b.let(f"icmp uge i64 {self._get('cycles', 64)}, {self._get('deadline', 64)}")
-        self._head_exit(late, block, budget, entered, Exit.ATTENTION)
+        self._head_exit(self.is_late(), block, budget, entered, Exit.ATTENTION)
         b.main[place:place] = b.lines
         b.lines = b.main
 
@@ -173,12 +108,15 @@ class TimedRegion(Region):
             first = b.let(f"icmp eq i8 {again}, 0")
             self._begun = b.let(f"select i1 {first}, i64 {self._places[index].after}, i64 0")
             self._add_cycles(self._begun)
+            if applies(self, self._block):
+                self._loop = TimedStringLoop(self, self._block, self._caches)
+                self._loop.test(self._ops.now, self._entered)
         return super()._emit_instruction(guest, index) or self._undo(mark, lines)
 
     def _undo(self, mark: tuple[int, int, str, tuple[int, int]], lines: int) -> bool:
         """The instruction is not for native code: nothing of it stays."""
         self.builder.rewind(*mark)
-        self._begun, self._last_line = None, lines
+        self._begun, self._loop, self._last_line = None, None, lines
         return False
 
     def _begin_lines(self, guest: Guest, index: int, begins: bool) -> None:
@@ -192,10 +130,7 @@ class TimedRegion(Region):
                 continue
             aligned = index == 0 and linear == first and not first & (1 << _LINE) - 1
             follows = int(line == self._last_line + 1) if index or linear != first else 0
-            number = line & self._costs.geometry.code_sets - 1
-            where = b.let(f"getelementptr i32, ptr {self._at('code')}, i64 {number}")
-            entry = b.let(f"load i32, ptr {where}{CONTEXT}")
-            aside, on = self._branch(b.let(f"icmp ne i32 {entry}, {line + 1}"), "fetch")
+            aside, on = self._branch(b.let(f"icmp ne i32 {self._line_entry(line)}, {line + 1}"), "fetch")
             with b.aside(aside):
                 text: str | int = follows
                 if aligned:
@@ -207,6 +142,27 @@ class TimedRegion(Region):
             if aligned:
                 self._put("straight", _NOT_STRAIGHT)
             known = self._last_line = line
+
+    def lacks_lines(self) -> str:
+        """Whether lines of the block have to be looked at again."""
+        b, bad = self.builder, "false"
+        for line in range(self._block.eip >> _LINE, (self._block.end - 1 >> _LINE) + 1):
+            differs = b.let(f"icmp ne i32 {self._line_entry(line)}, {line + 1}")
+            bad = b.let(f"or i1 {bad}, {differs}")
+        return bad
+
+    def _line_entry(self, line: int) -> str:
+        b, number = self.builder, line & self._costs.geometry.code_sets - 1
+        where = b.let(f"getelementptr i32, ptr {self._at('code')}, i64 {number}")
+        return b.let(f"load i32, ptr {where}{CONTEXT}")
+
+    def is_late(self) -> str:
+        """Whether no run may begin any more."""
+        return self.builder.let(f"icmp uge i64 {self._get('cycles', 64)}, {self._get('deadline', 64)}")
+
+    def end_iteration(self) -> None:
+        """Add what an iteration of a REP instruction takes."""
+        self._add_cycles(self._costs.cycles[self._places[self._index].shape.each])
 
     def _call(self, name: str, arguments: str) -> None:
         b = self.builder
@@ -273,15 +229,15 @@ class TimedRegion(Region):
     def load(self, linear: Node, bits: int, for_write: bool) -> Node:
         value = super().load(linear, bits, for_write)
         if self._caches:
-            self._charge(linear, bits, for_write)
+            self.charge(linear, bits, for_write)
         return value
 
     def store(self, linear: Node, value: Node) -> None:
         super().store(linear, value)
         if self._caches:
-            self._charge(linear, value.bits, True)
+            self.charge(linear, value.bits, True)
 
-    def _charge(self, linear: Node, bits: int, write: bool) -> None:
+    def charge(self, linear: Node, bits: int, write: bool) -> None:
         """An access has been made. Misaligned ones turn into lines that there are not."""
         b, log2 = self.builder, _LOG2[bits]
         address = b.text(linear)
@@ -322,7 +278,7 @@ class TimedRegion(Region):
         super()._through_dispatch(target)
 
     def repeat(self, condition: Node) -> None:
-        self._add_cycles(self._costs.cycles[self._places[self._index].shape.each])
+        self.end_iteration()
         super().repeat(condition)
 
     def _end_run(self, target: Node) -> None:
@@ -350,75 +306,3 @@ class TimedRegion(Region):
             self._push_return(end)
         if straight and self._caches and not end & (1 << _LINE) - 1:
             self._put("straight", end)
-
-    def _missed(self) -> None:
-        """Count a branch that went elsewhere than predicted."""
-        self._put("mispredictions", self.builder.let(f"add i64 {self._get('mispredictions', 64)}, 1"), 64)
-
-    def _conditional(self, taken: bool, backward: bool, cycles: int, bubble: int) -> None:
-        """`Branches.conditional`: nothing to learn if the counter is as far as it goes."""
-        b, costs = self.builder, self._costs
-        agrees, right = taken is not backward, cycles + (bubble if taken else 0)
-        number = self._guest.eip >> 1 & costs.geometry.counters - 1
-        where = b.let(f"getelementptr i8, ptr {self._at('counters')}, i64 {number}")
-        counter = b.let(f"load i8, ptr {where}{CONTEXT}")
-        aside, on = self._branch(b.let(f"icmp ne i8 {counter}, {3 if agrees else 0}"), "learn")
-        before = b.label
-        with b.aside(aside):
-            b.emit(f"store i8 {b.let(f'add i8 {counter}, {1 if agrees else -1}')}, ptr {where}{CONTEXT}")
-            wrong = b.let(f"icmp {'ult' if agrees else 'uge'} i8 {counter}, 2")
-            more = b.let(f"select i1 {wrong}, i64 {cycles + costs.cycles['mispredicted']}, i64 {right}")
-            missed = b.let(f"zext i1 {wrong} to i64")
-            total = b.let(f"add i64 {self._get('mispredictions', 64)}, {missed}")
-            self._put("mispredictions", total, 64)
-            b.emit(f"br label %{on}")
-        b.start(on)
-        self._add_cycles(b.let(f"phi i64 [ {right}, %{before} ], [ {more}, %{aside} ]"))
-
-    def _return(self, target: Node, cycles: int, bubble: int) -> None:
-        b, mask = self.builder, self._costs.geometry.returns - 1
-        top = self._get("top")
-        place = b.let(f"getelementptr i32, ptr {self._at('returns')}, i64 {b.let(f'zext i32 {top} to i64')}")
-        guess = b.let(f"load i32, ptr {place}{CONTEXT}")
-        self._put("top", b.let(f"and i32 {b.let(f'sub i32 {top}, 1')}, {mask}"))
-        self._guessed(guess, b.text(target), cycles, bubble, None)
-
-    def _indirect(self, target: Node, cycles: int, bubble: int) -> None:
-        b = self.builder
-        number = self._guest.eip >> 1 & self._costs.geometry.targets - 1
-        place = b.let(f"getelementptr i32, ptr {self._at('targets')}, i64 {number}")
-        self._guessed(b.let(f"load i32, ptr {place}{CONTEXT}"), b.text(target), cycles, bubble, place)
-
-    def _guessed(self, guess: str, target: str, cycles: int, bubble: int, place: str | None) -> None:
-        b = self.builder
-        before = b.label
-        aside, on = self._branch(b.let(f"icmp ne i32 {guess}, {target}"), "missed")
-        with b.aside(aside):
-            if place is not None:
-                b.emit(f"store i32 {target}, ptr {place}{CONTEXT}")
-            self._missed()
-            b.emit(f"br label %{on}")
-        b.start(on)
-        self._add_cycles(b.let(f"phi i64 [ {cycles + bubble}, %{before} ], "
-                               f"[ {cycles + self._costs.cycles['mispredicted']}, %{aside} ]"))
-
-    def _push_return(self, end: int) -> None:
-        b = self.builder
-        more = b.let(f"add i32 {self._get('top')}, 1")
-        top = b.let(f"and i32 {more}, {self._costs.geometry.returns - 1}")
-        self._put("top", top)
-        place = b.let(f"getelementptr i32, ptr {self._at('returns')}, i64 {b.let(f'zext i32 {top} to i64')}")
-        b.emit(f"store i32 {end}, ptr {place}{CONTEXT}")
-
-    def _change_level(self, kind: str) -> None:
-        """What a transfer takes more for a change of privilege."""
-        if self._level is None:
-            return
-        b, cycles = self.builder, self._costs.cycles
-        now = b.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
-        if kind in ("int", "call_far"):
-            inner = b.let(f"icmp ult i32 {now}, {self._level}")
-            self._add_cycles(b.let(f"select i1 {inner}, i64 {cycles['outer_event']}, i64 0"))
-        elif kind in ("iret", "return_far"):
-            outer = b.let(f"icmp ugt i32 {now}, {self._level}")
-            self._add_cycles(b.let(f"select i1 {outer}, i64 {cycles['outer_return']}, i64 0"))
