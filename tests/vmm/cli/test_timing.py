@@ -98,7 +98,7 @@ def test_run_estimates_with_and_without_caches(guest: str) -> None:
     (["--technique", "emulate", "--no-cache-model"],
      "--no-cache-model is about the timing model; ask for it with '--timing model'"),
     (["--technique", "emulate", "--costs", "x"], "--costs is about the timing model; ask for it with '--timing model'"),
-    (["--timing", "model"], "The timing model estimates the cycles of '--technique emulate', not of 'native'"),
+    (["--timing", "model"], "The RTL has cycles of its own; '--timing model' needs '--technique emulate' or 'dbt'"),
     (["--technique", "emulate", "--timing", "model", "--costs", "/none"], "Cannot read costs from '/none'"),
 ])
 def test_run_refuses_what_makes_no_sense(guest: str, arguments: list[str], message: str) -> None:
