@@ -1,0 +1,136 @@
+"""Translated code with the timing model: the very record of the interpreter's, wherever a run is cut."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from firmware.build import build
+from firmware.toolchain import ToolchainError
+from sim.randprog import generate
+from sim.randprog.world import COUNTER
+from sim.randprog.world import RAM as WORLD
+from tests.vmm.engine.boot import boot
+from tests.vmm.engine.dbt.lockstep import BLOCKS, memory_differs, states_differ
+from tests.vmm.timing import test_machine as programs
+from tests.vmm.timing.code import COSTS
+from vmm.engine.dbt.timed import TimedTranslator
+from vmm.engine.dbt.translator import Thresholds
+from vmm.engine.emulate import StopReason
+from vmm.timing.machine import TimedMachine, Timing
+
+REGIONS = replace(BLOCKS, hot=20)
+
+
+def machines(ram: int, thresholds: Thresholds, caches: bool = True) -> tuple[TimedMachine, TimedMachine]:
+    """One that interprets, one that translates."""
+    timing = Timing(COSTS, caches)
+    return TimedMachine(ram, timing), TimedMachine(
+        ram, timing, processor=partial(TimedTranslator, thresholds=thresholds))
+
+
+def differences(golden: TimedMachine, tested: TimedMachine) -> list[str]:
+    found = states_differ(golden.cpu, tested.cpu)
+    if golden.platform.cycles != tested.platform.cycles or golden.idle != tested.idle:
+        found.append(f"virtual time {golden.platform.cycles}, {golden.idle} of it asleep, "
+                     f"but {tested.platform.cycles}, {tested.idle}")
+    one, two = golden.model.state, tested.model.state
+    if bytes(one) != bytes(two):
+        found += [f"model's {name}: {getattr(one, name)} but {getattr(two, name)}" for name, *_ in type(one)._fields_
+                  if bytes(_bytes(one, name)) != bytes(_bytes(two, name))]
+    return found
+
+
+def _bytes(state: object, name: str) -> bytes:
+    value = getattr(state, name)
+    return repr(value if isinstance(value, int) else list(value)).encode()
+
+
+def run_both(golden: TimedMachine, tested: TimedMachine, rng: random.Random, limit: int) -> StopReason:
+    """Run both in slices of random lengths; they must never differ."""
+    try:
+        while True:
+            length = rng.choice((1, 2, 7, rng.randrange(1, 60), rng.randrange(1, 4000)))
+            since = golden.cpu.state.eip
+            one, two = golden.run(length), tested.run(length)
+            assert not differences(golden, tested), f"in {length} from {since:#x}"
+            assert one == two
+            if one.reason is not StopReason.LIMIT or golden.cpu.state.instructions >= limit:
+                assert not memory_differs(golden.cpu, tested.cpu)
+                return one.reason
+    finally:
+        tested.cpu.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("caches", [True, False])
+@pytest.mark.parametrize("thresholds", [BLOCKS, REGIONS], ids=["blocks", "regions"])
+def test_a_program(thresholds: Thresholds, caches: bool) -> None:
+    golden, tested = machines(programs.RAM, thresholds, caches)
+    for machine in (golden, tested):
+        programs.place(machine.memory, machine.timed)
+    if not caches:
+        # what nobody asks is not kept up to date
+        run_without_caches(golden, tested)
+        return
+    assert run_both(golden, tested, random.Random(1), 10_000) is StopReason.HALT_FOREVER
+    assert tested.timed.statistics().native_steps > 500
+
+
+def run_without_caches(golden: TimedMachine, tested: TimedMachine) -> None:
+    for machine in (golden, tested):
+        assert machine.run(10_000).reason is StopReason.HALT_FOREVER
+    assert (tested.model.cycles, tested.platform.cycles) == (golden.model.cycles, golden.platform.cycles)
+    assert tested.model.state.data_misses == 0
+
+
+@pytest.mark.parametrize("seed", [3, 7, 40, 43])
+def test_random_programs(seed: int) -> None:
+    """Faults, segments, paging, levels, and a timer whose interrupts come between runs."""
+    program = generate(seed, 60)
+    golden, tested = machines(WORLD, BLOCKS)
+    for machine in (golden, tested):
+        for segment in program.image.segments:
+            machine.memory.load_blob(segment.address, segment.data)
+        machine.memory.write32(COUNTER, 3)
+        machine.cpu.state.eip = program.image.entry
+        machine.cpu.state_changed()
+    run_both(golden, tested, random.Random(seed), 2500)
+
+
+@pytest.fixture(scope="module")
+def firmware() -> dict[str, Path]:
+    try:
+        return build()
+    except ToolchainError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name, options", [
+    ("dhry", "iterations=5"), ("recursion", "iterations=1"), ("strings", "iterations=1"), ("selfmod", "iterations=30"),
+    ("syscalls", "iterations=20"), ("timer", "iterations=3"), ("pagefaults", "iterations=1"),
+])
+def test_guests(name: str, options: str, firmware: dict[str, Path]) -> None:
+    golden, tested = machines(2 << 20, BLOCKS)
+    for machine in (golden, tested):
+        boot(firmware[name], options, machine=machine)
+    assert run_both(golden, tested, random.Random(name), 40_000) in (StopReason.GUEST_EXIT, StopReason.LIMIT)
+
+
+def test_another_deadline_stops_native_code() -> None:
+    """Nothing is run beyond the first end of a run behind the deadline."""
+    _golden, tested = machines(programs.RAM, BLOCKS)
+    programs.place(tested.memory, tested.timed)
+    cpu = tested.timed
+    for _ in range(3):
+        tested.run(1000)
+    cpu.deadline = tested.model.cycles
+    while not cpu.between_runs:
+        cpu.burst(1000)
+    before = cpu.steps
+    cpu.burst(1000)
+    assert cpu.steps == before
+    tested.cpu.close()  # type: ignore[attr-defined]
