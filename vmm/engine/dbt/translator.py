@@ -28,9 +28,11 @@ from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import Job, Tiers
 from vmm.engine.interpreter import Interpreter, Retired
+from vmm.engine.interrupt import Source
 from vmm.faults import Fault
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
+from vmm.state import SHADOW_NONE
 from vmm.statistics import Statistics
 
 _PG = int(Cr0.PG)
@@ -43,7 +45,8 @@ _COLD = 40
 _ENTERED = 32
 #: Looks at rewritten code that find it unchanged before it is not checked any more.
 _STEADY = 2
-_Take = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+_Raise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_int64] * 7, ctypes.c_void_p)
+_EXTERNAL = list(Source).index(Source.EXTERNAL)
 _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -212,13 +215,21 @@ class Translator(Interpreter):
     def deliver_interrupt(self, vector: int) -> Retired:
         """As the interpreter does it, natively unless something about it is out of the ordinary."""
         state = self.native
-        start, place = state.eip, runtime.PLACES["take_interrupt"]
-        take = _Take(state.routines[place])
-        if self._special and not state.halted or take(self.context.address, vector, self._results):
+        start, place = state.eip, runtime.PLACES["raise_fault"]
+        native_raise = _Raise(state.routines[place])
+        if self._special and not state.halted or native_raise(
+                self.context.address, vector, 0, 0, 0, 0, state.repeating, _EXTERNAL, self._results):
             return super().deliver_interrupt(vector)
+        state.halted = state.repeating = False
+        state.shadow = SHADOW_NONE
         self.steps += 1
         self._stale = True
-        return Retired(RetireCause.INTERRUPT, start, 0, vector)
+        delivered, error, has_error, _cr2, _has_cr2, present = state.results[:6]
+        if not present:
+            return Retired(RetireCause.SHUTDOWN, start)
+        if delivered == vector and not has_error:
+            return Retired(RetireCause.INTERRUPT, start, 0, vector)
+        return Retired(RetireCause.EXCEPTION, start, 0, delivered, error if has_error else None)
 
     # running
 
