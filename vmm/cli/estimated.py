@@ -33,8 +33,9 @@ class Estimated(Emulated):
                  ram: np.ndarray | None = None, platform: Callable[[DeviceConfig], Platform] = PcPlatform,
                  translate: bool = False) -> None:
         super().__init__(ram_bytes=ram_bytes, console=console, ram=ram, platform=platform)
+        processor = _translator() if translate else TimedInterpreter
         self.machine = self.timed = TimedMachine(
-            self.ram, timing, platform=self.machine.platform, processor=_translator() if translate else TimedInterpreter)
+            self.ram, timing, platform=self.machine.platform, processor=processor)
 
     @property
     def idle(self) -> int:

@@ -5,8 +5,8 @@ Rules:
 1. Native code is entered and left between runs, but where it gives an instruction up; `resume` then finds the place in
    the run.
 2. It comes back before the first run that begins at the deadline or later.
-3. An instruction that is given up and done again by the interpreter makes its accesses again; the model has seen some of
-   them already, and does not see them twice.
+3. An instruction that is given up and done again by the interpreter makes its accesses again; those that the model has
+   seen already it does not see twice.
 """
 
 from __future__ import annotations
@@ -44,8 +44,15 @@ _NEVER, _NOT_STRAIGHT = (1 << 64) - 1, 1
 class _Steps(Interpreter):
     """What the translator leaves to the interpreter: step by step, and no further than to the end of the run."""
 
-    is_late: bool
-    between_runs: bool
+    @property
+    def is_late(self) -> bool:
+        """Whether something is due before the next run."""
+        return False
+
+    @property
+    def between_runs(self) -> bool:
+        """Whether the next instruction begins a run."""
+        return True
 
     def burst(self, limit: int) -> None:
         if self.is_late:
@@ -89,7 +96,6 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
 
     @property
     def is_late(self) -> bool:
-        """Whether something is due before the next run."""
         return self.between_runs and self.model.cycles >= self._timed.deadline
 
     def burst(self, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""The machine's routines and the timing model's as native code: every access of a routine is one that the model sees."""
+"""The routines of the machine and of the timing model as native code: the model sees every access of a routine."""
 
 from __future__ import annotations
 
