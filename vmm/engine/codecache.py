@@ -202,10 +202,8 @@ class CodeCache:
     def _remove(self, page: int, low: int, high: int) -> None:
         """Drop the instructions that have a byte in a part of a page."""
         for code in self._pages[page].values():
-            for offset in range(max(low - MAX_LENGTH + 1, 0), high):
-                found = code.get(offset)
-                if found is not None and offset + found.length > low:
-                    del code[offset]
+            for offset in [place for place, found in code.items() if place < high and place + found.length > low]:
+                del code[offset]
         covered = self._covered[page]
         covered[low:high] = bytes(high - low)
         if not any(covered):

@@ -323,9 +323,12 @@ class Translator(Interpreter):
             return None
         unit = self.translations.find(state.mode, physical, eip)
         if unit is None:
-            rest = self.translations.rest(state.mode, physical, eip)
+            pool = self.translations.pool
+            # where a block was begun before, one begins again
+            begun = (self._present.code32, eip) in pool.blocks
+            rest = None if begun else self.translations.rest(state.mode, physical, eip)
             if rest is not None:
-                entered = self.translations.pool.entered
+                entered = pool.entered
                 seen = entered[eip] = entered.get(eip, 0) + 1
                 if seen <= self.thresholds.entered:
                     return rest
