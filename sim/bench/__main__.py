@@ -17,7 +17,7 @@ from rich.console import Console
 from sim.engines import EngineError
 from sim.rtlmachine import RtlMachine
 
-from . import cpi, instructions, interpreter, sampling, sharedpage, speed, start, translator, walks, wholerun
+from . import cpi, instructions, interpreter, sampling, sharedpage, speed, start, timing, translator, walks, wholerun
 from .figures import Figure
 from .guests import GuestFailed
 from .instruction_cycles import MeasureError
@@ -25,8 +25,8 @@ from .peers import everyone
 from .report import machine_facts, rates_table, table, write_json
 from .workloads import COMPUTE, SYSTEM
 
-PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed", "sampling", "translator", "shared-page",
-         "kernel")
+PARTS = ("instructions", "cpi", "walks", "interpreter", "start", "speed", "sampling", "translator", "timing",
+         "shared-page", "kernel")
 #: One run of each kind of measurement that needs neither peers nor an empty cache.
 QUICK_PARTS = ("instructions", "cpi", "interpreter", "start", "speed")
 
@@ -80,6 +80,10 @@ class Bench:
         if part == "sampling":
             figures, self.details["sampling"] = sampling.measure(
                 self.machine, self.images, sampling.QUICK if self.quick else sampling.FULL, self.say)
+            return figures
+        if part == "timing":
+            figures, self.details["timing"] = timing.measure(
+                self.machine, self.images, timing.QUICK if self.quick else timing.FULL, self.say)
             return figures
         if part == "kernel":
             whole = wholerun.QUICK if self.quick else wholerun.FULL

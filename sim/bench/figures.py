@@ -62,6 +62,8 @@ TARGETS: dict[str, Target] = {
     "references per TLB miss, 4 MiB": Target(Bound.EXACTLY, 1),
     "interpreter": _at_least(0.5),
     "switch to the RTL": _at_most(5),
+    "timed dbt, mean error": _at_most(10),
+    "timed dbt, geometric mean": _at_least(50),
     "switch from the RTL": _at_most(5),
     **{f"dbt / qemu, {name}": _at_least(1.0, 2.5) for name in COMPUTE},
     **{f"dbt / qemu, {name}": _at_least(1.0) for name in SYSTEM},
