@@ -137,10 +137,21 @@ class Tiers:
                 jobs.append(self._warm_jobs.popleft())
             if not jobs and self._hot_jobs:
                 jobs.append(self._hot_jobs.popleft())
-        jobs = [job for job in jobs if job.unit.alive]
+        jobs = [job for job in jobs if job.unit.alive and not self._is_done(job)]
         if jobs:
             self._compile(jobs)
         return bool(jobs or self._warm_jobs or self._hot_jobs)
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether a unit that waits to be warm can take what the same code elsewhere has left meanwhile."""
+        unit, block = job.unit, job.unit.block
+        if job.version is not None or not job.setting.counted:
+            return False
+        there = any(one.user is None and not one.hot and not one.pages
+                    for one in self._store.pool.candidates(unit.mode, block.eip, block.code))
+        if there:
+            unit.queued = False
+        return there
 
     def _compile(self, jobs: list[Job]) -> None:
         effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
