@@ -21,7 +21,6 @@ from sim.image import Image, ImageError
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
 from vmm.cli.emulated import Emulated
-from vmm.cli.estimated import Estimated
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -37,6 +36,7 @@ from vmm.cli.options import (
     write_whole,
 )
 from vmm.cli.status import Status, status_of
+from vmm.cli.techniques import make_computer
 from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
 from vmm.timing.costs import Costs
 
@@ -76,17 +76,19 @@ class Result:
 @initrd_option
 @engine_option
 @cycles_option
+@click.option("--technique", type=click.Choice(("emulate", "dbt")), default="emulate", show_default=True,
+              help="Who executes beside the RTL: the interpreter, or the translator.")
 @click.option("--timing", type=click.Choice(CHOICES), default="model", show_default=True,
-              help="What the interpreter's cycles are: a cycle per step, or the estimate of the timing model.")
+              help="What its cycles are: a cycle per step, or the estimate of the timing model.")
 @cache_option
 @costs_option
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write the figures there, too.")
 def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
-            timing: str, no_cache_model: bool, costs: Path | None, json_path: Path | None) -> None:
-    """Run IMAGE on the RTL processor and on the interpreter, and put the figures side by side.
+            technique: str, timing: str, no_cache_model: bool, costs: Path | None, json_path: Path | None) -> None:
+    """Run IMAGE on the RTL processor and on the interpreter or the translator, and put the figures side by side.
 
-    Cycles of `emulate` are the estimate of the timing model, with its error, or its virtual time without the model. The
+    Cycles of the latter are the estimate of the timing model, with its error, or virtual time without the model. The
     status is that of the guest, or 4 when the two runs print different things or end differently.
     """
     model = timing_of(timing, no_cache_model, costs)
@@ -96,17 +98,13 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
     if json_path is not None:
         check_writable(json_path)
     results = []
-    for technique in ("native", "emulate"):
+    for name in ("native", technique):
         output = bytearray()
         try:
             machine: RtlMachine | Emulated
-            if technique == "native":
-                machine = RtlMachine(engine=engine, ram_bytes=memory, console=output.extend)
-            elif model is not None:
-                machine = Estimated(model, ram_bytes=memory, console=output.extend)
-            else:
-                machine = Emulated(ram_bytes=memory, console=output.extend)
-            result = execute(technique, machine, loaded, append, modules, max_cycles, output)
+            machine = make_computer(name, engine=engine, ram_bytes=memory, console=output.extend,
+                                    timing=None if name == "native" else model)
+            result = execute(name, machine, loaded, append, modules, max_cycles, output)
         except (ImageError, EngineError) as error:
             raise BadInput(str(error)) from None
         if result.stop.reason is Reason.USER_INTERRUPT:
@@ -124,7 +122,7 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
     if (native.output, native.stop.reason, native.stop.value) != (
             emulated.output, emulated.stop.reason, emulated.stop.value):
         note(f"the runs differ: native ends with {_end(native.stop)} after {len(native.output)} bytes of output, "
-             f"emulate with {_end(emulated.stop)} after {len(emulated.output)}")
+             f"{technique} with {_end(emulated.stop)} after {len(emulated.output)}")
         raise SystemExit(Status.DIVERGENCE)
     raise SystemExit(status_of(native.stop))
 
@@ -166,7 +164,8 @@ def table(image: Image, results: list[Result], estimated: bool = False) -> Table
     row("ended by", [_end(result.stop) for result in results])
     row("instructions", [f"{result.instructions:,}" for result in results])
     row("cycles", [f"{result.cycles:,}" for result in results],
-        f"emulate: {'estimate of the timing model' if estimated else 'virtual time, one per instruction'}")
+        f"{results[1].technique}: "
+        + ("estimate of the timing model" if estimated else "virtual time, one per instruction"))
     if estimated:
         row("error", ["exact", *(f"{estimate_error(results[0], result):+.2%}" for result in results[1:])],
             "of the estimate, without waits in HLT")
