@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.stringloop import StringLoop
 from vmm.engine.dbt.values import Node
 
-if TYPE_CHECKING:
-    from vmm.engine.dbt.timedregion import TimedRegion
-
 
 class TimedStringLoop(StringLoop):
-    """A loop that ends also when something is due, or when lines of its code have to be looked at again."""
+    """A loop that ends also when something is due, or when lines of its code have to be looked at again.
 
-    def __init__(self, region: TimedRegion, block: Block, caches: bool):
+    Parameters
+    ----------
+    region : a `TimedRegion`. caches : see `TimingModel`.
+    """
+
+    def __init__(self, region: Any, block: Block, caches: bool):
         super().__init__(region, block)
         self._timed = region
         self._caches = caches
