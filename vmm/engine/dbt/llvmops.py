@@ -80,6 +80,7 @@ class Frame(Protocol):
     """What the instructions of a translation stand in."""
 
     def component(self, name: str) -> Node: ...
+    def before_arms(self, now: Straight) -> None: ...
     def jump(self, target: Node) -> None: ...
     def repeat(self, condition: Node) -> None: ...
     def abort(self) -> str: ...
@@ -477,6 +478,9 @@ class LlvmOps:
         self.ended = True
 
     def jump_if(self, condition: Node, target: Node) -> None:
+        self.settle()
+        self.b.text(condition)
+        self.frame.before_arms(self.now)
         with self.if_(condition):
             self.jump(target)
 

@@ -425,6 +425,12 @@ class Region:
         self._store_field("reason", int(Exit.FAULT), 32)
         self.builder.emit(f"br label %{self.abort()}")
 
+    def before_arms(self, now: Straight) -> None:
+        """Without recipes, flags go to the context once, before the ways part, and not on each of them."""
+        if not self._uses_recipes:
+            self._store_flags(now)
+            now.flags.update(dict.fromkeys(COMPONENTS))
+
     def jump(self, target: Node) -> None:
         """Leave the block for EIP `target`."""
         now = self._ops.now
@@ -519,15 +525,15 @@ class Region:
         b.emit(f"br i1 {b.let(f'icmp eq ptr {code}, null')}, label %{missing}, label %{there}{UNLIKELY}")
         with b.aside(missing):
             self._store_field("slot", f"ptrtoint (ptr {slot} to i64)", 64)
-            self._exit_with(now, known(eip, 32), Exit.MISSING)
+            b.emit(f"store i32 {eip}, ptr %E")
+            if self._uses_recipes:
+                for group in GROUPS:
+                    b.emit(f"store i32 0, ptr %K{group}")
+            self._keep_registers(now)
+            b.emit(f"store i64 {self.budget}, ptr %B")
+            self._leave(Exit.MISSING)
         b.start(there)
         self._tail_call(code, now, self.budget)
-
-    def _exit_with(self, now: Straight, target: Node, reason: Exit) -> None:
-        """To Python with flags already in the context."""
-        self._store_field("eip", self.builder.text(target), 32)
-        self._store_field("reason", int(reason), 32)
-        self._tail_call(self.builder.let(f"load ptr, ptr {self.pointer('exit')}{CONTEXT}"), now, self.budget)
 
     def _through_dispatch(self, target: Node) -> None:
         b, now = self.builder, self._ops.now

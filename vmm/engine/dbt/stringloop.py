@@ -150,6 +150,9 @@ class StringLoop:
     def component(self, name: str) -> Node:
         return self._region.component(name)
 
+    def before_arms(self, now: Straight) -> None:
+        """No string instruction jumps on a condition."""
+
     def jump(self, target: Node) -> None:
         self._account(self._b.let(f"load i64, ptr {self._done}"))
         self._region.jump(target)

@@ -172,13 +172,13 @@ class Tiers:
                     self._store.pool.refused.add((job.unit.mode, head, job.blocks[head].code))
                 continue
             if job.version is not None:
-                texts.append(f"@next_{name} = global ptr null")
+                texts.append(f"@next_{name} = dso_local global ptr null")
                 data.append(f"next_{name}")
             if region.pages:
-                texts.append(f"@pages_{name} = global [{len(region.pages)} x i64] zeroinitializer")
-            texts.append(f"@slots_{name} = global [{max(len(slots), 1)} x ptr] zeroinitializer")
+                texts.append(f"@pages_{name} = dso_local global [{len(region.pages)} x i64] zeroinitializer")
+            texts.append(f"@slots_{name} = dso_local global [{max(len(slots), 1)} x ptr] zeroinitializer")
             if job.setting.counted:
-                texts.append(f"@count_{name} = global i32 {self._hot}")
+                texts.append(f"@count_{name} = dso_local global i32 {self._hot}")
             texts.append(body)
             named.append((job, name, slots, region.pages))
             data += symbols(name, job.setting.counted, bool(region.pages))
