@@ -105,8 +105,11 @@ class Interpreter(Interrupts, SystemRegisters):
 
     @breakpoints.setter
     def breakpoints(self, addresses: Set[int]) -> None:
-        self._breakpoints = frozenset(addresses)
-        self._cache.break_at(self._breakpoints)
+        self._break_at(frozenset(addresses))
+
+    def _break_at(self, addresses: frozenset[int]) -> None:
+        self._breakpoints = addresses
+        self._cache.break_at(addresses)
         self._stale = True
 
     @property

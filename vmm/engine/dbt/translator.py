@@ -8,7 +8,7 @@ Whatever native code cannot do, the inherited interpreter does for one instructi
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtl.isa.msrs import Msr
@@ -187,14 +187,8 @@ class Translator(Interpreter):
     def line(self, raised: bool) -> None:
         self.native.line = raised
 
-    @property
-    def breakpoints(self) -> frozenset[int]:
-        return self._breakpoints
-
-    @breakpoints.setter
-    def breakpoints(self, addresses: Set[int]) -> None:
-        assert Interpreter.breakpoints.fset is not None
-        Interpreter.breakpoints.fset(self, addresses)
+    def _break_at(self, addresses: frozenset[int]) -> None:
+        super()._break_at(addresses)
         self.translations.clear()
 
     def _select(self) -> None:
