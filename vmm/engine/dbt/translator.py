@@ -61,9 +61,9 @@ class Thresholds:
     background : compile in a thread of its own while the guest runs.
     """
 
-    warm: int = 3
+    warm: int = 8
     entered: int = 8
-    hot: int = 2000
+    hot: int = 20000
     region_instructions: int = 2500
     background: bool = True
 
