@@ -365,8 +365,10 @@ def test_a_process_may_end_while_its_translator_compiles() -> None:
 
 
 def test_a_closed_machine_compiles_no_more() -> None:
+    others = set(threading.enumerate())
     vm = Vm(4096, MemorySlot(0, 4096))
     cpu = vm.create_vcpu("dbt")
     assert isinstance(cpu.cpu, translator.Translator)
+    assert set(threading.enumerate()) - others
     vm.close()
-    assert "translator" not in {thread.name for thread in threading.enumerate()}
+    assert not set(threading.enumerate()) - others

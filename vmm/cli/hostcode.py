@@ -61,9 +61,9 @@ def _remark(insn: Any, shown: Shown, contexts: set[str]) -> str | None:
         if operand.type == X86_OP_MEM:
             base = insn.reg_name(operand.mem.base) if operand.mem.base else ""
             if base == "rip":
-                # the linker's word with the address of ours
                 place = insn.address + insn.size + operand.mem.disp
-                return shown.words.get(ctypes.c_uint64.from_address(place).value)
+                # ours, or the linker's word with its address
+                return shown.words.get(place) or shown.words.get(ctypes.c_uint64.from_address(place).value)
             if base in contexts:
                 return part_of(operand.mem.disp)
     return None

@@ -289,7 +289,7 @@ class Interpreter(Interrupts, SystemRegisters):
         eip = target = state.eip
         done = 0
         try:
-            while done < limit and target == eip:
+            while done < limit and target == eip and self._cache.known(eip) is code:
                 target = run(eip)
                 done += 1
         except Fault as fault:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import ctypes
 import dataclasses
 import enum
 import functools
 import inspect
+import threading
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -31,15 +33,25 @@ from vmm.lowering.types import (
     Type,
 )
 
+_PARSING, _ATTEMPTS = threading.Lock(), 20
+
 
 class Unlowerable(Exception):
     """A routine leaves the subset; the message says where, as file:line, and how."""
 
 
+def _parse(text: str) -> ast.Module:
+    """Python up to 3.12 counts the depth of trees once for all threads: two that parse at a time disturb each other."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(SystemError), _PARSING:
+            return ast.parse(text)
+    return ast.parse(text)
+
+
 @functools.cache
 def _functions(path: str) -> dict[int, ast.FunctionDef]:
     """The functions of a file by the line their code object gives: the first decorator's, if there is one."""
-    tree = ast.parse(Path(path).read_text())
+    tree = _parse(Path(path).read_text())
     return {
         min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node
         for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)

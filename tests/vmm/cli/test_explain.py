@@ -28,7 +28,7 @@ def caching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def guest(tmp_path: Path) -> str:
     path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(guests.count(6000) + guests.leave(0)))
+    path.write_bytes(guests.elf(guests.count(60000) + guests.leave(0)))
     return str(path)
 
 
@@ -41,7 +41,7 @@ def explain(*arguments: str) -> Result:
 def test_all_parts_of_a_region(guest: str) -> None:
     result = explain(guest, "--at", f"{LOOP:x}")
     assert result.exit_code == 0
-    assert re.match(rf"gigogne: {LOOP:x} is in a region entered at \S* ?\(4 instructions, blocks: 1\), after 24,00\d "
+    assert re.match(rf"gigogne: {LOOP:x} is in a region entered at \S* ?\(4 instructions, blocks: 1\), after 240,00\d "
                     "instructions of the guest\n", result.stderr), result.stderr
     text = result.stdout
     assert [line for line in text.splitlines() if re.match(r"guest|ir|host", line)] == [
@@ -70,7 +70,7 @@ def test_host_code_has_labels_and_names_of_what_it_reaches(guest: str) -> None:
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (("--at", "nowhere!"), "'nowhere!' is neither a symbol of"),
-    (("--at", "1"), "No translation has 1 after 24,00"),
+    (("--at", "1"), "No translation has 1 after 240,00"),
     (("--at", "100000", "--instructions", "few"), "'few' is not a number of instructions as 1000000 or 10M"),
 ])
 def test_bad_input(guest: str, arguments: tuple[str, ...], sentence: str) -> None:

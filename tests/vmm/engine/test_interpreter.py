@@ -327,3 +327,13 @@ def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not(engine: str)
         cpu.memory.write(page << 12, 4, 0)
         cpu.memory.load_blob(page << 12, bytes(0x1000))
     assert not cpu.memory.watched
+
+
+@pytest.mark.parametrize("length", [1, 3, 1000])
+def test_rep_instruction_that_overwrites_itself_is_fetched_again(length: int) -> None:
+    """However the run is cut, what follows the write of its prefix is the instruction that is there then."""
+    cpu = machine("f3aa90 f4", ecx=11, edi=CODE - 2, eax=0x90)
+    while not cpu.state.halted:
+        cpu.burst(length)
+    # the third iteration makes f3 aa 90 aa: one more STOSB, without prefix, which overwrites its own aa
+    assert (cpu.state.gpr[1], cpu.state.gpr[7] - CODE, cpu.state.instructions) == (8, 2, 4)

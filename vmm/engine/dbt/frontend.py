@@ -160,6 +160,9 @@ def cut(eip: int, physical: int, code: bytes, second: int | None, code32: bool,
             insn = decode(code[at:at + MAX_LENGTH], default32=code32)
         except (Invalid, TooLong, Truncated):
             break
+        if eip + at + insn.length > 1 << 32:
+            # beyond the limit of the segment
+            break
         if guests and (at + insn.length > room or repeats(insn) or (eip + at & 0xFFFF_FFFF) in barred):
             break
         guest = Guest(eip + at & 0xFFFF_FFFF, insn)

@@ -205,6 +205,8 @@ class Translator(Interpreter):
     def _flushed(self, page: int | None) -> None:
         self._cache.forget_linear(page)
         self.translations.new_generation()
+        # paging may have been switched on or off, which is part of the mode
+        self._stale = self._stale or page is None
 
     def deliver_interrupt(self, vector: int) -> Retired:
         """As the interpreter does it, natively unless something about it is out of the ordinary."""
@@ -369,7 +371,7 @@ class Translator(Interpreter):
         room = PAGE - (physical & 0xFFF)
         code = self.memory.blob(physical, room)
         second = None
-        if room < 15 and is_cut_off(code, self._present.code32):
+        if room < 15 and eip + room < 1 << 32 and is_cut_off(code, self._present.code32):
             try:
                 second = self.mmu.translate(eip + room & 0xFFFF_FFFF, False, self.native.cpl == 3)
                 if self.memory.is_plain(second >> 12):

@@ -333,3 +333,28 @@ def loop_that_becomes_vectors(make: Callable[..., Interpreter]) -> Interpreter:
 @scene
 def sti_before_mov_ss(make: Callable[..., Interpreter]) -> Interpreter:
     return machine(loop(b"\xFA\x8C\xD0\xFB\x8E\xD0\xFB\xFB\x43\xFA\xFB\xFB\x8E\xD0\x8E\xD0\x42"), make)
+
+
+@scene
+def paging_on_and_off(make: Callable[..., Interpreter]) -> Interpreter:
+    """The same linear address is other code with paging and without, and nothing but CR0 says which."""
+    flip = b"\x0F\x20\xC0\x35" + asm.imm32(int(Cr0.PG)) + b"\x0F\x22\xC0"
+    cpu = machine(loop(lambda here: flip + asm.call(here + len(flip), 0x1_6100), 30), make)
+    cpu.memory.load_blob(0x7100, b"\x83\xC3\x03\xC3")
+    cpu.memory.load_blob(0x1_6100, b"\x4B\x42\xC3")
+    paging(cpu, {0x16: 0x7000 | RWX})
+    return cpu
+
+
+@scene
+def instruction_around_the_top(make: Callable[..., Interpreter]) -> Interpreter:
+    """One that ends with the last byte of the address space is executed; one that goes on at 0 is #GP."""
+    cpu = machine(loop(calls(0xFFFF_FFFB)), make)
+    cpu.memory.load_blob(0xCFFB, b"\x43\x42\x01\xD3\xB8")
+    cpu.memory.load_blob(0xD000, b"\x01\x02\x03\x04\xC3")
+    paging(cpu, {0: 0xD000 | RWX})
+    cpu.memory.write32(DIRECTORY + 4 * 1023, 0x1_3000 | RWX)
+    cpu.memory.write32(0x1_3000 + 4 * 1023, 0xC000 | RWX)
+    # drop the frame, back to the caller
+    on(cpu, Vector.GP, b"\x83\xC4\x10\x47\xC3")
+    return cpu

@@ -19,15 +19,15 @@ LOOP = guests.START + 5
 
 @pytest.fixture
 def translator(monkeypatch: pytest.MonkeyPatch) -> Translator:
-    """One that has counted to 6000."""
+    """One that has counted to 60000."""
     monkeypatch.setattr(module, "Compiler", CachingCompiler)
     memory = PhysicalMemory(2 << 20)
-    memory.load_blob(guests.START, guests.count(6000) + guests.HALT)
+    memory.load_blob(guests.START, guests.count(60000) + guests.HALT)
     cpu = Translator(memory, thresholds=Thresholds(background=False))
     cpu.compiler.kept = {}
     cpu.state.eip = guests.START
     cpu.state_changed()
-    cpu.run(24_000)
+    cpu.run(240_000)
     return cpu
 
 
