@@ -333,7 +333,7 @@ def test_code_under_a_write_is_forgotten_and_its_neighbours_are_not(engine: str)
 def test_rep_instruction_that_overwrites_itself_is_fetched_again(length: int) -> None:
     """However the run is cut, what follows the write of its prefix is the instruction that is there then."""
     cpu = machine("f3aa90 f4", ecx=11, edi=CODE - 2, eax=0x90)
-    while not cpu.state.halted:
+    while not cpu.state.halted and cpu.steps < 100:
         cpu.burst(length)
     # the third iteration makes f3 aa 90 aa: one more STOSB, without prefix, which overwrites its own aa
     assert (cpu.state.gpr[1], cpu.state.gpr[7] - CODE, cpu.state.instructions) == (8, 2, 4)
