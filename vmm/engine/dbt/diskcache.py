@@ -8,7 +8,8 @@ it was made from.
 Rules:
 
 1. A file is written under another name and renamed: it appears whole or not at all, whoever else writes or is killed.
-2. A file that is damaged is as good as none, and is replaced; the first time one is met, standard error says so.
+2. A file that is damaged, or was written under another name, is as good as none, and is replaced; the first time one
+   is met, standard error says so.
 3. A folder that cannot be read or written is no error. It is kept below `LIMIT` bytes; what was not written for the
    longest time goes first.
 """
@@ -77,7 +78,7 @@ class DiskCache:
         except OSError:
             return None
         body = raw[_HEAD:]
-        if raw[:_HEAD] != _MAGIC + hashlib.sha256(body).digest():
+        if raw[:_HEAD] != _head(path, body):
             if not self._warned:
                 print(f"gigogne: '{path}' is damaged and is made anew", file=sys.stderr)
             self._warned = True
@@ -90,7 +91,7 @@ class DiskCache:
             handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+                    file.write(_head(self.path(kind), body) + body)
                 os.replace(temporary, self.path(kind))
             except OSError:
                 Path(temporary).unlink(missing_ok=True)
@@ -107,6 +108,10 @@ class DiskCache:
                 break
             path.unlink(missing_ok=True)
             total -= status.st_size
+
+
+def _head(path: Path, body: bytes) -> bytes:
+    return _MAGIC + hashlib.sha256(path.name.encode() + body).digest()
 
 
 def pack(translations: list[Translation], sink: int | None) -> bytes:

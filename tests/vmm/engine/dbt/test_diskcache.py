@@ -117,6 +117,14 @@ def test_damaged_files_are_ignored_with_one_warning_and_replaced(
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_under_another_name_is_foreign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = DiskCache(tmp_path, "guest")
+    cache.put("routines", b"body")
+    cache.path("routines").rename(cache.path("runtime"))
+    assert cache.get("runtime") is None
+    assert "is damaged" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     cache = DiskCache(tmp_path / "file" / "folder", "guest")
