@@ -91,7 +91,7 @@ class Region:
         self._block: Block
         self._guest: Guest
         self._start: Straight
-        self._index = self._count = 0
+        self._index = 0
         self.budget = self._entered = ""
         self._otherwise = ""
         self._abort_label: str | None = None
@@ -234,9 +234,9 @@ class Region:
     def _store_field(self, field: str, value: str | int, bits: int) -> None:
         self.builder.emit(f"store i{bits} {value}, ptr {self.pointer(field)}{CONTEXT}")
 
-    def _leave(self, reason: Exit | str) -> None:
-        """Go to the epilogue; a text is a reason computed at run time."""
-        self._store_field("reason", int(reason) if isinstance(reason, Exit) else reason, 32)
+    def _leave(self, reason: Exit) -> None:
+        """Go to the epilogue."""
+        self._store_field("reason", int(reason), 32)
         self.builder.emit("br label %epilogue")
 
     # blocks
@@ -260,7 +260,6 @@ class Region:
             entered = Straight(list(now.regs), dict(now.flags))
             place = len(b.main)
             self._ops = o = LlvmOps(self.setting.mode, b, self, now)
-            self._count = len(block.guests)
             # how many instructions can be translated is known only afterwards; the head goes in here then
             self._entered, self.budget = budget, b.name("n")
             self._shadow = self._under_shadow = self._dispatch = False

@@ -181,7 +181,7 @@ class TimedRegion(PredictingRegion):
         self._put("begun", self._begun or 0, 64)
         self._add_cycles(self._pending)
 
-    def _leave(self, reason: Exit | str) -> None:
+    def _leave(self, reason: Exit) -> None:
         if reason is Exit.INTERPRET:
             begins = self._places[self._index].start == self._index
             self._put("charged", 0)
