@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import llvmlite.binding as llvm
@@ -27,13 +28,12 @@ class CompileError(Exception):
     """LLVM refused a module; the message is its own."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """Machine code of one module, as an object file and in memory."""
+    """Machine code of one module, as an object file and in memory: the addresses of its symbols."""
 
     object_code: bytes
-    functions: dict[str, int] = field(default_factory=dict)
-    data: dict[str, int] = field(default_factory=dict)
+    symbols: dict[str, int]
 
 
 class Compiler:
@@ -60,8 +60,8 @@ class Compiler:
         self.modules = 0
         self.kept: dict[str, str] | None = None
 
-    def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
-        """Compile a module and give the addresses of its functions and variables.
+    def compile(self, text: str, effort: Effort, names: list[str]) -> Compiled:
+        """Compile a module that defines `names`: functions and variables other modules do not have.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class Compiler:
         """
         begin = time.perf_counter()
         try:
-            module = llvm.parse_assembly("\n".join((text, _INTRINSICS, METADATA)))
+            module = llvm.parse_assembly("\n".join((text, _index(names), _INTRINSICS, METADATA)))
             module.verify()
             machine = self._machines[effort]
             self._optimise(module, machine, effort)
@@ -78,18 +78,19 @@ class Compiler:
             raise CompileError(str(error)) from None
         self.modules += 1
         if self.kept is not None:
-            self.kept |= dict.fromkeys(functions, text)
-        compiled = self.load(code, functions, data)
+            self.kept |= dict.fromkeys(names, text)
+        compiled = self.load(code, names)
         self.seconds += time.perf_counter() - begin
         return compiled
 
-    def load(self, code: bytes, functions: list[str], data: list[str]) -> Compiled:
-        """Bring an object file into memory. Names are those of the whole process: they must be new."""
+    def load(self, code: bytes, names: list[str]) -> Compiled:
+        """Bring an object file into memory that was made by `compile` with the same names."""
         engine = self._engine
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
         engine.finalize_object()
-        return Compiled(code, {name: engine.get_function_address(name) for name in functions},
-                        {name: engine.get_global_value_address(name) for name in data})
+        # LLVM is asked once: each call of it waits for the interpreter lock anew while the guest runs
+        places = (ctypes.c_uint64 * len(names)).from_address(engine.get_global_value_address(f"index_{names[0]}"))
+        return Compiled(code, dict(zip(names, places, strict=True)))
 
     def _optimise(self, module: llvm.ModuleRef, machine: llvm.TargetMachine, effort: Effort) -> None:
         passes = llvm.create_new_module_pass_manager()
@@ -98,3 +99,9 @@ class Compiler:
         if effort is Effort.HOT:
             passes = builder.getModulePassManager()
         passes.run(module, builder)
+
+
+def _index(names: list[str]) -> str:
+    """A table of where things are in memory."""
+    return (f"@index_{names[0]} = dso_local global [{len(names)} x ptr] "
+            f"[{', '.join(f'ptr @{name}' for name in names)}]")

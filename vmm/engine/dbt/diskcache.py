@@ -33,7 +33,7 @@ from vmm.engine.dbt.frontend import Block, Contents
 from vmm.engine.dbt.pool import Module, Translation
 
 LIMIT = 256 << 20
-_MAGIC = b"gigogne-translations-1\n"
+_MAGIC = b"gigogne-translations-2\n"
 _HEAD = len(_MAGIC) + 32
 _SUFFIX = ".native"
 _SOURCES = ("engine", "lowering", "paging", "semantics")
@@ -117,7 +117,7 @@ def _head(path: Path, body: bytes) -> bytes:
 def pack(translations: list[Translation], sink: int | None) -> bytes:
     """Translations as bytes, one of those made from the same code. `sink` is that of their `Setting`."""
     modules: dict[int, int] = {}
-    objects: list[bytes] = []
+    objects: list[tuple[bytes, tuple[str, ...]]] = []
     entries, known = [], set()
     for one in translations:
         code = tuple((block.eip, block.code, block.second is not None, block.contents.code32) for block in one.blocks)
@@ -127,7 +127,7 @@ def pack(translations: list[Translation], sink: int | None) -> bytes:
         known.add(key)
         if id(one.module) not in modules:
             modules[id(one.module)] = len(objects)
-            objects.append(one.module.object_code)
+            objects.append((one.module.object_code, one.module.names))
         entries.append((modules[id(one.module)], one.mode, one.hot, one.name, one.targets, one.paged, one.pages, code))
     return marshal.dumps((sink, objects, entries))
 
@@ -137,7 +137,7 @@ def unpack(body: bytes, sink: int | None) -> list[Translation]:
     made_for, objects, entries = marshal.loads(body)
     if made_for != sink:
         return []
-    modules = [Module(code) for code in objects]
+    modules = [Module(code, names) for code, names in objects]
     return [Translation(mode, tuple(_block(*block) for block in code), hot, name, targets, paged, pages, modules[place])
             for place, mode, hot, name, targets, paged, pages, code in entries]
 

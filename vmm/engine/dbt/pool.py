@@ -30,10 +30,11 @@ class Module:
 
     Members
     -------
-    symbols : addresses by name; empty until it is loaded.
+    names : of its symbols. symbols : addresses by name; empty until it is loaded.
     """
 
     object_code: bytes
+    names: tuple[str, ...]
     symbols: dict[str, int] = field(default_factory=dict)
 
 
@@ -74,10 +75,6 @@ class Translation:
         first = self.module.symbols[f"slots_{self.name}"]
         return range(first, first + 8 * len(self.targets), 8)
 
-    def data(self) -> list[str]:
-        """Names of its variables."""
-        return symbols(self.name, not self.hot, bool(self.pages))
-
     def displace(self, displacements: list[int]) -> None:
         """Say how much further the frames of `pages` lie from them than the head's from its own."""
         if self.pages:
@@ -87,8 +84,8 @@ class Translation:
 
 
 def symbols(name: str, counted: bool, paged: bool) -> list[str]:
-    """Names of the variables of the translation `name`."""
-    return [f"slots_{name}", *([f"count_{name}"] if counted else []), *([f"pages_{name}"] if paged else [])]
+    """Names of the function and the variables of the translation `name`."""
+    return [name, f"slots_{name}", *([f"count_{name}"] if counted else []), *([f"pages_{name}"] if paged else [])]
 
 
 class Pool:

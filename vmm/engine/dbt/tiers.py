@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import uuid
 from collections import deque
@@ -27,6 +28,8 @@ from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.setting import Setting
 
 _BATCH = 48
+#: Seconds the guest runs on before the thread that compiles gets the interpreter lock.
+_HANDOVER = 5e-5
 #: Names are those of all translations there are, also of those that other processes left on disk.
 _PROCESS = uuid.uuid4().hex[:16]
 
@@ -74,6 +77,8 @@ class Tiers:
         self.failure = ""
         self._thread: threading.Thread | None = None
         if background:
+            # a thread that comes back from LLVM waits this long for the interpreter lock, several times per module
+            sys.setswitchinterval(_HANDOVER)
             self._thread = threading.Thread(target=self._work, name="translator", daemon=True)
             # the interpreter must not take LLVM down while a thread is in it
             atexit.register(self.close)
@@ -158,7 +163,7 @@ class Tiers:
         recipes = Recipes()
         texts: list[str] = []
         named: list[tuple[Job, str, list[int], tuple[int, ...]]] = []
-        data: list[str] = []
+        names: list[str] = []
         for job in jobs:
             self._names += 1
             name = f"t{_PROCESS}_{self._names}"
@@ -173,7 +178,7 @@ class Tiers:
                 continue
             if job.version is not None:
                 texts.append(f"@next_{name} = dso_local global ptr null")
-                data.append(f"next_{name}")
+                names.append(f"next_{name}")
             if region.pages:
                 texts.append(f"@pages_{name} = dso_local global [{len(region.pages)} x i64] zeroinitializer")
             texts.append(f"@slots_{name} = dso_local global [{max(len(slots), 1)} x ptr] zeroinitializer")
@@ -181,17 +186,17 @@ class Tiers:
                 texts.append(f"@count_{name} = dso_local global i32 {self._hot}")
             texts.append(body)
             named.append((job, name, slots, region.pages))
-            data += symbols(name, job.setting.counted, bool(region.pages))
+            names += symbols(name, job.setting.counted, bool(region.pages))
         if not named:
             return
         if effort is Effort.HOT:
             texts.append(recipes.functions())
         try:
-            compiled = self._compiler.compile("\n".join(texts), effort, [entry[1] for entry in named], data)
+            compiled = self._compiler.compile("\n".join(texts), effort, names)
         except CompileError as error:
             self._refuse(jobs, str(error))
             return
-        module = Module(compiled.object_code, compiled.functions | compiled.data)
+        module = Module(compiled.object_code, tuple(names), compiled.symbols)
         for job, name, slots, pages in named:
             blocks = tuple(job.blocks.values())
             translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, tuple(slots),
@@ -201,7 +206,7 @@ class Tiers:
                 published = self._store.publish(job.unit, translation, blocks)
             else:
                 published = self._store.publish_version(
-                    job.unit, job.version, translation, compiled.data[f"next_{name}"])
+                    job.unit, job.version, translation, compiled.symbols[f"next_{name}"])
             if published and effort is Effort.WARM:
                 self.warm += 1
             elif published:

@@ -110,7 +110,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
 
     def _compile_routines(self) -> None:
         names = [name for name in PLACES if name not in runtime.ACCESSORS]
-        code = self.compiler.compile(text(self._costs, self._caches), Effort.HOT, names, []).functions
+        code = self.compiler.compile(text(self._costs, self._caches), Effort.HOT, names).symbols
         for name in names:
             self.native.routines[PLACES[name]] = code[name]
 

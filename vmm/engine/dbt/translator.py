@@ -148,28 +148,23 @@ class Translator(Interpreter):
         body = None if self.disk is None else self.disk.get("guest")
         if body is None:
             return
-        found: dict[int, list[Translation]] = {}
         for translation in unpack(body, self._sink):
-            found.setdefault(id(translation.module), []).append(translation)
-        for translations in found.values():
-            module = translations[0].module
-            compiled = self.compiler.load(module.object_code, [one.name for one in translations],
-                                          [name for one in translations for name in one.data()])
-            module.symbols = compiled.functions | compiled.data
+            module = translation.module
+            if not module.symbols:
+                module.symbols = self.compiler.load(module.object_code, list(module.names)).symbols
             with self.translations.lock:
-                for one in translations:
-                    self.translations.pool.add(one)
+                self.translations.pool.add(translation)
 
     def _code_of(self, kind: str, text: Callable[[], str], names: list[str]) -> dict[str, int]:
         """Code of the translator itself."""
         stored = None if self.disk is None else self.disk.get(kind)
         if stored is not None:
-            return self.compiler.load(stored, names, []).functions
-        compiled = self.compiler.compile(text(), Effort.HOT, names, [])
+            return self.compiler.load(stored, names).symbols
+        compiled = self.compiler.compile(text(), Effort.HOT, names)
         self._own += 1
         if self.disk is not None:
             self.disk.put(kind, compiled.object_code)
-        return compiled.functions
+        return compiled.symbols
 
     def _compile_routines(self) -> None:
         """Put the machine's own routines, compiled, in the place of those that bail."""

@@ -26,13 +26,13 @@ class CachingCompiler(Compiler):
 
     _objects: dict[tuple[str, Effort], bytes] = {}
 
-    def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
-        if not {"enter", "raise_fault"} & set(functions):
-            return super().compile(text, effort, functions, data)
+    def compile(self, text: str, effort: Effort, names: list[str]) -> Compiled:
+        if not {"enter", "raise_fault"} & set(names):
+            return super().compile(text, effort, names)
         found = self._objects.get((text, effort))
         if found is not None:
-            return self.load(found, functions, data)
-        compiled = super().compile(text, effort, functions, data)
+            return self.load(found, names)
+        compiled = super().compile(text, effort, names)
         self._objects[text, effort] = compiled.object_code
         return compiled
 

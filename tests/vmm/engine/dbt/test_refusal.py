@@ -21,10 +21,10 @@ class Refusing(CachingCompiler):
 
     efforts: tuple[Effort, ...] = ()
 
-    def compile(self, text: str, effort: Effort, functions: list[str], data: list[str]) -> Compiled:
-        if effort in self.efforts and "enter" not in functions and "raise_fault" not in functions:
+    def compile(self, text: str, effort: Effort, names: list[str]) -> Compiled:
+        if effort in self.efforts and "enter" not in names and "raise_fault" not in names:
             raise CompileError("not today")
-        return super().compile(text, effort, functions, data)
+        return super().compile(text, effort, names)
 
 
 def _translated(monkeypatch: pytest.MonkeyPatch, *efforts: Effort) -> Translator:
