@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .layout import Struct
 from .platform import CPU_HZ
+from .svm import ASIDS, CPUID_SVM, REVISION
 
 VENDOR = "GigogneCPU86"
 HYPERVISOR_VENDOR = "GigogneVMM  "
@@ -95,7 +96,20 @@ LEAVES: dict[int, Leaf] = {
     0x8000_0004: Leaf(*_BRAND[8:12]),
 }
 
+#: Whether the hardware has SVM. The processor announces it, and the golden model has it, when this is set.
+SVM_PRESENT = False
+SVM_LEAF = 0x8000_000A
+#: The leaves that differ when SVM is announced. Leaves 80000005h to 80000009h read as zeros.
+SVM_LEAVES: dict[int, Leaf] = {
+    0x8000_0000: Leaf(SVM_LEAF, _VENDOR[0], _VENDOR[2], _VENDOR[1]),
+    0x8000_0001: Leaf(SIGNATURE, 0, ECX_SVM, 0),
+    **{number: Leaf() for number in range(0x8000_0005, SVM_LEAF)},
+    SVM_LEAF: Leaf(REVISION, ASIDS, 0, int(CPUID_SVM)),
+}
+if SVM_PRESENT:
+    LEAVES.update(SVM_LEAVES)
 
-def cpuid(leaf: int) -> Leaf:
-    """What CPUID returns with EAX = `leaf`."""
-    return LEAVES.get(leaf, Leaf())
+
+def cpuid(leaf: int, svm: bool = SVM_PRESENT) -> Leaf:
+    """What CPUID returns with EAX = `leaf` on a processor with or without SVM."""
+    return SVM_LEAVES[leaf] if svm and leaf in SVM_LEAVES else LEAVES.get(leaf, Leaf())

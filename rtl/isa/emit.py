@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from . import cpuid, exceptions, msrs, paging, platform, reference, registers, segments, tss
+from . import cpuid, exceptions, msrs, paging, platform, reference, registers, segments, svm, tss
+from .layout import Struct, mask
 
 #: A heading and its constants: C name and value.
 Section = tuple[str, list[tuple[str, int]]]
@@ -67,12 +68,39 @@ def sections() -> Iterator[Section]:
     yield "Task-state segments", (
         _enum("X86_TSS32", tss.Tss32) + [("X86_TSS32_SIZE", tss.TSS32_SIZE)]
         + _enum("X86_TSS16", tss.Tss16) + [("X86_TSS16_SIZE", tss.TSS16_SIZE)])
-    yield "Model-specific registers", _enum("X86_MSR", msrs.Msr)
+    yield "Model-specific registers", _enum("X86_MSR", msrs.Msr) + [("X86_EFER_SVME", msrs.EFER_SVME)]
+    yield from svm_sections()
     yield "Performance events", _enum("GIG_EVENT", msrs.PerfEvent)
     yield "CPUID", [
         (f"X86_CPUID_{feature.name}", 1 << feature) for feature in cpuid.Feature] + [
         ("X86_CPUID_ECX_HYPERVISOR", cpuid.ECX_HYPERVISOR), ("X86_CPUID_ECX_SVM", cpuid.ECX_SVM),
         ("GIG_CPUID_HYPERVISOR_LEAF", cpuid.HYPERVISOR_LEAF)]
+
+
+def _wide(prefix: str, struct: type[Struct]) -> list[tuple[str, int]]:
+    """Masks of the fields of a structure of 64 bits; those of its upper half as words of it, with _HIGH."""
+    masks = [(name.upper(), mask(struct, name)) for name in struct.widths if not name.startswith("reserved")]
+    return [(f"{prefix}_{name}_HIGH", value >> 32) if value >> 32 else (f"{prefix}_{name}", value)
+            for name, value in masks]
+
+
+def svm_sections() -> Iterator[Section]:
+    """The virtual machine control block. Intercept bits are masks of their own words."""
+    yield "VMCB", _enum("VMCB", svm.Vmcb) + _enum("VMCB_SEG", svm.SegmentField) + [
+        ("VMCB_SAVE_AREA", svm.SAVE_AREA), ("VMCB_BYTES", svm.REGION_BYTES)]
+    # An assembler for 32 bits has no place for the upper half of INVALID, which is all ones as well.
+    yield "SVM exit codes", [(f"SVM_EXIT_{code.name}", code & 0xFFFF_FFFF) for code in svm.ExitCode]
+    yield "SVM intercepts", [
+        (f"SVM_INTERCEPT_{code.name}", svm.intercept_bit(code)) for code in svm.ExitCode if code < svm.ExitCode.NPF]
+    yield "SVM fields", (
+        _wide("SVM_VINTR", svm.VintrLayout) + _wide("SVM_EVENT", svm.Event) + _wide("SVM_IOIO", svm.IoInfo)
+        + _wide("SVM_NPF", svm.NpfInfo) + _wide("SVM_TASK", svm.TaskInfo)
+        + [(f"SVM_EVENT_TYPE_{kind.name}", kind << 8) for kind in svm.EventType]
+        + _enum("SVM_TLB", svm.TlbControl) + _enum("SVM_CLEAN", svm.Clean) + _enum("SVM_VM_CR", svm.VmCr)
+        + _enum("SVM_CPUID", svm.CpuidSvm) + [
+            ("SVM_NP_ENABLE", svm.NP_ENABLE), ("SVM_INTERRUPT_SHADOW", svm.INTERRUPT_SHADOW), ("SVM_ASIDS", svm.ASIDS),
+            ("SVM_MOV_CR_DR_HIGH", svm.MOV_CR_DR >> 32), ("SVM_IOPM_BYTES", svm.IOPM_BYTES),
+            ("SVM_MSRPM_BYTES", svm.MSRPM_BYTES), ("SVM_CPUID_LEAF", cpuid.SVM_LEAF)])
 
 
 def _number(value: int) -> str:

@@ -15,6 +15,7 @@ class Msr(enum.IntEnum):
     SYSENTER_CS = 0x0000_0174
     SYSENTER_ESP = 0x0000_0175
     SYSENTER_EIP = 0x0000_0176
+    PAT = 0x0000_0277
     EFER = 0xC000_0080
     VM_CR = 0xC001_0114
     VM_HSAVE_PA = 0xC001_0117
@@ -34,15 +35,19 @@ class MsrInfo:
     text: str
 
 
+#: The only bit of EFER that exists.
+EFER_SVME = 1 << 12
+
 MSRS: dict[Msr, MsrInfo] = {info.msr: info for info in (
     MsrInfo(Msr.TSC, 0xFFFF_FFFF_FFFF_FFFF, 0, None, "time-stamp counter: one per clock"),
     MsrInfo(Msr.APIC_BASE, 0xFFFF_F800, 0xFEE0_0900, "apic", "local APIC base and enable"),
     MsrInfo(Msr.SYSENTER_CS, 0xFFFF_FFFF, 0, None, "code selector of SYSENTER; SYSENTER is #GP(0) while it is null"),
     MsrInfo(Msr.SYSENTER_ESP, 0xFFFF_FFFF, 0, None, "stack pointer of SYSENTER"),
     MsrInfo(Msr.SYSENTER_EIP, 0xFFFF_FFFF, 0, None, "entry point of SYSENTER"),
-    MsrInfo(Msr.EFER, 1 << 12, 0, "svm", "SVME"),
-    MsrInfo(Msr.VM_CR, 0x1F, 0, "svm", "SVM control"),
-    MsrInfo(Msr.VM_HSAVE_PA, 0xFFFF_F000, 0, "svm", "host save area"),
+    MsrInfo(Msr.PAT, 0x0707_0707_0707_0707, 0x0007_0406_0007_0406, "pat", "page attributes; a VMCB keeps the guest's"),
+    MsrInfo(Msr.EFER, EFER_SVME, 0, "svm", "SVME; cannot be set while VM_CR.SVMDIS is"),
+    MsrInfo(Msr.VM_CR, 0x1F, 0, "svm", "SVM control: LOCK (bit 3) keeps itself and SVMDIS (bit 4) as they are"),
+    MsrInfo(Msr.VM_HSAVE_PA, 0xFFFF_F000, 0, "svm", "physical address of the host save area"),
     MsrInfo(Msr.PERF_BASE, 0, 0, None, "first performance counter: PERF_BASE + event; writes are #GP(0)"),
 )}
 
