@@ -1,7 +1,7 @@
 """Builds the guest images: `python -m firmware.build [--out DIR] [names...]`.
 
-An image is named by its source below `workloads/` (`dhry`), by `tests/` and its source there (`tests/paging`), or
-`kernel`. Objects and images live under `DIR/cache` by content hash, so that a second build compiles nothing, and
+An image is named by its source below `workloads/` (`dhry`), by `tests/` or `svm/` and its source there
+(`tests/paging`, `svm/basic`), or `kernel`. Objects and images live under `DIR/cache` by content hash, so that a second build compiles nothing, and
 appear under their names by atomic renames, so that several builds may run at once in one directory.
 """
 
@@ -55,7 +55,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def images() -> dict[str, Image]:
-    """Every image of the tree, by name."""
+    """Every image that runs on a processor without SVM, by name."""
     found = {}
     for path in _sources(HERE / "workloads"):
         found[path.stem] = Image(path.stem, (path,))
@@ -65,6 +65,12 @@ def images() -> dict[str, Image]:
     if _sources(kernel):
         found["kernel"] = Image("kernel", tuple(_sources(kernel)), tuple(_sources(kernel / "programs")))
     return found
+
+
+def svm_images() -> dict[str, Image]:
+    """The images of the SVM suite, by name. They say SKIP where the processor has no SVM."""
+    library = _sources(HERE / "svm" / "lib")
+    return {f"svm/{path.stem}": Image(f"svm/{path.stem}", (path, *library)) for path in _sources(HERE / "svm")}
 
 
 def _digest(*parts: bytes) -> str:
@@ -137,7 +143,7 @@ class _Builder:
         name = source.name if generated else os.path.relpath(source, HERE)
         key = _digest(self.base.encode(), name.encode(), source.read_bytes())
         arguments = [*compile_flags(self.toolchain.family), "-I", str(self.include)]
-        for folder in ("boot", "lib", "kernel", "kernel/user"):
+        for folder in ("boot", "lib", "kernel", "kernel/user", "svm/lib"):
             arguments += ["-I", folder]
         arguments += ["-I", str(self.cache), "-c", str(source) if generated else name]
         return self._produce(self.cache / f"{source.stem}-{key}.o", arguments, name)
@@ -242,7 +248,7 @@ def build_linux(names: Iterable[str], out: Path | str = DEFAULT_OUT) -> dict[str
 
 
 def _chosen(names: Iterable[str] | None) -> dict[str, Image]:
-    known = images()
+    known = images() | svm_images()
     chosen = list(known) if names is None else list(names)
     for name in chosen:
         if name not in known:
@@ -257,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="images to build (default: all)")
     options = parser.parse_args(arguments)
     if options.list:
-        print("\n".join(sorted(images())))
+        print("\n".join(sorted(images() | svm_images())))
         return 0
     try:
         built = build(options.names or None, options.out)

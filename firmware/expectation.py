@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from firmware.build import HERE, images
+from firmware.build import HERE, images, svm_images
 
 _LINE = re.compile(r"^ \*(?: (?P<indent> *)(?P<text>.*))?$")
 _KEY = re.compile(r"^(?P<key>[a-z-]+):(?: (?P<value>.*))?$")
@@ -108,7 +108,7 @@ def parse(text: str, where: str) -> Expectation:
 
 def header_source(name: str) -> Path:
     """The source whose opening comment speaks for an image."""
-    image = images()[name]
+    image = (images() | svm_images())[name]
     return HERE / "kernel" / "main.c" if name == "kernel" else image.sources[0]
 
 
