@@ -28,7 +28,7 @@ class Walker(wiring.Component):
        walk begins anew.
     4. The walk cache holds directory entries. A walk that would fault after taking one from there is done again
        without it, so that a fault is always decided by memory. Any maintenance pulse empties the walk cache.
-    5. A `fault` on the backing port ends the walk with `Outcome.BACKING_FAULT`.
+    5. A `fault` on the backing port ends the walk with `Outcome.NESTED_FAULT`.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ class Walker(wiring.Component):
                 write_back(table_address, new_table, "CHECK")
                 m.d.sync += table.eq(new_table)
             with m.State("BACKING FAULT"):
-                m.d.comb += [done.eq(1), outcome.eq(Outcome.BACKING_FAULT)]
+                m.d.comb += [done.eq(1), outcome.eq(Outcome.NESTED_FAULT)]
                 m.next = "IDLE"
         return m
 

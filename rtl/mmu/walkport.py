@@ -10,11 +10,13 @@ class Translation(data.Struct):
     Members
     -------
     frame : physical page number, for 4 MiB pages too (its low 10 bits then equal the linear ones).
-    user, writable : R/W and U/S, each the AND of all levels.
-    dirty : D of the leaf.
-    uncached : PCD of the leaf.
-    shared : G of the leaf, when CR4.PGE is set.
-    large : the page is 4 MiB.
+    user, writable : U/S of the guest's tables (the nested ones let user accesses pass or fault), R/W of all; each the
+        AND of all levels.
+    dirty : D of the leaf, and with nested paging D and R/W of the nested leaf too: a write that the other bits allow
+        needs no walk.
+    uncached : PCD of a leaf.
+    shared : G of the guest's leaf, when CR4.PGE is set.
+    large : the page is 4 MiB in both dimensions.
     """
 
     frame: 20
@@ -31,10 +33,11 @@ class Outcome(enum.Enum, shape=2):
 
     #: `translation` is valid; every A (and D) bit the access needs is set in memory.
     TRANSLATED = 0
-    #: The access is not allowed; `fault_code` is the page-fault error code; nothing was written.
+    #: The access is not allowed; `fault_code` is the page-fault error code; no A or D bit of these tables was written.
     PAGE_FAULT = 1
-    #: The backing translation of the walker itself failed (nested paging).
-    BACKING_FAULT = 2
+    #: The nested tables do not allow the access (#NPF); `fault_code` is EXITINFO1[4:0], `fault_gpa` EXITINFO2 without
+    #: the byte in the page, unless `fault_table`.
+    NESTED_FAULT = 2
 
 
 class WalkPort(wiring.Signature):
@@ -42,7 +45,7 @@ class WalkPort(wiring.Signature):
 
     1. `valid` stays 1, with stable `page`, `write` and `user`, until the cycle where `done` is 1, and falls after it
        (or asks for another walk).
-    2. `outcome`, `fault_code` and `translation` are valid in the cycle where `done` is 1 only.
+    2. `outcome`, `fault_*` and `translation` are valid in the cycle where `done` is 1 only.
     3. A walk once started always ends; there is no way to cancel it.
 
     Members
@@ -55,6 +58,10 @@ class WalkPort(wiring.Signature):
     done : In(1)
     outcome : In(Outcome)
     fault_code : In(5)
+    fault_gpa : In(32)
+        Guest-physical address of the entry (`fault_table`) or of the page.
+    fault_table : In(1)
+        The nested tables refused a guest table's entry: EXITINFO1[33]; else the access itself: EXITINFO1[32].
     translation : In(Translation)
     """
 
@@ -67,5 +74,7 @@ class WalkPort(wiring.Signature):
             "done": In(1),
             "outcome": In(Outcome),
             "fault_code": In(5),
+            "fault_gpa": In(32),
+            "fault_table": In(1),
             "translation": In(Translation),
         })

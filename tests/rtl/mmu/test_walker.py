@@ -77,5 +77,5 @@ def test_begins_anew_when_an_entry_changed_before_its_lock():
 def test_failing_backing_ends_the_walk():
     for memory in ({}, {DIRECTORY: TABLE | PTE_P}):
         outcome, requests = walk(memory)
-        assert outcome == Outcome.BACKING_FAULT
+        assert outcome == Outcome.NESTED_FAULT
         assert len(requests) == 1 + len(memory)
