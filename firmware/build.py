@@ -2,7 +2,8 @@
 
 An image is named by its source below `workloads/` (`dhry`), by `tests/` or `svm/` and its source there
 (`tests/paging`, `svm/basic`), or `kernel`. Objects and images live under `DIR/cache` by content hash, so that a second
-build compiles nothing, and appear under their names by atomic renames, so that several builds may run at once in one directory.
+build compiles nothing, and appear under their names by atomic renames, so that
+several builds may run at once in one directory.
 """
 
 import argparse
