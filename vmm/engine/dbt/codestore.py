@@ -4,7 +4,7 @@ Rules:
 
 1. A unit is found by its physical address, its EIP and its mode key: it holds while that page is mapped there.
 2. Writing to a byte a translation was made from drops the translation before the byte changes. Units with versions look
-   at their bytes themselves, and stay.
+   at their bytes themselves, and stay. Most units of a page that is overwritten as a whole are suspended.
 3. Native code finds units through the block table of the context; chain slots and the jump cache go straight to them
    and are emptied when a unit goes.
 """
@@ -13,71 +13,27 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from vmm.engine.dbt.blocktable import BlockTable
 from vmm.engine.dbt.frontend import PAGE, Block
-from vmm.engine.dbt.layout import BLOCK_ENTRIES, JUMP_ENTRIES, Context
+from vmm.engine.dbt.layout import Context
 from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
+from vmm.engine.dbt.suspended import Suspended
+from vmm.engine.dbt.unit import Rest, Unit, spans
 from vmm.memory import PhysicalMemory
 
-_GENERATIONS = 1 << 16
 #: Mode, physical address and EIP of code.
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
 #: Bytes of a page that may have changed after all when code runs in it again, if it was not for other contents.
 _PATCHED = 256
-
-
-@dataclass(slots=True, eq=False)
-class Unit:
-    """What is known of the code at one physical address under one mode.
-
-    Members
-    -------
-    code : entry point, or 0. seen : times it was met without. refused : native code cannot do its first instruction.
-    queued : waits to be compiled. alive : the guest has not written to it. claimed : head of a region it is in.
-    blocks : what the code was made from, whose bytes are in `spans`. translation : whose `code` it is.
-    counter : address of the count of executions to go until it is hot, or 0.
-    versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
-    born : instructions done before it was met.
-    """
-
-    mode: int
-    block: Block
-    code: int = 0
-    seen: int = 0
-    refused: bool = False
-    queued: bool = False
-    alive: bool = True
-    claimed: Unit | None = None
-    blocks: tuple[Block, ...] = ()
-    counter: int = 0
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    translation: Translation | None = None
-    versions: Versions | None = None
-    born: int = 0
-
-    @property
-    def instructions(self) -> int:
-        return len(self.block.guests)
-
-    @property
-    def is_system(self) -> bool:
-        return self.block.is_system
-
-
-@dataclass(slots=True)
-class Rest:
-    """The end of a block, entered in its middle `seen` times; almost always an interrupt came there."""
-
-    instructions: int
-    is_system: bool
-    seen: int = 0
+#: Instructions in which no page is overwritten and has its contents back.
+_RESTORED = 1 << 12
 
 
 class CodeStore:
@@ -88,7 +44,7 @@ class CodeStore:
     pool : where translations come from and go to. on_watch : called when a page is watched that was not.
     on_overwrite : called with the number of a page whose code is all taken to go.
     blocks : units met so far. chains : exits of code led straight to other code. invalidations : units dropped.
-    rewritten : which code the guest rewrites.
+    rewritten : which code the guest rewrites. table : where native code looks.
     """
 
     def __init__(self, context: Context, memory: PhysicalMemory, pool: Pool):
@@ -97,13 +53,13 @@ class CodeStore:
         self._memory = memory
         self._units: dict[Place, Unit] = {}
         self._pages: dict[int, set[Unit]] = {}
-        self._incoming: dict[Place, set[int]] = {}
-        self._leads: dict[int, Place] = {}
+        self._leads: dict[int, Unit] = {}
         self._retired: list[Translation] = []
         self._drops: dict[int, list[tuple[int, int, int]]] = {}
         self._suspected: dict[int, tuple[list[tuple[int, int, int]], bytes]] = {}
-        self._table = (ctypes.c_uint64 * (2 * BLOCK_ENTRIES)).from_address(ctypes.addressof(context.blocks))
-        self._entries: dict[int, int] = {}
+        self._suspended = Suspended()
+        self._reloaded: set[int] = set()
+        self.table = BlockTable(context)
         self.rewritten = Rewritten()
         self.on_watch: Callable[[], None] = lambda: None
         self.on_overwrite: Callable[[int], None] = lambda page: None
@@ -146,21 +102,34 @@ class CodeStore:
     # the cover: which bytes code was made from
 
     def _cover(self, unit: Unit, blocks: tuple[Block, ...]) -> None:
-        unit.spans = _spans(blocks)
-        for start, size in unit.spans:
+        unit.blocks = blocks
+        for start, size in spans(blocks):
             self._mark(start, size)
             self._pages[start >> 12].add(unit)
 
     def _mark(self, start: int, size: int) -> None:
         """Mark bytes in the code map. Some stay marked when their code goes: a write to them looks, and clears it."""
-        page, code_map = start >> 12, self._context.code_map
+        self._watch(start >> 12)
+        code_map = self._context.code_map
+        low, high = start >> 3, start + size + 7 >> 3
+        bits = (1 << size) - 1 << (start & 7)
+        code_map[low:high] = (int.from_bytes(code_map[low:high], "little") | bits).to_bytes(high - low, "little")
+
+    def _watch(self, page: int) -> None:
         if page not in self._pages:
             self._pages[page] = set()
             self._memory.watched.add(page)
             self.on_watch()
+
+    def _unmark(self, start: int, size: int) -> bool:
+        """Clear bytes of a page in the code map; whether one was marked."""
+        code_map = self._context.code_map
         low, high = start >> 3, start + size + 7 >> 3
-        bits = (1 << size) - 1 << (start & 7)
-        code_map[low:high] = (int.from_bytes(code_map[low:high], "little") | bits).to_bytes(high - low, "little")
+        bits, marks = (1 << size) - 1 << (start & 7), int.from_bytes(code_map[low:high], "little")
+        if not marks & bits:
+            return False
+        code_map[low:high] = (marks & ~bits).to_bytes(high - low, "little")
+        return True
 
     def written(self, address: int, size: int) -> None:
         """RAM is about to change."""
@@ -171,24 +140,29 @@ class CodeStore:
                     continue
                 # the interpreter's cache stops watching a page it has no code of
                 self._memory.watched.add(page)
-                doomed = [unit for unit in units if any(
-                    start < address + size and address < start + length
-                    for start, length in unit.spans)]
-                for unit in doomed:
-                    self._note(page, unit, address, address + size)
-                    self._remove(unit)
-                code_map = self._context.code_map
                 low, high = max(address, page << 12), min(address + size, page + 1 << 12)
-                for byte in range(low, high):
-                    code_map[byte >> 3] &= ~(1 << (byte & 7))
-                if doomed and len({low for low, _high, _age in self._drops[page]}) >= _OVERWRITTEN:
-                    self._overwrite(page)
+                if not self._unmark(low, high - low):
+                    continue
+                doomed = [unit for unit in units if unit.touches(low, high)]
+                if doomed:
+                    self._drop(page, doomed, low, high)
+
+    def _drop(self, page: int, doomed: list[Unit], low: int, high: int) -> None:
+        """A write to code of a page."""
+        for unit in doomed:
+            self._note(page, unit, low, high)
+        if page not in self._reloaded:
+            for unit in doomed:
+                self._remove(unit)
+            if len({low for low, _high, _age in self._drops[page]}) < _OVERWRITTEN:
+                return
+        self._overwrite(page)
 
     def _note(self, page: int, unit: Unit, low: int, high: int) -> None:
         """Code is dropped for a write."""
         age = self._context.state.instructions - unit.born
         drops = self._drops.setdefault(page, [])
-        for start, length in unit.spans:
+        for start, length in spans(unit.blocks):
             if start < high and low < start + length:
                 drops.append((max(low, start), min(high, start + length), age))
 
@@ -206,13 +180,94 @@ class CodeStore:
 
     def _overwrite(self, page: int) -> None:
         """A page gets other contents, as when its frame gets another owner; nobody need ask byte by byte."""
-        self._suspected[page] = self._drops.pop(page), self._memory.blob(page << 12, PAGE)
+        contents = self._memory.blob(page << 12, PAGE)
+        self._suspected[page] = self._drops.pop(page), contents
+        staying = []
         for unit in list(self._pages[page]):
-            self._remove(unit)
+            if unit.translation is not None and unit.stays_in_page():
+                staying.append(unit)
+            else:
+                self._remove(unit)
+        self._suspend(page, staying, contents)
         self.on_overwrite(page)
         del self._pages[page]
         self._context.code_map[page << 9:page + 1 << 9] = bytes(512)
         self._memory.watched.discard(page)
+
+    def _suspend(self, page: int, units: list[Unit], contents: bytes) -> None:
+        together = set(units)
+        self.invalidations += len(units)
+        for unit in units:
+            unit.alive = False
+            del self._units[unit.mode, unit.block.physical, unit.block.eip]
+            self.table.enter(unit, 0)
+            for slot in [slot for slot in unit.incoming if not self._is_of(slot, together)]:
+                self._disconnect(slot)
+        self.table.new_generation()
+        for unit in self._suspended.add(page, np.frombuffer(contents, np.uint8), units,
+                                        self._context.state.instructions):
+            self._abandon(unit)
+
+    def _is_of(self, slot: int, units: set[Unit]) -> bool:
+        owner = self.pool.owner(slot)
+        return owner is not None and owner.user in units
+
+    def resume(self, mode: int, physical: int, eip: int) -> bool:
+        """Bring back the units suspended when a page had the contents that are there now; whether there are any."""
+        frame, page = physical >> 12, eip >> 12
+        if not self._suspended.knows(mode, page):
+            return False
+        with self.lock:
+            if any(unit.mode == mode for unit in self._pages.get(frame, ())):
+                return False
+            now, contents = self._context.state.instructions, self._memory.blob(frame << 12, PAGE)
+            found = self._suspended.find(mode, page, np.frombuffer(contents, np.uint8), now)
+            if found is None:
+                return False
+            group, differences = found
+            drops = self._drops.pop(frame, []) + self._suspected.pop(frame, ([], b""))[0]
+            if len(differences) or now - group.since < _RESTORED:
+                self._reloaded.discard(frame)
+                for low, high, age in drops:
+                    self.rewritten.dropped(low, high, age)
+            else:
+                self._reloaded.add(frame)
+            gone = np.zeros(PAGE, bool)
+            gone[differences] = True
+            gone[[place & 0xFFF for place in self.rewritten.of_page(frame)]] = True
+            self._watch(frame)
+            for unit in group.units:
+                if frame != group.frame:
+                    unit.move(frame - group.frame << 12)
+                if unit.code and not self._is_taken(unit, gone):
+                    self._revive(unit)
+                else:
+                    self._abandon(unit)
+            code_map, place = self._context.code_map, frame << 9
+            marks = np.packbits(group.mask, bitorder="little") | np.frombuffer(code_map[place:place + 512], np.uint8)
+            code_map[place:place + 512] = marks.tobytes()
+        return True
+
+    def _is_taken(self, unit: Unit, gone: np.ndarray) -> bool:
+        """Whether a suspended unit has lost a byte, or its place."""
+        block = unit.block
+        return (unit.mode, block.physical, block.eip) in self._units or any(
+            gone[start & 0xFFF:(start & 0xFFF) + size].any() for start, size in spans(unit.blocks))
+
+    def _revive(self, unit: Unit) -> None:
+        unit.alive, unit.queued, unit.claimed = True, False, None
+        unit.born = self._context.state.instructions
+        self._units[unit.mode, unit.block.physical, unit.block.eip] = unit
+        self._pages[unit.block.physical >> 12].add(unit)
+        self.table.enter(unit, unit.code)
+        self.blocks += 1
+
+    def _abandon(self, unit: Unit) -> None:
+        """A suspended unit does not come back."""
+        self.pool.seen[unit.mode, unit.block.eip, unit.block.code] = unit.seen
+        self.unpublish(unit)
+        for slot in list(unit.incoming):
+            self._disconnect(slot)
 
     def cover(self, physical: int, size: int) -> None:
         """The interpreter keeps code of these bytes: they are to be watched as well."""
@@ -221,12 +276,11 @@ class CodeStore:
 
     def _remove(self, unit: Unit) -> None:
         self.invalidations += 1
+        self._abandon(unit)
         unit.alive = False
-        self.pool.seen[unit.mode, unit.block.eip, unit.block.code] = unit.seen
-        self.unpublish(unit)
         block = unit.block
         del self._units[unit.mode, block.physical, block.eip]
-        for start, _size in unit.spans:
+        for start, _size in spans(unit.blocks):
             self._pages.get(start >> 12, set()).discard(unit)
 
     def clear(self) -> None:
@@ -234,6 +288,10 @@ class CodeStore:
         with self.lock:
             for unit in list(self._units.values()):
                 self._remove(unit)
+            for group in self._suspended:
+                for unit in group.units:
+                    self._abandon(unit)
+            self._suspended.clear()
             self.pool.clear()
 
     # what native code sees
@@ -245,7 +303,7 @@ class CodeStore:
         """
         with self.lock:
             unit.queued = False
-            if not unit.alive or not self._unchanged(blocks):
+            if not unit.alive or blocks[0].physical != unit.block.physical or not self._unchanged(blocks):
                 return False
             if unit.translation is not None:
                 self._retired.append(unit.translation)
@@ -254,44 +312,52 @@ class CodeStore:
             self.pool.take(translation, unit)
             unit.translation = translation
             translation.displace(displacements(blocks, translation.pages))
-            unit.code, unit.blocks, unit.counter = translation.code, blocks, translation.counter
+            unit.code, unit.counter = translation.code, translation.counter
             self._cover(unit, blocks)
             self._lead(unit, unit.code)
             self._connect(translation, blocks)
         return True
 
     def _connect(self, translation: Translation, blocks: tuple[Block, ...]) -> None:
-        """Lead the chain slots of a translation to where they go; also to code there is none of yet."""
+        """Lead the chain slots of a translation to where they go, as far as that is known."""
         away = {block.eip >> 12: block.physical - block.eip for block in blocks}
-        for slot, target in zip(translation.slot_places, translation.targets, strict=True):
+        for slot, target in zip(translation.slots, translation.targets, strict=True):
             distance = away.get(target >> 12, None if translation.paged else 0)
-            if distance is not None:
-                self._connect_slot(slot, (translation.mode, target + distance, target))
+            unit = None if distance is None else self._units.get((translation.mode, target + distance, target))
+            if unit is not None:
+                self._connect_slot(slot, unit)
 
-    def _connect_slot(self, slot: int, place: Place) -> None:
+    def _connect_slot(self, slot: int, unit: Unit) -> None:
+        """Lead a slot to a unit, at once or when that has code."""
         before = self._leads.get(slot)
         if before is not None:
-            self._incoming[before].discard(slot)
-        self._leads[slot] = place
-        self._incoming.setdefault(place, set()).add(slot)
-        unit = self._units.get(place)
-        if unit is not None and unit.code:
+            before.incoming.discard(slot)
+        self._leads[slot] = unit
+        unit.incoming.add(slot)
+        if unit.code:
             ctypes.c_uint64.from_address(slot).value = unit.code
             self.chains += 1
+
+    def _disconnect(self, slot: int) -> None:
+        self._leads.pop(slot).incoming.discard(slot)
+        ctypes.c_uint64.from_address(slot).value = 0
 
     def settle(self) -> None:
         """To be called when no native code runs and no slot waits to be linked: what was replaced is free now."""
         while self._retired:
             self._release(self._retired.pop())
-        if len(self._entries) > BLOCK_ENTRIES // 2:
+        if self.table.crowded:
             with self.lock:
-                self._clear_table()
+                if not self.table.holds(sum(unit.code != 0 for unit in self._units.values())):
+                    for unit in list(self._units.values()):
+                        self._remove(unit)
+                self.table.begin_again(self._units.values())
 
     def _release(self, translation: Translation) -> None:
-        for slot in translation.slot_places:
-            place = self._leads.pop(slot, None)
-            if place is not None:
-                self._incoming[place].discard(slot)
+        for slot in translation.slots:
+            unit = self._leads.pop(slot, None)
+            if unit is not None:
+                unit.incoming.discard(slot)
         self.pool.release(translation)
 
     def publish_version(self, unit: Unit, version: Version, translation: Translation, following: int) -> bool:
@@ -310,13 +376,9 @@ class CodeStore:
         return True
 
     def _lead(self, unit: Unit, code: int) -> None:
-        self._enter(unit, code)
-        self._write_slots(unit, code)
-        self.new_generation()
-
-    def _write_slots(self, unit: Unit, code: int) -> None:
-        for slot in self._incoming.get((unit.mode, unit.block.physical, unit.block.eip), ()):
-            ctypes.c_uint64.from_address(slot).value = code
+        self.table.enter(unit, code)
+        _write_slots(unit.incoming, code)
+        self.table.new_generation()
 
     def calm(self, unit: Unit, block: Block) -> None:
         """Nothing has rewritten a unit with versions for long: it is one like any other."""
@@ -327,75 +389,32 @@ class CodeStore:
     def _unchanged(self, blocks: tuple[Block, ...]) -> bool:
         """Whether memory still has what the blocks were made from."""
         for block in blocks:
-            here = b"".join(self._memory.blob(start, size) for start, size in _spans((block,)))
+            here = b"".join(self._memory.blob(start, size) for start, size in spans((block,)))
             if here != block.code:
                 return False
         return True
 
     def unpublish(self, unit: Unit) -> None:
         if unit.code:
-            self._enter(unit, 0)
-            self._write_slots(unit, 0)
+            _write_slots(unit.incoming, 0)
             unit.code = 0
-            self.new_generation()
+            if unit.alive:
+                self.table.enter(unit, 0)
+                self.table.new_generation()
         if unit.translation is not None:
             self._release(unit.translation)
             unit.translation = None
 
     def link(self, unit: Unit, slot: int) -> None:
+        """Lead the slot through which native code left to what it went to."""
         owner = self.pool.owner(slot)
         if owner is None or owner.user is not None:
-            self._connect_slot(slot, (unit.mode, unit.block.physical, unit.block.eip))
-
-    def _enter(self, unit: Unit, code: int) -> None:
-        """Put an entry point, or 0 for none, into the block table."""
-        physical, mode = unit.block.physical, unit.mode
-        key = physical | (mode + 1 | unit.block.eip - physical & 0xFFFF_F000) << 32
-        place = self._entries.get(key)
-        if place is not None:
-            self._table[2 * place + 1] = code
-            return
-        table = self._table
-        place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
-        while table[2 * place]:
-            place = place + 1 & BLOCK_ENTRIES - 1
-        self._entries[key] = place
-        table[2 * place + 1] = code
-        table[2 * place] = key
-
-    def _clear_table(self) -> None:
-        """Forget the keys of code that has gone; if that is too little, forget all code."""
-        if sum(unit.code != 0 for unit in self._units.values()) > BLOCK_ENTRIES // 4:
-            for unit in list(self._units.values()):
-                self._remove(unit)
-        ctypes.memset(self._table, 0, ctypes.sizeof(self._table))
-        self._entries.clear()
-        for unit in self._units.values():
-            if unit.code:
-                self._enter(unit, unit.code)
-
-    def new_generation(self) -> None:
-        """Make the jump cache forget everything."""
-        state = self._context.state
-        state.generation = (state.generation + 1) % _GENERATIONS
-        if not state.generation:
-            ctypes.memset(self._context.jumps, 0, JUMP_ENTRIES * 16)
-        self.set_tag()
-
-    def set_tag(self) -> None:
-        state = self._context.state
-        state.tag = (state.generation << 16 | state.mode + 1 & 0xFFFF) << 32
+            self._connect_slot(slot, unit)
 
 
-def _spans(blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
-    """Where the bytes of blocks lie: physical addresses and sizes."""
-    spans = []
-    for block in blocks:
-        first = min(len(block.code), PAGE - block.physical % PAGE)
-        spans.append((block.physical, first))
-        if block.second is not None:
-            spans.append((block.second, len(block.code) - first))
-    return spans
+def _write_slots(slots: Iterable[int], code: int) -> None:
+    for slot in slots:
+        ctypes.c_uint64.from_address(slot).value = code
 
 
 def displacements(blocks: tuple[Block, ...], pages: tuple[int, ...]) -> list[int]:

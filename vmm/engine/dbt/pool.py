@@ -48,6 +48,7 @@ class Translation:
     name : of its function. targets : where its chain slots lead. paged : made for a processor that pages.
     pages : linear pages it reaches besides the head's; each has a word, the distance its frame is displaced by.
     user : the unit it serves, or None. since : a number that grows with the time since when it does.
+    slots : addresses of its chain slots, once it is loaded.
     """
 
     mode: int
@@ -60,6 +61,7 @@ class Translation:
     module: Module
     user: Any = None
     since: int = 0
+    slots: range = range(0)
 
     @property
     def code(self) -> int:
@@ -69,11 +71,6 @@ class Translation:
     def counter(self) -> int:
         """Address of the count of executions to go, or 0."""
         return self.module.symbols.get(f"count_{self.name}", 0)
-
-    @property
-    def slot_places(self) -> range:
-        first = self.module.symbols[f"slots_{self.name}"]
-        return range(first, first + 8 * len(self.targets), 8)
 
     def displace(self, displacements: list[int]) -> None:
         """Say how much further the frames of `pages` lie from them than the head's from its own."""
@@ -119,7 +116,9 @@ class Pool:
 
     def add(self, translation: Translation) -> None:
         """A translation has been loaded."""
-        for slot in translation.slot_places:
+        first = translation.module.symbols[f"slots_{translation.name}"]
+        translation.slots = range(first, first + 8 * len(translation.targets), 8)
+        for slot in translation.slots:
             self._owners[slot] = translation
         found = self._by_place.setdefault((translation.mode, translation.blocks[0].eip), [])
         found.insert(0 if translation.hot else len(found), translation)
@@ -150,7 +149,7 @@ class Pool:
     def release(self, translation: Translation) -> None:
         """Its unit is gone."""
         translation.user = None
-        for slot in translation.slot_places:
+        for slot in translation.slots:
             ctypes.c_uint64.from_address(slot).value = 0
         if translation.counter:
             ctypes.c_uint32.from_address(translation.counter).value = self._hot

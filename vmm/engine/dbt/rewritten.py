@@ -59,10 +59,14 @@ class Rewritten:
         """How often a block has been calm before."""
         return self._calmed.get(block.physical, 0)
 
+    def of_page(self, page: int) -> set[int]:
+        """The rewritten bytes of a frame."""
+        return self._pages.get(page, set())
+
     def near(self, block: Block) -> set[int]:
         """The rewritten bytes of the pages of a block."""
-        found = self._pages.get(block.physical >> 12, set())
-        return found if block.second is None else found | self._pages.get(block.second >> 12, set())
+        found = self.of_page(block.physical >> 12)
+        return found if block.second is None else found | self.of_page(block.second >> 12)
 
 
 def places(block: Block) -> list[int]:

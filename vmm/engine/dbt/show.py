@@ -77,7 +77,7 @@ def show(made: Translation, kept: Mapping[str, str]) -> Shown:
     """
     if made.name not in kept:
         raise ValueError(f"the text of '{made.name}' was not kept")
-    words = {place: f"slot for {target:08X}" for place, target in zip(made.slot_places, made.targets, strict=True)}
+    words = {place: f"slot for {target:08X}" for place, target in zip(made.slots, made.targets, strict=True)}
     for name, address in made.module.symbols.items():
         if name == f"count_{made.name}":
             words[address] = "executions to go"

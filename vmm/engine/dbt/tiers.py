@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmm.engine.dbt.codestore import CodeStore, Unit
+from vmm.engine.dbt.codestore import CodeStore
 from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.pool import Module, Translation, symbols
@@ -26,6 +26,7 @@ from vmm.engine.dbt.recipes import Recipes
 from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.unit import Unit
 
 _BATCH = 48
 #: Seconds the guest runs on before the thread that compiles gets the interpreter lock.

@@ -18,7 +18,6 @@ from functools import partial
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import runtime
 from vmm.engine.dbt.arena import Arena, Timed
-from vmm.engine.dbt.codestore import Rest, Unit
 from vmm.engine.dbt.compiler import Effort
 from vmm.engine.dbt.frontend import Block, cut
 from vmm.engine.dbt.layout import Exit
@@ -28,6 +27,7 @@ from vmm.engine.dbt.timednative import PLACES, text
 from vmm.engine.dbt.timedregion import TimedRegion
 from vmm.engine.dbt.timedruns import one_run
 from vmm.engine.dbt.translator import Thresholds, Translator
+from vmm.engine.dbt.unit import Rest, Unit
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.engine.interrupt import Source
 from vmm.faults import Fault

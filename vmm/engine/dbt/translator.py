@@ -17,7 +17,7 @@ from rtl.isa.retire import RetireCause
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
 from vmm.engine.dbt.checked import boundary, live_bytes
-from vmm.engine.dbt.codestore import CodeStore, Rest, Unit
+from vmm.engine.dbt.codestore import CodeStore
 from vmm.engine.dbt.compiler import Compiler, Effort
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
 from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
@@ -27,6 +27,7 @@ from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import Job, Tiers
+from vmm.engine.dbt.unit import Rest, Unit
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.engine.interrupt import Source
 from vmm.faults import Fault
@@ -191,7 +192,7 @@ class Translator(Interpreter):
         self._present = self.mode()
         state = self.native
         state.mode = native.mode_key(self._present, state.cpl == 3, bool(state.cr0 & _PG))
-        self.translations.set_tag()
+        self.translations.table.set_tag()
 
     def _written(self, address: int, size: int) -> None:
         self._cache.written(address, size)
@@ -199,7 +200,7 @@ class Translator(Interpreter):
 
     def _flushed(self, page: int | None) -> None:
         self._cache.forget_linear(page)
-        self.translations.new_generation()
+        self.translations.table.new_generation()
         # paging may have been switched on or off, which is part of the mode
         self._stale = self._stale or page is None
 
@@ -313,6 +314,8 @@ class Translator(Interpreter):
         except Fault:
             return None
         unit = self.translations.find(state.mode, physical, eip)
+        if unit is None and self.translations.resume(state.mode, physical, eip):
+            unit = self.translations.find(state.mode, physical, eip)
         if unit is None:
             pool = self.translations.pool
             # where a block was begun before, one begins again
@@ -334,7 +337,7 @@ class Translator(Interpreter):
             unit.seen += 1
             if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued and not self._adopt(unit):
                 self.tiers.submit(Job(unit, {unit.block.eip: unit.block}, self._setting(False)))
-        if slot and unit.code:
+        if slot:
             self.translations.link(unit, slot)
         return unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.vmm.engine.dbt.lockstep import BLOCKS
-from vmm.engine.dbt import codestore
+from vmm.engine.dbt import blocktable
 from vmm.engine.dbt.translator import Translator
 from vmm.memory import PhysicalMemory
 
@@ -20,7 +20,7 @@ def test_the_table_is_cleared(alive: bool, monkeypatch: pytest.MonkeyPatch) -> N
     most = 0
     for place in range(0x1000, 0x1000 + 64 * 60, 64):
         # the table is as large as ever, only called full long before
-        monkeypatch.setattr(codestore, "BLOCK_ENTRIES", 16)
+        monkeypatch.setattr(blocktable, "BLOCK_ENTRIES", 16)
         cpu.translations.settle()
         monkeypatch.undo()
         cpu.memory.load_blob(place, PROGRAM)
