@@ -104,7 +104,7 @@ class Core(wiring.Component):
         m.submodules.faults = faults = FaultUnit()
         m.submodules.boundary = boundary = Boundary()
         m.submodules.perf = perf = PerfCounters()
-        m.submodules.constants = constants = Memory(shape=32, depth=128, init=rom.constants)
+        m.submodules.constants = constants = Memory(shape=32, depth=256, init=rom.constants)
         m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
 
         a = issue.latch
@@ -289,7 +289,8 @@ class Core(wiring.Component):
             with m.Switch(select):
                 for number, source in {
                         Src.SYS: sys_value, Src.IMM: x.imm, Src.MEM: x_load, Src.EIP: x.eip, Src.NEXT: next_eip,
-                        Src.CONST: constant.data, Src.ZERO: C(0, 32), Src.IMM2: x.imm2, Src.ADDR: x.linear}.items():
+                        Src.CONST: constant.data, Src.ZERO: C(0, 32), Src.IMM2: x.imm2, Src.ADDR: x.linear,
+                        Src.RM_NUMBER: Cat(x.rm, C(0, 28), C(1, 1))}.items():
                     with m.Case(number):
                         m.d.comb += value.eq(source)
                 with m.Default():

@@ -25,7 +25,7 @@ class Select(enum.IntEnum, shape=2):
     REP = 3      #: + 1 with a repeat prefix
 
 
-class Check(enum.IntEnum, shape=3):
+class Check(enum.IntEnum, shape=4):
     """A fault that the instruction raises before it does anything, unless the processor state allows it."""
     NONE = 0
     CPL0 = 1     #: #GP(0) unless CPL = 0
@@ -35,6 +35,8 @@ class Check(enum.IntEnum, shape=3):
     UD = 5       #: always #UD
     GP = 6       #: always #GP(0) (set by decode: too long, beyond the limit of CS)
     FETCH = 7    #: always #PF of the instruction fetch (set by decode)
+    SVM = 8      #: #UD unless EFER.SVME
+    SVM0 = 9     #: #UD unless EFER.SVME, then #GP(0) unless CPL = 0
 
 
 class OpcodeRow(data.Struct):

@@ -40,7 +40,7 @@ class FaultUnit(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "breakpoint": In(1), "check": In(Check), "access": In(AccessFault), "alu": In(Alu), "number": In(7),
+            "breakpoint": In(1), "check": In(Check), "access": In(AccessFault), "alu": In(Alu), "number": In(8),
             "a": In(32), "b": In(32), "fetch_code": In(5), "page_code": In(5), "selector": In(16), "ext": In(1),
             "iopl_ok": In(1), "escape_nm": In(1), "wait_nm": In(1),
             "refused": In(1), "refused_vector": In(8), "refused_code": In(32),

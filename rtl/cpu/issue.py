@@ -16,7 +16,7 @@ __all__ = ["Issue"]
 _PREFIX_BYTES = {0x26: 0, 0x2E: 1, 0x36: 2, 0x3E: 3, 0x64: 4, 0x65: 5}
 _LONGEST = 15
 #: System registers that address generation looks at.
-_USED_BY_ADDRESS = (Sys.SEL, Sys.BASE, Sys.LIMIT, Sys.ATTR, Sys.CPL, Sys.EFLAGS)
+_USED_BY_ADDRESS = (Sys.SEL, Sys.BASE, Sys.LIMIT, Sys.ATTR, Sys.SEGWORD, Sys.CPL, Sys.EFLAGS)
 
 
 class Issue(wiring.Component):
@@ -38,9 +38,10 @@ class Issue(wiring.Component):
     q_bytes, q_count, q_eip, q_fault, q_walked : In; take, starved, redirect, redirect_eip : Out
         The queue: see `Fetch`.
     p_* : see `Predictor`, whose lookup, push and pop belong to the branch that issues.
-    cs_limit, cs_32, ss_32, cpl : In
+    cs_limit, cs_32, ss_32, cpl, svme : In
+        Processor state; ``svme`` is EFER.SVME.
     a_free, drained, branching, halted : In(1)
-    x_flush, x_event, x_branch : In(1); x_target : In(11); context_eip : In(32)
+    x_flush, x_event, x_branch : In(1); x_target : In(12); context_eip : In(32)
     x_override : In(1)
         From now on the instruction in decode has the address ``context_eip`` (task switch).
     go, micro, blocked : Out(1)
@@ -60,10 +61,10 @@ class Issue(wiring.Component):
             "p_push_eip": Out(32), "p_pop": Out(1), "p_return_eip": In(32), "p_pointer": In(3),
             "p_indirect_eip": In(32),
             # processor state
-            "cs_limit": In(32), "cs_32": In(1), "ss_32": In(1), "cpl": In(2),
+            "cs_limit": In(32), "cs_32": In(1), "ss_32": In(1), "cpl": In(2), "svme": In(1),
             # pipeline control
             "a_free": In(1), "drained": In(1), "branching": In(1), "halted": In(1),
-            "x_flush": In(1), "x_event": In(1), "x_branch": In(1), "x_target": In(11),
+            "x_flush": In(1), "x_event": In(1), "x_branch": In(1), "x_target": In(12),
             "x_override": In(1), "context_eip": In(32),
             "go": Out(1), "micro": Out(1), "blocked": Out(1),
         })
@@ -74,7 +75,7 @@ class Issue(wiring.Component):
         m.submodules.decoder = decoder = Decoder(self._roms)
         m.submodules.microcode = microcode = Memory(shape=Uop, depth=len(self._rom.rows), init=[
             Uop.from_bits(row) for row in self._rom.rows])
-        m.submodules.constants = constants = Memory(shape=32, depth=128, init=self._rom.constants)
+        m.submodules.constants = constants = Memory(shape=32, depth=256, init=self._rom.constants)
         rows = microcode.read_port()
         constant = constants.read_port(domain="comb")
 
@@ -84,8 +85,8 @@ class Issue(wiring.Component):
         event = Signal()
         override = Signal()
         stop = Signal()
-        upc = Signal(11)
-        uret = Signal(11)
+        upc = Signal(12)
+        uret = Signal(12)
         micro = self.micro
         micro_reg = Signal(name="in_microprogram")
         m.d.comb += micro.eq(micro_reg)
@@ -146,14 +147,17 @@ class Issue(wiring.Component):
             complete.eq(available >= decoder.length),
             check.eq(decoder.entry.check),
         ]
-        with m.If(decoder.entry.check == Check.CPL0):
+        with m.If((decoder.entry.check == Check.CPL0) | (decoder.entry.check == Check.SVM0)):
             m.d.comb += check.eq(Mux(self.cpl == 0, Check.NONE, Check.GP))
+        with m.Elif(decoder.entry.check == Check.SVM):
+            m.d.comb += check.eq(Check.NONE)
+        without_svm = ((decoder.entry.check == Check.SVM) | (decoder.entry.check == Check.SVM0)) & ~self.svme
         with m.If(available == 0):
             m.d.comb += more.eq(1)
         with m.Elif(is_prefix):
             with m.If(too_long):
                 m.d.comb += check.eq(Check.GP)
-        with m.Elif(known & ((decoder.entry.check == Check.UD) | (prefixes.lock & ~decoder.entry.lock))):
+        with m.Elif(known & ((decoder.entry.check == Check.UD) | without_svm | (prefixes.lock & ~decoder.entry.lock))):
             m.d.comb += check.eq(Check.UD)
         with m.Elif(too_long & (complete | (prefix_count + available >= _LONGEST))):
             m.d.comb += check.eq(Check.GP)
@@ -184,7 +188,7 @@ class Issue(wiring.Component):
         refused = ~micro & (check != Check.NONE) & (check != Check.IOPL) & (check != Check.WAIT)
 
         # Sequencer.
-        following = Signal(11)
+        following = Signal(12)
         with m.Switch(row.next):
             with m.Case(Next.SEQ, Next.BR):
                 m.d.comb += following.eq(upc + 1)
@@ -338,10 +342,11 @@ class Issue(wiring.Component):
                 a.eip.eq(eip), a.length.eq(total), a.first.eq(~micro), a.event.eq(event),
                 a.next.eq(Mux(refused, Next.END, row.next)), a.cond.eq(row.cond),
                 a.alt.eq(Mux(row.next == Next.BRT, upc + 1, row.target)), a.iteration.eq(row.iteration),
-                a.opcode.eq(ops.opcode), a.reg.eq(ops.reg), a.opsize16.eq(width16),
+                a.opcode.eq(ops.opcode), a.reg.eq(ops.reg), a.rm.eq(ops.rm), a.opsize16.eq(width16),
                 a.adsize16.eq(~event & ops.adsize16), a.repeat.eq(prefixes.repeat), a.memory.eq(ops.memory),
                 a.taken.eq(taken), a.counter.eq(self.p_counter), a.ras.eq(self.p_pointer),
-                a.check.eq(Mux(micro, Check.NONE, check)), a.uninterruptible.eq(walked | self.q_walked),
+                a.check.eq(Mux(micro, Check.NONE, check)), a.intercept.eq(row.intercept),
+                a.uninterruptible.eq(walked | self.q_walked),
                 a.mem.eq(Mux(refused, Mem.NONE, row.mem)), a.width.eq(width),
                 a.system_write.eq((row.alu == Alu.DESC) | ((row.alu == Alu.WRSYS) & used)),
                 a.df_write.eq((row.alu == Alu.FLAG) | (row.alu == Alu.POPF) | (row.alu == Alu.IRETF)

@@ -34,8 +34,8 @@ __all__ = ["K", "Library", "MicrocodeError", "Program", "Rom", "Row", "Y", "asse
 
 Row = dict[str, Any]
 
-ROM_ROWS = 2048
-CONSTANT_ROWS = 128
+ROM_ROWS = 4096
+CONSTANT_ROWS = 256
 
 #: What a field holds when a row does not name it. Fields not listed are zero.
 DEFAULTS: Row = dict(a=Src.ZERO, b=Src.ZERO, dst=Reg.NONE, size=Size.D, width=Size.D, alu=Alu.MOV,

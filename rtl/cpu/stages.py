@@ -13,13 +13,13 @@ CARRIED = {
     # a and b are `Src`, whose first 32 values are `Reg`
     "alu": Alu, "a": 6, "a_high": 1, "b": 6, "b_high": 1,
     "dst": Reg, "dst_high": 1, "dst_size": Size, "size": Size, "flags": FlagSet,
-    "sreg": Aseg, "sys": Sys, "const": 7, "imm": 32, "imm2": 16,
+    "sreg": Aseg, "sys": Sys, "const": 8, "imm": 32, "imm2": 16,
     "eip": 32, "length": 4, "first": 1, "event": 1,
-    "next": Next, "cond": Cond, "alt": 11, "iteration": 1,
-    "opcode": 4, "reg": 3, "opsize16": 1, "adsize16": 1, "repeat": 2, "memory": 1,
+    "next": Next, "cond": Cond, "alt": 12, "iteration": 1,
+    "opcode": 4, "reg": 3, "rm": 3, "opsize16": 1, "adsize16": 1, "repeat": 2, "memory": 1,
     "taken": 1,         # predicted taken
     "counter": 2, "ras": 3,
-    "check": Check,
+    "check": Check, "intercept": 9,
     "uninterruptible": 1,
     "mem": Mem, "width": Size,
     "system_write": 1,  # writes a segment cache or a system register that A uses

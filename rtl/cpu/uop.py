@@ -22,6 +22,17 @@ Rules a microprogram may rely on:
    new SS is ``serial``, or at least four rows behind. After writes of AC or of control registers comes a ``serial``
    row or JMPI.
 8. During the delivery of an event, faults of A and of CHECK have bit 0 of their error code set from EXT.
+9. A row with ``intercept`` is looked at in X before anything of it happens. In guest mode, when the intercept bit of
+   its exit code is set (AMD64 APM vol. 2, 15.9; `rtl.isa.svm`), it and all that follows is dropped like a faulting row
+   and #VMEXIT with that code is taken: routine "vmexit", its first row like the first of "event". An instruction
+   breakpoint and the check of decode go before, everything else of the row after: its segment and page faults, a walk
+   of its access in M (which sets A and D bits), its own fault. Only row 0 of a program has an intercept and an access.
+   EXIT_INFO1 becomes operand A for MOV CR and MOV DR (codes 00h-3Fh: bit 31 of A as bit 63), INT n (75h) and INVLPG
+   (79h); for the others, and EXIT_INFO2, zero. NRIP becomes NEXT. In some rows a code says more:
+
+   * 20h and 30h: the number of the debug register, ModRM.reg as it is encoded, is added;
+   * 65h (selective CR0 write) in a WRSYS row: only if B differs from CR0 in a bit other than TS and MP;
+   * 77h (PAUSE): only with an F3 prefix; while the counter of PAUSE is not 0 the row goes on and decrements it.
 """
 from amaranth.lib import data, enum
 
@@ -47,6 +58,7 @@ class Src(enum.IntEnum, shape=6):
     ZERO = 38
     IMM2 = 39    #: second immediate (far pointer selector, ENTER level), zero-extended
     ADDR = 40    #: the address formed in A: linear, so with Aseg.LIN the offset (LEA)
+    RM_NUMBER = 41  #: ModRM.rm as a number, with bit 31 set: what an exit tells of the register of MOV CR and MOV DR
 
 
 class Size(enum.IntEnum, shape=3):
@@ -177,6 +189,7 @@ class Aseg(enum.IntEnum, shape=4):
     TMP0, TMP1 = 8, 9   #: scratch caches of microprograms; a limit fault is #SS(selector of the cache)
     SREG = 12    #: in ``sreg`` only: the segment register named by ModRM.reg, or by the opcode (PUSH ES...)
     EFF = 13     #: the instruction's segment: default of its base, or the override
+    PHYS = 14    #: physical address: no translation, no limit, no data breakpoint; beyond RAM reads all ones
     LIN = 15     #: linear address: no limit, no type check
 
 
@@ -208,8 +221,12 @@ class Cond(enum.IntEnum, shape=4):
     REPZ_GO = 11
 
 
-class Sys(enum.IntEnum, shape=6):
-    """System registers, as operand SYS and for WRSYS. (r) read only, (w) write only."""
+class Sys(enum.IntEnum, shape=7):
+    """System registers, as operand SYS and for WRSYS. (r) read only, (w) write only.
+
+    From EFER on: the registers of virtualization, most of them in `rtl.svm`. Fields of the VMCB have the bits they have
+    there (`rtl.isa.svm`); "_HI" is the upper half of a field.
+    """
     CR0 = 0      #: write: also flushes the TLBs when PG, WP or PE changes
     CR2 = 1
     CR3 = 2      #: write: flushes non-global TLB entries
@@ -252,6 +269,68 @@ class Sys(enum.IntEnum, shape=6):
     NMI_UNBLOCK = 37  #: (w)
     SHADOW = 38  #: (w) no interrupt before the next instruction has retired (MOV SS, POP SS)
     EXT = 39     #: (r) 1 in the delivery of an event that is not a software interrupt: bit 0 of error codes
+    SEGWORD = 40  #: of segment ``sreg`` as in a VMCB: selector in 15:0, attributes in 27:16, both written
+    SWITCH_CR0 = 41  #: (w) CR0, CR3, CR4 at a world switch: as CR0, CR3, CR4, without flushing the TLBs
+    SWITCH_CR3 = 42
+    SWITCH_CR4 = 43
+    EFER = 44    #: bit 12 (SVME) is what there is; the program has checked the others
+    VM_CR = 45   #: five bits; the program has checked and masked them
+    HSAVE = 46   #: VM_HSAVE_PA
+    GIF = 47     #: bit 0; write 1 and 0 are STGI and CLGI
+    VMCB = 48    #: physical address of the VMCB of the guest that runs or is being entered
+    INTERCEPT_CR = 49
+    INTERCEPT_DR = 50
+    INTERCEPT_EXCEPTION = 51
+    INTERCEPT_MISC1 = 52
+    INTERCEPT_MISC2 = 53
+    PAUSE = 54   #: (w) threshold in 15:0 (ignored), count in 31:16: the counter of PAUSE
+    IOPM = 55    #: physical address; bits 11:0 are dropped
+    MSRPM = 56
+    TSC_OFFSET = 57  #: (w) in guest mode added to what TSC_LO and TSC_HI read; not to what their writes write
+    TSC_OFFSET_HI = 58
+    ASID = 59    #: (w) of the guest; holds in guest mode (the host is ASID 0)
+    TLB_CONTROL = 60  #: (w) does it now, for the ASID written before: 0 nothing, 3 this ASID, 7 its entries that are
+                 #: not global, others everything
+    VINTR = 61   #: V_TPR, V_IRQ, V_INTR_PRIO, V_IGN_TPR, V_INTR_MASKING; reads as #VMEXIT stores it
+    VINTR_HI = 62  #: (w) V_INTR_VECTOR
+    SHADOW_BIT = 63  #: bit 0, the interrupt shadow. Write 1: it covers the first instruction of the guest (it does not
+                 #: hold off traps and NMI); read: of the instruction that #VMEXIT interrupted
+    NP = 64      #: bit 0 of NP_ENABLE: nested paging in guest mode
+    N_CR3 = 65
+    G_PAT = 66   #: (w) what the guest's PAT is under nested paging: only CONSISTENCY looks at it
+    G_PAT_HI = 67
+    EVENTINJ = 68  #: write: with bit 31, delivered first when the guest begins; read: as written, with bit 31 clear
+    EVENTINJ_HI = 69  #: (w) its error code
+    CONSISTENCY = 70  #: (r) not zero when the guest may not be entered (APM 15.5.1), by what was written before: the
+                 #: intercept of VMRUN is clear; ASID is 0 or >= `ASIDS`; the last byte of IOPM or MSRPM is beyond
+                 #: 4 GiB; EVENTINJ is valid with type 1, 5, 6 or 7, or of type 3 with vector 2 or above 31; NP is set
+                 #: and CR0.PG (still the host's) clear, or NP is set and a byte of G_PAT is 2, 3 or above 7
+    GUEST = 71   #: write 1: guest mode begins and GIF becomes 1: intercepts, ASID, nested paging, TSC offset, the
+                 #: EVENTINJ written before; EFLAGS.IF and CR4.PSE are remembered as the host's (so it comes before
+                 #: those are written) and EXIT_INFO1 and EXIT_INFO2 become 0. Write 0: guest mode ends, GIF becomes 0,
+                 #: virtual interrupts, pending traps, the injected event and the event in delivery are forgotten. The
+                 #: programs that write it go on and end with JMPI
+    EXIT_CODE = 72  #: (r) of the #VMEXIT in progress; when FORCE_EXIT gave FFFFFFFFh EXIT_CODE_HI is FFFFFFFFh too
+    EXIT_CODE_HI = 73
+    EXIT_INFO1 = 74  #: write: by programs that go on to FORCE_EXIT
+    EXIT_INFO1_HI = 75  #: (r)
+    EXIT_INFO2 = 76
+    EXIT_INFO2_HI = 77
+    EXIT_INTINFO = 78  #: (r) the event in delivery, or zero
+    EXIT_INTINFO_HI = 79
+    NRIP = 80    #: (r) EIP of the next instruction for the exit of an intercepted instruction (FORCE_EXIT in guest mode
+                 #: is one unless an event is in delivery), else zero
+    FETCHED = 81  #: (r) FETCHED_COUNT and 15 bytes, as four words: zero unless the exit is #PF or #NPF of a data access
+    FETCHED_1 = 82
+    FETCHED_2 = 83
+    FETCHED_3 = 84
+    FORCE_EXIT = 85  #: (w) takes #VMEXIT with exit code B, EXIT_INFO1 and EXIT_INFO2 as they are; last row of a
+                 #: program. Also in host mode: FFFFFFFFh (VMEXIT_INVALID) of a VMRUN that fails
+    INVLPGA_ASID = 86  #: (w) the ASID of the next INVLPGA
+    INVLPGA = 87  #: (w) linear address: as INVLPG for that ASID
+    IO_INFO = 88  #: (r) EXITINFO1 of an IOIO exit of this instruction but for STR and the port: TYPE from bit 1 of the
+                 #: opcode (0 is IN), REP from the prefix, size from bit 0 of the opcode and the operand size, address
+                 #: size, and in 12:10 the number of segment ``sreg`` (EFF, ES)
 
 
 class Status(enum.IntEnum):
@@ -277,6 +356,12 @@ class Status(enum.IntEnum):
     SREG_SS = 18  #: the segment register named by the instruction is SS
     DR_UD = 19   #: ModRM.reg names DR4 or DR5 and CR4.DE is set
     DR_GD = 20   #: DR7.GD is set
+    IO_INTERCEPT = 21  #: guest mode, and IOIO exits are wanted (the map in memory decides)
+    MSR_INTERCEPT = 22  #: guest mode, and MSR exits are wanted (likewise)
+    TASK_INTERCEPT = 23  #: guest mode, and task switches are intercepted
+    PORT_OK = 24  #: IOPL_OK, and not IO_INTERCEPT: a port access needs no further check
+    BITMAP_OK = 25  #: TSS32, and not IO_INTERCEPT: only the bitmap of the TSS is to be looked at
+    HSAVE_RAM = 26  #: the page that VM_HSAVE_PA names is in RAM
 
 
 class Uop(data.Struct):
@@ -295,10 +380,11 @@ class Uop(data.Struct):
     flags: FlagSet
     sreg: Aseg
     sys: Sys
-    number: 7        # of a row of the constant ROM, or for CHECK, FAULT and FLAG; in programs it is called const
+    number: 8        # of a row of the constant ROM, or for CHECK, FAULT and FLAG; in programs it is called const
     next: Next
     cond: Cond
-    target: 11
+    target: 12
     serial: 1
     supervisor: 1    # access with supervisor rights whatever CPL is
     iteration: 1     # with BRT: a taken branch retires a REP iteration
+    intercept: 9     # rule 9: bit 8 is set, bits 7:0 are an exit code; 0 for none

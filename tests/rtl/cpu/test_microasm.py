@@ -73,7 +73,7 @@ def test_a_fallback_makes_a_routine_when_it_is_first_wanted():
     (dict(a=K(1), b=K(2)), "row 1 of bad needs two values of const: 1 and 2"),
     (dict(a=Y(Sys.CR0), b=Y(Sys.CR2)), "row 1 of bad needs two values of sys: 0 and 1"),
     (dict(a=K(4), mem=Mem.LOAD, amode=Amode.FLAT), "row 1 of bad would add its constant 4 to the address too"),
-    (dict(alu=Alu.FAULT, const=200), "bad+1 has const = 200, which does not fit 7 bits"),
+    (dict(alu=Alu.FAULT, const=300), "bad+1 has const = 300, which does not fit 8 bits"),
 ])
 def test_rows_that_cannot_be(row, message):
     with pytest.raises(MicrocodeError) as error:
