@@ -1,0 +1,1 @@
+"""Hardware virtualization: the registers of guest mode and the decision to leave it."""
