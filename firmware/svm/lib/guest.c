@@ -1,7 +1,6 @@
 /* A guest to try things on: its VMCB, the run, and what came of it. */
 #include "guest.h"
 
-#include "seg.h"
 #include "string.h"
 #include "svm.h"
 #include "timer.h"
@@ -11,7 +10,8 @@ extern char guest_trap_entries[], guest_trap_at[];
 struct vmcb vmcb;
 struct guest_registers guest;
 uint64_t guest_idt[256] __attribute__((aligned(8)));
-uint32_t guest_stack[1024] PAGE_ALIGNED;
+uint32_t guest_stack[1024] PAGE_ALIGNED, guest_stack3[1024] PAGE_ALIGNED;
+struct tss guest_tss __attribute__((aligned(128)));
 uint8_t iopm[3 * 4096] PAGE_ALIGNED, msrpm[2 * 4096] PAGE_ALIGNED;
 
 _Static_assert(sizeof(struct vmcb) == VMCB_BYTES && offsetof(struct vmcb, iopm_base) == VMCB_IOPM_BASE &&
@@ -65,7 +65,11 @@ void guest_new(void (*code)(void))
     vmcb.gdtr.base = (uint32_t)gdt;
     vmcb.idtr.limit = sizeof guest_idt - 1;
     vmcb.idtr.base = (uint32_t)guest_idt;
-    vmcb.tr = (struct vmcb_segment){SEL_TSS, ACC_TSS32 | X86_TYPE_TSS32_BUSY, sizeof tss - 1, (uint32_t)&tss};
+    vmcb.tr = (struct vmcb_segment){SEL_TSS, ACC_TSS32 | X86_TYPE_TSS32_BUSY, sizeof guest_tss - 1,
+                                   (uint32_t)&guest_tss};
+    guest_tss.ss0 = SEL_KDATA;
+    guest_tss.esp0 = (uint32_t)(guest_stack + ARRAY_SIZE(guest_stack));
+    guest_tss.io_base = sizeof guest_tss;
     vmcb.efer = X86_EFER_SVME;
     vmcb.cr0 = X86_CR0_PE | X86_CR0_ET;
     vmcb.dr6 = X86_DR6_FIXED;
@@ -73,6 +77,16 @@ void guest_new(void (*code)(void))
     vmcb.rflags = X86_EFLAGS_FIXED;
     vmcb.g_pat = (uint64_t)PAT_AT_RESET_LOW << 32 | PAT_AT_RESET_LOW;
     guest_goto(code);
+}
+
+void guest_ring3(void)
+{
+    vmcb.cpl = 3;
+    vmcb.cs = flat(SEL_UCODE, ATTRIBUTES_CODE | X86_ATTR_DPL3);
+    vmcb.ss = vmcb.ds = vmcb.es = vmcb.fs = vmcb.gs = flat(SEL_UDATA, ATTRIBUTES_DATA | X86_ATTR_DPL3);
+    vmcb.rsp = (uint32_t)(guest_stack3 + ARRAY_SIZE(guest_stack3));
+    for (unsigned vector = 0; vector < ARRAY_SIZE(guest_idt); vector++)
+        guest_idt[vector] |= (uint64_t)ACC_DPL3 << 40;
 }
 
 void intercept(uint32_t code) { vmcb.intercept[code / 32] |= 1u << code % 32; }

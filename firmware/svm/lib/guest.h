@@ -2,6 +2,7 @@
 #define GUEST_H
 
 #include "gigogne.h"
+#include "seg.h"
 #include "types.h"
 #include "vmcb.h"
 
@@ -28,7 +29,8 @@ struct guest_trap {
 extern struct vmcb vmcb;
 extern struct guest_registers guest;
 extern uint64_t guest_idt[256];
-extern uint32_t guest_stack[1024];
+extern uint32_t guest_stack[1024], guest_stack3[1024];
+extern struct tss guest_tss;
 extern uint8_t iopm[3 * 4096], msrpm[2 * 4096];
 
 /* A new guest that starts at `code`: ring 0, flat segments, paging off, interrupts off, its own IDT every gate of which
@@ -37,6 +39,9 @@ void guest_new(void (*code)(void));
 
 /* The same guest elsewhere, with a fresh stack. */
 void guest_goto(const void *eip);
+
+/* The guest that guest_new made, in ring 3; its traps come to its own ring 0. */
+void guest_ring3(void);
 
 /* Set or clear the intercept of an exit code. */
 void intercept(uint32_t code);

@@ -46,11 +46,16 @@ static void fail_run(const char *name)
     printf(" wanted ");
 }
 
-static int exited(uint32_t code, const void *eip)
-{
-    uint64_t wanted = code == SVM_EXIT_INVALID ? (uint64_t)-1 : code;
+static int exited(uint32_t code, const void *eip) { return vmcb.exit_code == code && vmcb.rip == (uint32_t)eip; }
 
-    return vmcb.exit_code == wanted && vmcb.rip == (uint32_t)eip;
+void expect_refused(const char *name, int also)
+{
+    if ((uint32_t)vmcb.exit_code == SVM_EXIT_INVALID && also) {
+        expect(name, 1);
+        return;
+    }
+    fail_run(name);
+    printf("exit %x\n", (unsigned)SVM_EXIT_INVALID);
 }
 
 void expect_exit(const char *name, uint32_t code, const void *eip)
@@ -110,10 +115,9 @@ void expect_passes(const char *name, void (*code)(void), const void *next)
     expect_exit(name, SVM_EXIT_VMMCALL, next);
 }
 
-void expect_host_fault(const char *name, void (*code)(void), const void *at, uint32_t vector, uint32_t error)
+static void expect_frame(const char *name, const struct trap_frame *got, const void *at, uint32_t vector,
+                         uint32_t error)
 {
-    const struct trap_frame *got = run_guarded(code);
-
     if (got != NULL && got->vector == vector && got->error == error && got->eip == (uint32_t)at) {
         expect(name, 1);
         return;
@@ -125,6 +129,16 @@ void expect_host_fault(const char *name, void (*code)(void), const void *at, uin
     else
         printf("FAIL %s got vector %u error %x at %p wanted %u %x at %p\n", name, (unsigned)got->vector,
                (unsigned)got->error, (void *)got->eip, (unsigned)vector, (unsigned)error, at);
+}
+
+void expect_host_fault(const char *name, void (*code)(void), const void *at, uint32_t vector, uint32_t error)
+{
+    expect_frame(name, run_guarded(code), at, vector, error);
+}
+
+void expect_ring3_fault(const char *name, void (*code)(void), const void *at, uint32_t vector, uint32_t error)
+{
+    expect_frame(name, run_ring3(code), at, vector, error);
 }
 
 int suite_end(const char *name)

@@ -26,7 +26,10 @@ int svm_has(uint32_t features);
 /* The last run ended with this exit code at this guest EIP. */
 void expect_exit(const char *name, uint32_t code, const void *eip);
 
-/* The same, and what EXITINFO1 and EXITINFO2 say. */
+/* The last run ended with VMEXIT_INVALID, and `also` holds. The guest's EIP in the VMCB is nobody's business then. */
+void expect_refused(const char *name, int also);
+
+/* As expect_exit, and what EXITINFO1 and EXITINFO2 say. */
 void expect_exit_info(const char *name, uint32_t code, const void *eip, uint64_t info1, uint64_t info2);
 
 /* The last run ended at the VMMCALL of the guest's handler for this vector, its frame saying `error` and `eip`. */
@@ -48,8 +51,8 @@ void expect_passes(const char *name, void (*code)(void), const void *next);
         expect_passes(#name "_alone", name, name##_next);                                                              \
     } while (0)
 
-/* CODE run by the host traps at its culprit. */
+/* CODE run by the host, in ring 0 or 3, traps at its culprit. */
 void expect_host_fault(const char *name, void (*code)(void), const void *at, uint32_t vector, uint32_t error);
-#define EXPECT_HOST_FAULT(name, vector, error) expect_host_fault(#name, name, name##_at, vector, error)
+void expect_ring3_fault(const char *name, void (*code)(void), const void *at, uint32_t vector, uint32_t error);
 
 #endif
