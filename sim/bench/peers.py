@@ -19,6 +19,7 @@ from .process import ProcessFailed, Ran, run
 #: RAM of every computer, in MiB.
 MEMORY = 64
 _INSTRUCTIONS = re.compile(r"^gigogne: ([\d,]+) instructions,", re.MULTILINE)
+_TRANSLATING = re.compile(r"^gigogne: compile_microseconds +([\d,]+)$", re.MULTILINE)
 
 
 class Unable(Exception):
@@ -33,11 +34,13 @@ class Peer(Protocol):
     name : in figures.
     guess : its speed over QEMU's, to start the search for a number of iterations with.
     counts : whether `instructions` reads the number of instructions out of its runs.
+    keeps : whether a run finds what earlier ones have translated, and `translating` says how long it did so itself.
     """
 
     name: str
     guess: float
     counts: bool
+    keeps: bool
 
     def run(self, workload: str, options: str) -> Ran:
         """A run of a guest to its end, which was as it should be. Raises Unable."""
@@ -49,6 +52,7 @@ class _Process:
     name: str
     guess = 1.0
     counts = False
+    keeps = False
     success = 0
     environment: Mapping[str, str] = {}
 
@@ -78,13 +82,14 @@ class Gigogne(_Process):
         super().__init__(images)
         self.name = technique
         self.guess = 0.003 if technique == "emulate" else 1.0
+        self.keeps = technique == "dbt"
         self.environment = {"GIGOGNE_CACHE": str(cache)}
 
     def command(self, workload: str, options: str) -> Sequence[str]:
         if self.name not in TECHNIQUES:
             raise Unable(f"there is no technique {self.name}")
         return (sys.executable, "-m", "vmm.cli.main", "run", "--technique", self.name, "-m", str(MEMORY),
-                str(self.images / f"{workload}.elf"), "-append", options)
+                str(self.images / f"{workload}.elf"), "-append", options, "--stats")
 
 
 class Qemu(_Process):
@@ -106,6 +111,7 @@ class Unicorn(_Process):
     """Unicorn, for guests that need no computer around the processor."""
 
     name = "unicorn"
+    guess = 0.1
 
     def command(self, workload: str, options: str) -> Sequence[str]:
         if importlib.util.find_spec("unicorn") is None:
@@ -146,3 +152,9 @@ def instructions(ran: Ran) -> int:
     if found is None:
         raise Unable("the run does not say how many instructions it was")
     return int(found[1].replace(",", ""))
+
+
+def translating(ran: Ran) -> float:
+    """Seconds that a run of ours says it translated for; those of the others' do not tell."""
+    found = _TRANSLATING.search(ran.errors)
+    return int(found[1].replace(",", "")) / 1e6 if found else 0.0

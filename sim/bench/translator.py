@@ -10,24 +10,25 @@ from firmware.expectation import expectation
 
 from .figures import Figure, median, skipped
 from .peers import Peer, Unable
-from .rates import Case, Effort, Measured
+from .rates import Case, Effort, Measured, Turns
 from .rates import measure as measure_case
 from .workloads import COMPUTE, SYSTEM
 
 #: Faults in an iteration of `pagefaults`.
 FAULTS = 128
 JUDGED, BAR = "dbt", "qemu"
-#: More samples of those that are judged.
-FULL = Effort(0.5, {BAR: 5, JUDGED: 5, "host": 1, "unicorn": 1, "emulate": 1})
-QUICK = Effort(0.02, {BAR: 1, JUDGED: 1})
+#: More samples, and longer ones, of those that are judged.
+FULL: Effort = {BAR: Turns(0.5, 3), JUDGED: Turns(0.5, 3), "host": Turns(0.25, 1), "unicorn": Turns(0.25, 1),
+                "emulate": Turns(0.25, 1)}
+QUICK: Effort = {BAR: Turns(0.02, 1), JUDGED: Turns(0.02, 1)}
 QUICK_WORKLOADS = ("crc32",)
 
 
 def measure(peers: Sequence[Peer], names: Iterable[str], effort: Effort,
             say: Callable[[str], None]) -> tuple[list[Figure], dict[str, Any]]:
     """Ratios by workload and their geometric means, and for the details every speed."""
-    starts = COMPUTE | SYSTEM
-    cases = {name: measure_case(Case(name, start=starts[name]), peers, effort, expectation(name).output, say)
+    rates = COMPUTE | SYSTEM
+    cases = {name: measure_case(Case(name, per_second=rates[name]), peers, effort, expectation(name).output, say)
              for name in names}
     return figures(cases), {name: measured.as_json() for name, measured in cases.items()}
 
