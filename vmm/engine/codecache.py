@@ -104,6 +104,8 @@ def compile_bytes(code: bytes, mode: Mode) -> Compiled:
         repeats = insn.form.rep is not Rep.NONE and insn.rep is not None
         found = _compiled[key] = Compiled(
             _function_code(source), insn.length, is_system, repeats, repeats and not insn.form.io)
+    # the same with what follows it: it is fetched again whenever translations are flushed
+    _compiled[code, mode] = found
     return found
 
 

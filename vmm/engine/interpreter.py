@@ -33,6 +33,8 @@ from vmm.faults import Fault, Unfinished
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY, SoftMmu
 from vmm.semantics.arithmetic import quotient, remainder
+from vmm.semantics.ops import Mode
+from vmm.semantics.ops import Mode
 from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE, CpuView
 from vmm.statistics import Statistics
 
@@ -141,11 +143,15 @@ class Interpreter(Interrupts, SystemRegisters):
         self._stale = True
 
     def _select(self) -> None:
+        self._select_code(self.mode())
+
+    def _select_code(self, mode: Mode) -> None:
+        """Go on under this mode."""
         self._stale = False
         user = self.state.cpl == 3
         self._namespace["RG"] = self.mmu.reads[user].get
         self._namespace["WG"] = self.mmu.writes[user].get
-        self._cache.select(self.mode())
+        self._cache.select(mode)
 
     @property
     def can_interrupt(self) -> bool:

@@ -36,19 +36,24 @@ class BlockTable:
 
     def enter(self, unit: Unit, code: int) -> None:
         """Put the entry point of a unit, or 0 for none, into the table."""
-        physical, mode = unit.block.physical, unit.mode
-        key = physical | (mode + 1 | unit.block.eip - physical & 0xFFFF_F000) << 32
+        block, mode = unit.block, unit.mode
+        physical = block.physical
+        key = physical | (mode + 1 | block.eip - physical & 0xFFFF_F000) << 32
         place = self._entries.get(key)
-        if place is not None:
-            self._table[2 * place + 1] = code
-            return
+        if place is None:
+            place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
+            while self._table[2 * place]:
+                place = place + 1 & BLOCK_ENTRIES - 1
+            self._entries[key] = place
+            self._table[2 * place] = key
+        unit.place = place
+        self._table[2 * place + 1] = code
+
+    def leave(self, units: Iterable[Unit]) -> None:
+        """Take out the entry points of units that are in the table."""
         table = self._table
-        place = (physical ^ physical >> 11 ^ mode + 1 << 4) & BLOCK_ENTRIES - 1
-        while table[2 * place]:
-            place = place + 1 & BLOCK_ENTRIES - 1
-        self._entries[key] = place
-        table[2 * place + 1] = code
-        table[2 * place] = key
+        for unit in units:
+            table[2 * unit.place + 1] = 0
 
     def begin_again(self, units: Iterable[Unit]) -> None:
         """Forget all keys but those of these units."""

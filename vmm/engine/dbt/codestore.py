@@ -83,7 +83,7 @@ class CodeStore:
                 if 0 < into < len(block.code) and unit.mode == mode and eip == block.eip + into:
                     number = next((n for n, guest in enumerate(block.guests) if guest.eip == eip), None)
                     if number is not None:
-                        return Rest(len(block.guests) - number, block.is_system)
+                        return Rest(block, number)
         return None
 
     def add(self, mode: int, block: Block, checked: bool = False) -> Unit:
@@ -200,17 +200,13 @@ class CodeStore:
         for unit in units:
             unit.alive = False
             del self._units[unit.mode, unit.block.physical, unit.block.eip]
-            self.table.enter(unit, 0)
-            for slot in [slot for slot in unit.incoming if not self._is_of(slot, together)]:
+            for slot in [slot for slot in unit.incoming if self.pool.user_of(slot) not in together]:
                 self._disconnect(slot)
+        self.table.leave(units)
         self.table.new_generation()
         for unit in self._suspended.add(page, np.frombuffer(contents, np.uint8), units,
                                         self._context.state.instructions):
             self._abandon(unit)
-
-    def _is_of(self, slot: int, units: set[Unit]) -> bool:
-        owner = self.pool.owner(slot)
-        return owner is not None and owner.user in units
 
     def resume(self, mode: int, physical: int, eip: int) -> bool:
         """Bring back the units suspended when a page had the contents that are there now; whether there are any."""
@@ -232,14 +228,16 @@ class CodeStore:
                     self.rewritten.dropped(low, high, age)
             else:
                 self._reloaded.add(frame)
+            rewritten = self.rewritten.of_page(frame)
             gone = np.zeros(PAGE, bool)
             gone[differences] = True
-            gone[[place & 0xFFF for place in self.rewritten.of_page(frame)]] = True
+            gone[[place & 0xFFF for place in rewritten]] = True
+            whole = not len(differences) and not rewritten
             self._watch(frame)
             for unit in group.units:
                 if frame != group.frame:
                     unit.move(frame - group.frame << 12)
-                if unit.code and not self._is_taken(unit, gone):
+                if unit.code and (whole or not self._is_taken(unit, gone)):
                     self._revive(unit)
                 else:
                     self._abandon(unit)
@@ -255,10 +253,11 @@ class CodeStore:
             gone[start & 0xFFF:(start & 0xFFF) + size].any() for start, size in spans(unit.blocks))
 
     def _revive(self, unit: Unit) -> None:
+        block = unit.block
         unit.alive, unit.queued, unit.claimed = True, False, None
         unit.born = self._context.state.instructions
-        self._units[unit.mode, unit.block.physical, unit.block.eip] = unit
-        self._pages[unit.block.physical >> 12].add(unit)
+        self._units[unit.mode, block.physical, block.eip] = unit
+        self._pages[block.physical >> 12].add(unit)
         self.table.enter(unit, unit.code)
         self.blocks += 1
 
@@ -407,8 +406,7 @@ class CodeStore:
 
     def link(self, unit: Unit, slot: int) -> None:
         """Lead the slot through which native code left to what it went to."""
-        owner = self.pool.owner(slot)
-        if owner is None or owner.user is not None:
+        if self.pool.user_of(slot) is not None:
             self._connect_slot(slot, unit)
 
 

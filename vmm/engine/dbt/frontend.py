@@ -54,7 +54,7 @@ class Contents:
         return self._guests
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Block:
     """A basic block.
 

@@ -142,9 +142,10 @@ class Pool:
         self._taken += 1
         translation.since = self._taken
 
-    def owner(self, slot: int) -> Translation | None:
-        """Whose chain slot this is."""
-        return self._owners.get(slot)
+    def user_of(self, slot: int) -> Any:
+        """The unit whose translation has this chain slot; None if nobody uses that. Versions stand for themselves."""
+        owner = self._owners.get(slot)
+        return self if owner is None else owner.user
 
     def release(self, translation: Translation) -> None:
         """Its unit is gone."""

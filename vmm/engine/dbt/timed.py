@@ -134,6 +134,18 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         shorter = cut(eip, physical, block.code[:length], block.second, self._present.code32)
         return None if shorter is None else (shorter, False)
 
+    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
+        _Steps.burst(self, limit)
+
+    def _finish(self, limit: int) -> None:
+        _Steps.burst(self, limit)
+
+    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
+        _Steps.burst(self, limit)
+
+    def _finish(self, limit: int) -> None:
+        _Steps.burst(self, limit)
+
     # native code and what comes behind it
 
     def _run(self, code: int, limit: int) -> int:

@@ -26,13 +26,17 @@ from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.stepping import Stepping
+from vmm.engine.dbt.stepping import Stepping
 from vmm.engine.dbt.tiers import Job, Tiers
 from vmm.engine.dbt.unit import Rest, Unit
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.engine.interrupt import Source
-from vmm.faults import Fault
+from vmm.faults import Fault, Unfinished
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
+from vmm.semantics.ops import Mode
+from vmm.semantics.ops import Mode
 from vmm.state import SHADOW_NONE
 from vmm.statistics import Statistics
 
@@ -94,7 +98,10 @@ class Translator(Interpreter):
         # not all that has ports has one that only collects
         sink: tuple[int | None, Callable[[bytes], object]] = getattr(io, "sink", None) or (None, bytes)
         self._sink, self._fetch = sink
-        self._own = 0
+        self._own = self._raise_at = 0
+        self._raise: Callable[..., int]
+        self._modes: dict[int, Mode] = {}
+        self._stepping = Stepping(self._namespace)
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         self.disk = cache
@@ -192,7 +199,20 @@ class Translator(Interpreter):
         self._present = self.mode()
         state = self.native
         state.mode = native.mode_key(self._present, state.cpl == 3, bool(state.cr0 & _PG))
+        self._modes[state.mode] = self._present
         self.translations.table.set_tag()
+
+    def _reselect(self, before: int) -> None:
+        """`_select` behind native code, which has told the mode; it was `before`."""
+        state = self.native
+        if state.mode == before or self._stale:
+            return
+        mode = self._modes.get(state.mode)
+        if mode is None or state.mode == native.NO_MODE:
+            self._select()
+            return
+        self._present = mode
+        self._select_code(mode)
 
     def _written(self, address: int, size: int) -> None:
         self._cache.written(address, size)
@@ -208,14 +228,17 @@ class Translator(Interpreter):
         """As the interpreter does it, natively unless something about it is out of the ordinary."""
         state = self.native
         start, place = state.eip, runtime.PLACES["raise_fault"]
-        native_raise = _Raise(state.routines[place])
-        if self._special and not state.halted or native_raise(
+        if self._raise_at != state.routines[place]:
+            self._raise_at = state.routines[place]
+            self._raise = _Raise(self._raise_at)
+        mode = state.mode
+        if self._special and not state.halted or self._raise(
                 self.context.address, vector, 0, 0, 0, 0, state.repeating, _EXTERNAL, self._results):
             return super().deliver_interrupt(vector)
         state.halted = state.repeating = False
         state.shadow = SHADOW_NONE
         self.steps += 1
-        self._stale = True
+        self._reselect(mode)
         delivered, error, has_error, _cr2, _has_cr2, present = state.results[:6]
         if not present:
             return Retired(RetireCause.SHUTDOWN, start)
@@ -254,7 +277,7 @@ class Translator(Interpreter):
             if isinstance(unit, Rest) or not unit.code:
                 before, wanted = self.steps, min(limit, unit.instructions)
                 dropped = self.translations.invalidations
-                super().burst(wanted)
+                self._interpret(unit, wanted)
                 limit -= self.steps - before
                 if self._stale or self.steps - before < wanted or unit.is_system or self._special:
                     return
@@ -277,9 +300,57 @@ class Translator(Interpreter):
                 return
             else:
                 # the last instructions before the budget ends, or one that is not for native code
-                if limit:
-                    super().burst(limit if reason == Exit.BUDGET else 1)
+                if limit and reason == Exit.BUDGET:
+                    self._finish(limit)
+                elif limit:
+                    super().burst(1)
                 return
+
+    def _finish(self, limit: int) -> None:
+        """The last instructions before something is due, of the block native code has come to."""
+        state = self.native
+        unit = None if self._special else self.translations.find(state.mode, self._fetched_from(), state.eip)
+        if unit is None or unit.versions is not None:
+            super().burst(limit)
+        else:
+            self._interpret(unit, min(limit, unit.instructions))
+
+    def _fetched_from(self) -> int:
+        """Where the next instruction lies if the tables have that, else a place where none is."""
+        place = self._place_of_code(self.native.eip)
+        return -1 if place is None else place
+
+    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
+        """The next instructions of a block, up to `limit`, as the interpreter does them."""
+        if isinstance(unit, Version) or unit.block.second is not None:
+            # what its bytes are now, only a fetch can tell
+            super().burst(limit)
+            return
+        state, store = self.native, self.translations
+        block, first = (unit.block, 0) if isinstance(unit, Unit) else (unit.block, unit.number)
+        dropped, eip, done = store.invalidations, state.eip, 0
+        try:
+            for step in self._stepping.steps(block, self._present)[first:first + limit]:
+                eip = step(eip)
+                done += 1
+                if store.invalidations != dropped:
+                    break
+        except Fault as fault:
+            self._count(eip, done)
+            self._deliver(fault, True)
+            return
+        except Unfinished:
+            self._count(eip, done)
+            raise
+        self._count(eip, done)
+        if done < limit and store.invalidations == dropped:
+            super().burst(limit - done)
+
+    def _count(self, eip: int, done: int) -> None:
+        """Ordinary instructions have been done, and EIP has come there."""
+        self.native.eip = eip
+        self.native.instructions += done
+        self.steps += done
 
     def _run(self, code: int, limit: int) -> int:
         state = self.native
@@ -294,7 +365,7 @@ class Translator(Interpreter):
         if state.flushed:
             state.flushed = 0
             self._cache.forget_linear(None)
-        self._stale = self._stale or state.mode != mode
+        self._reselect(mode)
         if state.sunk:
             self._fetch(bytes(state.sink[:state.sunk]))
             state.sunk = 0

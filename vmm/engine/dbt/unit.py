@@ -23,6 +23,7 @@ class Unit:
     counter : address of the count of executions to go until it is hot, or 0.
     versions : of a unit that the guest rewrites, whose code is that of its first version; else None.
     born : instructions done before it was met. incoming : chain slots that lead to it.
+    place : in the block table, while it has code.
     """
 
     mode: int
@@ -39,6 +40,7 @@ class Unit:
     versions: Versions | None = None
     born: int = 0
     incoming: set[int] = field(default_factory=set)
+    place: int = 0
 
     @property
     def instructions(self) -> int:
@@ -59,17 +61,24 @@ class Unit:
 
     def move(self, distance: int) -> None:
         """The page that all of it lies in is at another frame now."""
-        self.block = self.block.moved(self.block.physical + distance, None)
-        others = self.blocks[1:]
-        self.blocks = (self.block, *(block.moved(block.physical + distance, None) for block in others))
+        self.blocks = tuple([block.moved(block.physical + distance, None) for block in self.blocks])
+        self.block = self.blocks[0]
 
 
 @dataclass(slots=True)
 class Rest:
-    """The end of a block, entered in its middle; almost always an interrupt came there."""
+    """A block from one of its instructions on, entered in its middle; almost always an interrupt came there."""
 
-    instructions: int
-    is_system: bool
+    block: Block
+    number: int
+
+    @property
+    def instructions(self) -> int:
+        return len(self.block.guests) - self.number
+
+    @property
+    def is_system(self) -> bool:
+        return self.block.is_system
 
 
 def spans(blocks: tuple[Block, ...]) -> Iterator[tuple[int, int]]:

@@ -43,7 +43,7 @@ def test_code_is_that_of_the_unit_in_use(translator: Translator) -> None:
     assert shown.address == made.user.code != 0
     assert shown.head.eip == LOOP and shown.big and shown.blocks == (shown.head,)
     assert shown.ir.startswith("define ghccc void @translation(") and made.name not in shown.ir
-    assert 64 < len(shown.code) < 2000 and shown.words[made.slot_places[0]] == f"slot for {LOOP + 10:08X}"
+    assert 64 < len(shown.code) < 2000 and shown.words[made.slots[0]] == f"slot for {LOOP + 10:08X}"
     with pytest.raises(ValueError, match=f"^the text of '{made.name}' was not kept$"):
         show(made, {})
 
