@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.isa.opcodes import ImmKind
 from rtl.isa.registers import Gpr, Seg
 
-from .decode_rom import DecodeRoms, Entry, OpcodeRow, Select
+from .decode_rom import RM_DIGIT, DecodeRoms, Entry, OpcodeRow, Select
 
 __all__ = ["WINDOW", "Decoder", "Operands", "Prefixes"]
 
@@ -111,12 +111,14 @@ class Decoder(wiring.Component):
             in_memory.eq(row.has_modrm & ~row.reg_only & (mod != 3)),
         ]
 
-        variant = Signal(4)
+        variant = Signal(5)
         with m.Switch(row.select):
             with m.Case(Select.MEMORY):
                 m.d.comb += variant.eq(in_memory)
             with m.Case(Select.GROUP):
                 m.d.comb += variant.eq(Cat(in_memory, reg))
+            with m.Case(Select.GROUP_RM):
+                m.d.comb += variant.eq(Mux((reg == RM_DIGIT) & ~in_memory, 16 + rm, Cat(in_memory, reg)))
             with m.Case(Select.REP):
                 m.d.comb += variant.eq(self.prefixes.repeat[1])
         m.d.comb += [

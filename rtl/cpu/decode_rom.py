@@ -14,15 +14,20 @@ from .microasm import Rom
 from .microcode import PROGRAMS
 from .uop import Uop
 
-__all__ = ["Check", "Entry", "OpcodeRow", "Select", "DecodeRoms", "build"]
+__all__ = ["RM_DIGIT", "Check", "Entry", "OpcodeRow", "Select", "DecodeRoms", "build"]
 
 
-class Select(enum.IntEnum, shape=2):
+class Select(enum.IntEnum, shape=3):
     """How the entry of an opcode is found from its first one."""
     PLAIN = 0
     MEMORY = 1   #: + 1 when the ModRM operand is in memory
     GROUP = 2    #: + 2 * ModRM.reg + 1 when the operand is in memory
     REP = 3      #: + 1 with a repeat prefix
+    GROUP_RM = 4  #: as GROUP, but + 16 + ModRM.rm for digit `RM_DIGIT` with a register
+
+
+#: The digit of group 7 whose register forms are one instruction each (SVM).
+RM_DIGIT = 3
 
 
 class Check(enum.IntEnum, shape=4):
@@ -63,15 +68,17 @@ class DecodeRoms:
 
 
 def _entry(rom: Rom, form: Form | None, variant: int) -> int:
-    """The entry for a form; `variant` is 1 for a memory operand or a repeat prefix."""
+    """The entry for a form, or for none; `variant` is 1 for a memory operand or a repeat prefix."""
     if form is None or not _allowed(form, variant):
         return rom.encode({}) | Entry.const(dict(check=Check.UD)).as_value().value
     row = _row(rom, form, variant)
     check = Check.NONE
     if form.feature == "x87":
         check = Check.WAIT if form.mnemonic == "wait" else Check.ESCAPE
-    elif form.feature or form.mnemonic == "ud2":
+    elif _absent(form):
         check = Check.UD
+    elif form.feature == "svm":
+        check = Check.SVM0 if form.cpl0 else Check.SVM
     elif form.cpl0:
         check = Check.CPL0
     elif form.iopl:
@@ -88,8 +95,13 @@ def _allowed(form: Form, variant: int) -> bool:
     return True
 
 
+def _absent(form: Form) -> bool:
+    """Always #UD. SKINIT is not announced by CPUID."""
+    return form.feature == "smm" or form.mnemonic in ("ud2", "skinit")
+
+
 def _row(rom: Rom, form: Form, variant: int) -> Row:
-    if form.feature or form.mnemonic == "ud2":
+    if form.feature == "x87" or _absent(form):
         return {}
     programs = PROGRAMS.get(form.key)
     if programs is not None and programs[variant] is not None:
@@ -106,16 +118,22 @@ def build(rom: Rom) -> DecodeRoms:
     opcodes = []
     for map in OpMap:
         for opcode in range(256):
-            forms = [form for form in rows(map, opcode) if form.feature != "svm"]
+            forms = rows(map, opcode)
             first, select = len(entries), Select.PLAIN
             if not forms:
                 first = 0
             elif any(form.ext is not None for form in forms):
                 select = Select.GROUP
-                by_digit = {form.ext: form for form in forms}
+                by_digit = {form.ext: form for form in forms if form.rm is None}
                 for digit in range(8):
                     form = by_digit.get(digit)
                     entries += [_entry(rom, form, 0), _entry(rom, form, 1)]
+                by_rm = {form.rm: form for form in forms if form.rm is not None}
+                if by_rm:
+                    select = Select.GROUP_RM
+                    if {form.ext for form in by_rm.values()} != {RM_DIGIT}:
+                        raise ValueError(f"opcode {opcode:02X} has forms by ModRM.rm not under digit {RM_DIGIT}")
+                    entries += [_entry(rom, by_rm.get(rm), 0) for rm in range(8)]
             elif forms[0].has_rm_memory or forms[0].rep is not Rep.NONE:
                 select = Select.MEMORY if forms[0].has_rm_memory else Select.REP
                 entries += [_entry(rom, forms[0], 0), _entry(rom, forms[0], 1)]

@@ -4,11 +4,15 @@
 A row is a dict of `Uop` fields; fields left out are zero or NONE. A read-modify-write instruction is a row that
 computes into T0 and goes on at the shared row "store_b" or "store_v", which writes T0 to the operand.
 """
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.opcodes import Form, Operand
 
 from .uop import Alu, Amode, Aseg, FlagOp, FlagSet, Mem, Next, Reg, Size, Src, Step
 
 Row = dict[str, object]
+
+#: NOP, which F3 makes PAUSE.
+PAUSE_KEY = "90"
 
 #: The rows that end a read-modify-write, by operand size.
 STORE_TAILS: dict[Size, str] = {Size.B: "store_b", Size.V: "store_v"}
@@ -169,7 +173,7 @@ def _others(form: Form, in_memory: bool) -> Row | None:
     source = Src.MEM if in_memory else Reg.RM
     match form.operation:
         case "nop":
-            return {}
+            return dict(intercept=ExitCode.PAUSE) if form.key == PAUSE_KEY else {}
         case "lea":
             return dict(alu=Alu.MOV, b=Src.ADDR, dst=Reg.REG, size=Size.V, amode=Amode.MODRM, aseg=Aseg.LIN)
         case "inc" | "dec":

@@ -19,6 +19,7 @@ Rules:
    whose number stands in the field itself. Constant 0 is the value 0. ``disp`` is another name for the constant of an
    address; a row has only one constant.
 5. Operands A and B may be a `K` (constant) or a `Y` (system register).
+6. ``intercept`` is an exit code. Behind row 0 a row with one may not access memory.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,9 @@ CONSTANT_ROWS = 256
 #: What a field holds when a row does not name it. Fields not listed are zero.
 DEFAULTS: Row = dict(a=Src.ZERO, b=Src.ZERO, dst=Reg.NONE, size=Size.D, width=Size.D, alu=Alu.MOV,
                      flags=FlagSet.NONE, mem=Mem.NONE, next=Next.END)
+
+#: The bit of the field ``intercept`` that says that there is one.
+INTERCEPT_VALID = 1 << 8
 
 #: Operations whose ``const`` is a number and not a constant.
 NUMBERED = frozenset({Alu.CHECK, Alu.FAULT, Alu.FLAG})
@@ -89,6 +93,8 @@ def _expand(row: Row, where: str) -> Row:
             put(name, Src.SYS)
             put("sys", value.sys)
             put("sreg", value.sreg)
+        elif name == "intercept":
+            put(name, value | INTERCEPT_VALID)
         elif name in _FIELDS:
             put(name, value)
         else:
@@ -255,6 +261,9 @@ class Rom:
         self._labels[name] = {label: start + number for label, number in body.labels.items()}
         for row in body.rows:
             row.setdefault("next", Next.SEQ)
+        for number, row in enumerate(body.rows):
+            if row.get("intercept") and row.get("mem", Mem.NONE) is not Mem.NONE and not (is_program and number == 0):
+                raise MicrocodeError(f"row {number} of {name} has an intercept and an access, as only row 0 may")
         if is_program and first["next"] is Next.SEQ:
             first.update(next=Next.JUMP, target=start + 1)
         for label, number in body.labels.items():

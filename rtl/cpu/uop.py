@@ -27,11 +27,11 @@ Rules a microprogram may rely on:
    and #VMEXIT with that code is taken: routine "vmexit", its first row like the first of "event". An instruction
    breakpoint and the check of decode go before, everything else of the row after: its segment and page faults, a walk
    of its access in M (which sets A and D bits), its own fault. Only row 0 of a program has an intercept and an access.
-   EXIT_INFO1 becomes operand A for MOV CR and MOV DR (codes 00h-3Fh: bit 31 of A as bit 63), INT n (75h) and INVLPG
-   (79h); for the others, and EXIT_INFO2, zero. NRIP becomes NEXT. In some rows a code says more:
+   EXIT_INFO1 becomes operand A for MOV CR and MOV DR (codes 00h-3Fh and 65h: bit 31 of A as bit 63), INT n (75h) and
+   INVLPG (79h); for the others, and EXIT_INFO2, zero. NRIP becomes NEXT. In some rows a code says more:
 
    * 20h and 30h: the number of the debug register, ModRM.reg as it is encoded, is added;
-   * 65h (selective CR0 write) in a WRSYS row: only if B differs from CR0 in a bit other than TS and MP;
+   * 65h (selective CR0 write) in a WRSYS row: only if B would change a bit of CR0 other than TS and MP;
    * 77h (PAUSE): only with an F3 prefix; while the counter of PAUSE is not 0 the row goes on and decrements it.
 """
 from amaranth.lib import data, enum

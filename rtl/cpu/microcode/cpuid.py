@@ -2,6 +2,7 @@
 from rtl.cpu.microasm import K, Program
 from rtl.cpu.uop import Alu, Cond, Next, Reg
 from rtl.isa.cpuid import LEAVES, Leaf
+from rtl.isa.exitcodes import ExitCode
 
 from .macros import LIBRARY, branch, mov, op
 
@@ -20,7 +21,7 @@ CPUID_ROM: list[int] = [
 @LIBRARY.program("cpuid")
 def cpuid(p: Program) -> None:
     leaf = Reg.T0
-    mov(p, leaf, Reg.EAX)
+    mov(p, leaf, Reg.EAX, intercept=ExitCode.CPUID)
     branch(p, Cond.C, "read", Alu.SUB, leaf, K(BASIC_LEAVES))
     op(p, Alu.SUB, leaf, leaf, K(_FIRST_EXTENDED))
     branch(p, Cond.NC, "none", Alu.SUB, leaf, K(EXTENDED_LEAVES))

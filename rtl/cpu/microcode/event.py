@@ -7,6 +7,7 @@ from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Aseg, Cond, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Eflags
 
 from .macros import (
@@ -129,7 +130,7 @@ def event(p: Program) -> None:
 
 @LIBRARY.program("int")
 def int_n(p: Program) -> None:
-    p(alu=Alu.SOFTINT, a=Src.IMM)
+    p(alu=Alu.SOFTINT, a=Src.IMM, intercept=ExitCode.SWINT)
 
 
 @LIBRARY.program("int3")
@@ -139,7 +140,7 @@ def int3(p: Program) -> None:
 
 @LIBRARY.program("icebp")
 def icebp(p: Program) -> None:
-    p(alu=Alu.SOFTINT, a=K(1), b=K(1))
+    p(alu=Alu.SOFTINT, a=K(1), b=K(1), intercept=ExitCode.ICEBP)
 
 
 @LIBRARY.program("into")

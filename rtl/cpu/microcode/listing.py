@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from rtl.cpu.descriptor_check import Check
-from rtl.cpu.microasm import DEFAULTS, Rom, Row
+from rtl.cpu.microasm import DEFAULTS, INTERCEPT_VALID, Rom, Row
 from rtl.cpu.uop import Alu, Amode, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Src, Step, Sys
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import exit_name
 
 from . import PROGRAMS, assembled
 
@@ -28,6 +29,8 @@ The sources are in `rtl/cpu/microcode/`, the micro-operation is defined in `rtl/
 - `load.w lin:[t7+4]` is what `mem` stands for; `rmw` is a load with permission to write; `store` writes the result.
   `lin` is a linear address, accessed with supervisor rights; `sv` says the same of another segment.
 - `if nz 01a3` is predicted not taken, `if_likely` predicted taken. A row without `end` or `go` is followed by the next.
+- `phys` is a physical address. `exit cpuid` is the exit that the row takes in guest mode when it is intercepted, before
+  anything else of it.
 - `!` marks a row that waits until the pipeline is empty.
 """
 
@@ -109,8 +112,10 @@ class _Describer:
         row = dict(a=Src.ZERO, amode=Amode.NONE, base=Reg.EAX, aseg=Aseg.ES, step=Step.NONE, sreg=Aseg.ES, sys=Sys.CR0,
                    const=0, cond=Cond.Z, target=0, serial=0, supervisor=0) | DEFAULTS | row
         flags = "" if row["flags"] is FlagSet.NONE else f" flags {_name(row['flags'])}"
+        code = row.get("intercept", 0) & ~INTERCEPT_VALID
+        leave = f" exit {exit_name(code).lower()}" if row.get("intercept") else ""
         mark = "!" if row["serial"] else " "
-        text = f"{place:>6}{mark} {self._compute(row) + flags:<38} {self._address(row):<36} {self._next(row)}"
+        text = f"{place:>6}{mark} {self._compute(row) + flags:<38} {self._address(row):<36} {self._next(row)}{leave}"
         return text.rstrip()
 
 

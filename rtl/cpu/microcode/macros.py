@@ -135,6 +135,11 @@ def system(mem: Mem, base: Reg, disp: int, width: Size = Size.D) -> dict:
     return dict(mem=mem, amode=Amode.FLAT, base=base, disp=disp, width=width, aseg=Aseg.LIN, supervisor=1)
 
 
+def physical(mem: Mem, base: Reg, disp: int, width: Size = Size.D) -> dict:
+    """An access at the physical address base + disp."""
+    return dict(mem=mem, amode=Amode.FLAT, base=base, disp=disp, width=width, aseg=Aseg.PHYS)
+
+
 def load_system(p: Program, dst: Reg, base: Reg, disp: int, width: Size = Size.D) -> None:
     mov(p, dst, Src.MEM, **system(Mem.LOAD, base, disp, width))
 

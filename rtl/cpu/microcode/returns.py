@@ -6,6 +6,7 @@ from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Aseg, Cond, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode
 
 from .macros import (
     HIGH_DPL_SHIFT,
@@ -113,7 +114,7 @@ def retf(p: Program) -> None:
 
 @LIBRARY.program("iret")
 def iret(p: Program) -> None:
-    p()
+    p(intercept=ExitCode.IRET)
     branch_status(p, "nested", Status.NT)
     mov(p, TARGET, Src.MEM, **pop())
     p(alu=Alu.ZX16, b=Src.MEM, dst=CODE, **pop())

@@ -3,6 +3,7 @@ from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Src, Sys
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.segments import LAR_MASK, LAR_TYPES, LSL_TYPES
 
 from .macros import (
@@ -41,9 +42,9 @@ def selector_operand(p: Program, in_memory: bool, **fields) -> None:
         p(alu=Alu.ZX16, b=Reg.RM, dst=SELECTOR, **fields)
 
 
-def _selector_then(p: Program, in_memory: bool, routine: str) -> None:
+def _selector_then(p: Program, in_memory: bool, routine: str, **fields) -> None:
     """The selector operand goes to a routine in T0."""
-    selector_operand(p, in_memory, next=Next.JUMP, target=routine)
+    selector_operand(p, in_memory, next=Next.JUMP, target=routine, **fields)
 
 
 @LIBRARY.routine("load_data")
@@ -58,12 +59,12 @@ def load_stack(p: Program) -> None:
     load_stack_segment(p, SELECTOR)
 
 
-def _store_selector(p: Program, in_memory: bool, sreg: Aseg) -> None:
+def _store_selector(p: Program, in_memory: bool, sreg: Aseg, **fields) -> None:
     """A word in memory; zero-extended to the operand size in a register."""
     if in_memory:
-        mov(p, Reg.NONE, Y(Sys.SEL, sreg), size=Size.W, **modrm(Mem.STORE, Size.W))
+        mov(p, Reg.NONE, Y(Sys.SEL, sreg), size=Size.W, **modrm(Mem.STORE, Size.W), **fields)
     else:
-        mov(p, Reg.RM, Y(Sys.SEL, sreg), size=Size.V)
+        mov(p, Reg.RM, Y(Sys.SEL, sreg), size=Size.V, **fields)
 
 
 def far_pointer(p: Program, offset: Reg, selector: Reg, address: Reg) -> None:
@@ -84,8 +85,10 @@ def _load_far(p: Program, sreg: Aseg) -> None:
 
 for _form, _in_memory in {"r": False, "m": True}.items():
     LIBRARY.program(f"mov_{_form}_sreg", in_memory=_in_memory, sreg=Aseg.SREG)(_store_selector)
-    LIBRARY.program(f"sldt_{_form}", in_memory=_in_memory, sreg=Aseg.LDTR)(_store_selector)
-    LIBRARY.program(f"str_{_form}", in_memory=_in_memory, sreg=Aseg.TR)(_store_selector)
+    LIBRARY.program(f"sldt_{_form}", in_memory=_in_memory, sreg=Aseg.LDTR,
+                    intercept=ExitCode.LDTR_READ)(_store_selector)
+    LIBRARY.program(f"str_{_form}", in_memory=_in_memory, sreg=Aseg.TR,
+                    intercept=ExitCode.TR_READ)(_store_selector)
 for _sreg in DATA_SEGMENTS:
     LIBRARY.program(f"l{_sreg.name.lower()}", sreg=_sreg)(_load_far)
 
@@ -201,6 +204,9 @@ LIBRARY.routine("verw", types=WRITABLE)(_verify)
 for _form, _in_memory in {"r": False, "m": True}.items():
     LIBRARY.program(f"mov_ss_{_form}", in_memory=_in_memory, routine="load_stack")(_selector_then)
     LIBRARY.program(f"mov_sreg_{_form}", in_memory=_in_memory, routine="load_data")(_selector_then)
-    for _name in ("lldt", "ltr", "lar", "lsl", "verr", "verw"):
+    LIBRARY.program(f"lldt_{_form}", in_memory=_in_memory, routine="lldt",
+                    intercept=ExitCode.LDTR_WRITE)(_selector_then)
+    LIBRARY.program(f"ltr_{_form}", in_memory=_in_memory, routine="ltr", intercept=ExitCode.TR_WRITE)(_selector_then)
+    for _name in ("lar", "lsl", "verr", "verw"):
         LIBRARY.program(f"{_name}_{_form}", in_memory=_in_memory, routine=_name)(_selector_then)
     LIBRARY.program(f"arpl_{_form}", in_memory=_in_memory)(_arpl)

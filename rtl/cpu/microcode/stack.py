@@ -1,6 +1,7 @@
 """PUSH and POP of memory and segment registers, PUSHA, POPA, PUSHF, POPF, ENTER."""
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Sys
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Eflags
 
 from .macros import (
@@ -86,12 +87,13 @@ def popa(p: Program) -> None:
 
 @LIBRARY.program("pushf")
 def pushf(p: Program) -> None:
-    op(p, Alu.AND, Reg.NONE, Y(Sys.EFLAGS), K(~int(Eflags.RF | Eflags.VM)), size=Size.V, **push())
+    op(p, Alu.AND, Reg.NONE, Y(Sys.EFLAGS), K(~int(Eflags.RF | Eflags.VM)), size=Size.V,
+       intercept=ExitCode.PUSHF, **push())
 
 
 @LIBRARY.program("popf")
 def popf(p: Program) -> None:
-    p(alu=Alu.POPF, a=Src.MEM, size=Size.V, **pop())
+    p(alu=Alu.POPF, a=Src.MEM, size=Size.V, intercept=ExitCode.POPF, **pop())
     drain(p)
 
 

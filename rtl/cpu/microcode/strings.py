@@ -70,14 +70,15 @@ def _outs(p: Program, width: Size) -> dict:
 #: Rows of one iteration; what they return is left for a last row without an access.
 BODIES: dict[str, Callable[[Program, Size], dict]] = {
     "movs": _movs, "cmps": _cmps, "scas": _scas, "lods": _lods, "stos": _stos, "ins": _ins, "outs": _outs}
-_PORTS = ("ins", "outs")
+#: The segment of the access of INS and OUTS.
+_PORTS = {"ins": Aseg.ES, "outs": Aseg.EFF}
 _COMPARES = ("cmps", "scas")
 
 
 def _once(p: Program, name: str, width: Size) -> None:
     if name in _PORTS:
         mov(p, PORT, Reg.EDX)
-        port_check(p, width)
+        port_check(p, width, _PORTS[name])
     rest = BODIES[name](p, width)
     if rest:
         p(**rest)
@@ -87,7 +88,7 @@ def _repeated(p: Program, name: str, width: Size) -> None:
     mov(p, PORT, Reg.EDX)
     branch(p, Cond.Z, "end", Alu.MOV, Src.ZERO, Reg.ECX, size=Size.A)
     if name in _PORTS:
-        port_check(p, width)
+        port_check(p, width, _PORTS[name])
     p.label("loop")
     rest = BODIES[name](p, width)
     compares = name in _COMPARES

@@ -1,11 +1,11 @@
-"""Control, debug and table registers, MSRs, CPUID, time, SYSENTER, flags of privilege, caches, HLT.
+"""Control, debug and table registers, translation and caches, SYSENTER, HLT.
 
 CPL and IOPL of instructions that the opcode table marks `cpl0` or `iopl` are checked before their first row.
 """
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Amode, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
-from rtl.isa.msrs import Msr, PerfEvent
+from rtl.isa.exitcodes import CR_READ, DR_READ, DR_WRITE, ExitCode
 from rtl.isa.registers import CR4_WRITABLE, Cr0, Dr6, Eflags
 from rtl.isa.segments import ACCESS_CODE, ACCESS_DATA, ACCESS_DPL3, FLAGS_FLAT32
 
@@ -19,12 +19,10 @@ from .macros import (
     flush,
     jump,
     load_cache,
-    mask,
     modrm,
     mov,
     op,
     operand_offset,
-    status,
     write,
 )
 from .segments import selector_operand
@@ -37,54 +35,63 @@ _ALL = 0xFFFF_FFFF
 
 @LIBRARY.program("mov_cr0")
 def mov_cr0(p: Program) -> None:
-    mov(p, Reg.T0, Reg.RM)
+    mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR0_WRITE)
     for both, bad in ((Cr0.PG | Cr0.PE, Cr0.PG), (Cr0.NW | Cr0.CD, Cr0.NW)):
         op(p, Alu.AND, Reg.T1, Reg.T0, K(int(both)))
         branch(p, Cond.Z, _GP0, Alu.SUB, Reg.T1, K(int(bad)))
-    write(p, Sys.CR0, Reg.T0)
+    write(p, Sys.CR0, Reg.T0, a=Src.RM_NUMBER, intercept=ExitCode.CR0_SEL_WRITE)
     flush(p)
 
 
 @LIBRARY.program("mov_cr2")
 def mov_cr2(p: Program) -> None:
-    write(p, Sys.CR2, Reg.RM)
+    write(p, Sys.CR2, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR2_WRITE)
 
 
 @LIBRARY.program("mov_cr3")
 def mov_cr3(p: Program) -> None:
-    write(p, Sys.CR3, Reg.RM)
+    write(p, Sys.CR3, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR3_WRITE)
     flush(p)
 
 
 @LIBRARY.program("mov_cr4")
 def mov_cr4(p: Program) -> None:
-    mov(p, Reg.T0, Reg.RM)
+    mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR4_WRITE)
     branch(p, Cond.NZ, _GP0, Alu.AND, Reg.T0, K(_ALL & ~int(CR4_WRITABLE)))
     write(p, Sys.CR4, Reg.T0)
     flush(p)
 
 
-def _read_control(p: Program, sys: Sys) -> None:
-    mov(p, Reg.RM, Y(sys))
+def _read_control(p: Program, number: int, sys: Sys) -> None:
+    mov(p, Reg.RM, Y(sys), a=Src.RM_NUMBER, intercept=CR_READ + number)
 
 
 CONTROL = {0: Sys.CR0, 2: Sys.CR2, 3: Sys.CR3, 4: Sys.CR4}
 for _number, _sys in CONTROL.items():
-    LIBRARY.program(f"mov_r_cr{_number}", sys=_sys)(_read_control)
+    LIBRARY.program(f"mov_r_cr{_number}", number=_number, sys=_sys)(_read_control)
 
 
 def _smsw(p: Program, in_memory: bool) -> None:
     """A word in memory; as much as the operand size holds in a register."""
     if in_memory:
-        mov(p, Reg.NONE, Y(Sys.CR0), size=Size.W, **modrm(Mem.STORE, Size.W))
+        mov(p, Reg.NONE, Y(Sys.CR0), size=Size.W, intercept=ExitCode.CR0_READ, **modrm(Mem.STORE, Size.W))
     else:
-        mov(p, Reg.RM, Y(Sys.CR0), size=Size.V)
+        mov(p, Reg.RM, Y(Sys.CR0), size=Size.V, intercept=ExitCode.CR0_READ)
 
 
 def _lmsw(p: Program, in_memory: bool) -> None:
-    """Changes MP, EM and TS, and can set PE."""
-    selector_operand(p, in_memory)
-    op(p, Alu.AND, Reg.T0, Reg.T0, K(int(Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS)))
+    """Changes MP, EM and TS, and can set PE.
+
+    The selective CR0 write intercept is for LMSW whatever it changes; both intercepts come before the access.
+    """
+    if in_memory:
+        p(intercept=ExitCode.CR0_WRITE)
+        p(intercept=ExitCode.CR0_SEL_WRITE)
+        selector_operand(p, in_memory)
+        op(p, Alu.AND, Reg.T0, Reg.T0, K(int(Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS)))
+    else:
+        selector_operand(p, in_memory, intercept=ExitCode.CR0_WRITE)
+        op(p, Alu.AND, Reg.T0, Reg.T0, K(int(Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS)), intercept=ExitCode.CR0_SEL_WRITE)
     op(p, Alu.AND, Reg.T1, Y(Sys.CR0), K(_ALL & ~int(Cr0.MP | Cr0.EM | Cr0.TS)))
     op(p, Alu.OR, Reg.T1, Reg.T1, Reg.T0)
     write(p, Sys.CR0, Reg.T1)
@@ -98,7 +105,7 @@ for _form, _in_memory in {"r": False, "m": True}.items():
 
 @LIBRARY.program("clts")
 def clts(p: Program) -> None:
-    write(p, Sys.TS, Src.ZERO)
+    write(p, Sys.TS, Src.ZERO, intercept=ExitCode.CR0_WRITE)
 
 
 # Debug registers
@@ -121,21 +128,21 @@ def _debug_access(p: Program) -> None:
 @LIBRARY.program("mov_r_dr")
 def mov_r_dr(p: Program) -> None:
     _debug_access(p)
-    mov(p, Reg.RM, Y(Sys.DR))
+    mov(p, Reg.RM, Y(Sys.DR), a=Src.RM_NUMBER, intercept=DR_READ)
 
 
 @LIBRARY.program("mov_dr_r")
 def mov_dr_r(p: Program) -> None:
     _debug_access(p)
-    write(p, Sys.DR, Reg.RM)
+    write(p, Sys.DR, Reg.RM, a=Src.RM_NUMBER, intercept=DR_WRITE)
     flush(p)
 
 
 # Descriptor-table registers
 
-def _load_table(p: Program, base: Sys, limit: Sys) -> None:
+def _load_table(p: Program, base: Sys, limit: Sys, code: ExitCode) -> None:
     """A 16-bit operand size takes 24 bits of base."""
-    mov(p, Reg.T0, Src.MEM, **modrm(Mem.LOAD, Size.W))
+    mov(p, Reg.T0, Src.MEM, intercept=code, **modrm(Mem.LOAD, Size.W))
     operand_offset(p, Reg.T2)
     mov(p, Reg.T1, Src.MEM, **beside(Mem.LOAD, Reg.T2, 2, Size.D))
     branch_status(p, "small", Status.OPSIZE16)
@@ -146,9 +153,9 @@ def _load_table(p: Program, base: Sys, limit: Sys) -> None:
     op(p, Alu.AND, Reg.T1, Reg.T1, K(0xFF_FFFF), next=Next.JUMP, target="load")
 
 
-def _store_table(p: Program, base: Sys, limit: Sys) -> None:
+def _store_table(p: Program, base: Sys, limit: Sys, code: ExitCode) -> None:
     """Six bytes, the base in full whatever the operand size."""
-    p(**modrm(Mem.RMW, Size.W))
+    p(intercept=code, **modrm(Mem.RMW, Size.W))
     operand_offset(p, Reg.T2)
     p(**beside(Mem.RMW, Reg.T2, 2, Size.D))
     mov(p, Reg.NONE, Y(limit), size=Size.W, **modrm(Mem.STORE, Size.W))
@@ -156,85 +163,29 @@ def _store_table(p: Program, base: Sys, limit: Sys) -> None:
 
 
 for _table, _registers in {"gdt": (Sys.GDT_BASE, Sys.GDT_LIMIT), "idt": (Sys.IDT_BASE, Sys.IDT_LIMIT)}.items():
-    LIBRARY.program(f"l{_table}", base=_registers[0], limit=_registers[1])(_load_table)
-    LIBRARY.program(f"s{_table}", base=_registers[0], limit=_registers[1])(_store_table)
+    for _kind, _build, _code in (("l", _load_table, f"{_table.upper()}R_WRITE"),
+                                 ("s", _store_table, f"{_table.upper()}R_READ")):
+        LIBRARY.program(f"{_kind}{_table}", base=_registers[0], limit=_registers[1],
+                        code=ExitCode[_code])(_build)
 
 
 # Translation and caches
 
 @LIBRARY.program("invlpg")
 def invlpg(p: Program) -> None:
-    mov(p, Reg.T0, Src.ADDR, amode=Amode.MODRM, aseg=Aseg.EFF)
+    mov(p, Reg.T0, Src.ADDR, a=Src.ADDR, intercept=ExitCode.INVLPG, amode=Amode.MODRM, aseg=Aseg.EFF)
     write(p, Sys.INVLPG, Reg.T0)
     flush(p)
 
 
-@LIBRARY.program("wbinvd")
-def wbinvd(p: Program) -> None:
-    """INVD is the same: it may write dirty lines back."""
-    write(p, Sys.WBINVD, Src.ZERO, serial=1)
+def _write_back(p: Program, code: ExitCode) -> None:
+    """INVD is the same as WBINVD: it may write dirty lines back."""
+    write(p, Sys.WBINVD, Src.ZERO, serial=1, intercept=code)
     flush(p)
 
 
-# Time, counters, model-specific registers
-
-def _pair(p: Program, low: Sys, high: Sys) -> None:
-    mov(p, Reg.EAX, Y(low))
-    mov(p, Reg.EDX, Y(high), next=Next.END)
-
-
-@LIBRARY.program("rdtsc")
-def rdtsc(p: Program) -> None:
-    op(p, Alu.AND, Reg.T0, status(), K(mask(Status.TSD, Status.CPL0)))
-    branch(p, Cond.Z, _GP0, Alu.SUB, Reg.T0, K(mask(Status.TSD)))
-    _pair(p, Sys.TSC_LO, Sys.TSC_HI)
-
-
-@LIBRARY.program("rdpmc")
-def rdpmc(p: Program) -> None:
-    p()
-    branch_status(p, _GP0, Status.PCE, Status.CPL0, cond=Cond.Z)
-    branch(p, Cond.NC, _GP0, Alu.SUB, Reg.ECX, K(len(PerfEvent)))
-    _pair(p, Sys.PERF_LO, Sys.PERF_HI)
-
-
-_SYSENTER = {Msr.SYSENTER_CS: Sys.SYSENTER_CS, Msr.SYSENTER_ESP: Sys.SYSENTER_ESP, Msr.SYSENTER_EIP: Sys.SYSENTER_EIP}
-
-
-def _select_msr(p: Program) -> None:
-    p()
-    branch(p, Cond.Z, "tsc", Alu.SUB, Reg.ECX, K(int(Msr.TSC)))
-    for msr in _SYSENTER:
-        branch(p, Cond.Z, msr.name, Alu.SUB, Reg.ECX, K(int(msr)))
-
-
-@LIBRARY.program("rdmsr")
-def rdmsr(p: Program) -> None:
-    _select_msr(p)
-    op(p, Alu.SUB, Reg.T0, Reg.ECX, K(int(Msr.PERF_BASE)))
-    branch(p, Cond.NC, _GP0, Alu.SUB, Reg.T0, K(len(PerfEvent)))
-    _pair(p, Sys.PERF_LO, Sys.PERF_HI)
-    p.label("tsc")
-    _pair(p, Sys.TSC_LO, Sys.TSC_HI)
-    for msr, sys in _SYSENTER.items():
-        p.label(msr.name)
-        mov(p, Reg.EAX, Y(sys))
-        mov(p, Reg.EDX, Src.ZERO, next=Next.END)
-
-
-@LIBRARY.program("wrmsr")
-def wrmsr(p: Program) -> None:
-    _select_msr(p)
-    jump(p, _GP0)
-    p.label("tsc")
-    # a lower half that cannot carry while the upper one is written
-    write(p, Sys.TSC_LO, Src.ZERO)
-    write(p, Sys.TSC_HI, Reg.EDX)
-    write(p, Sys.TSC_LO, Reg.EAX, next=Next.END)
-    for msr, sys in _SYSENTER.items():
-        p.label(msr.name)
-        branch(p, Cond.NZ, _GP0, Alu.MOV, Src.ZERO, Reg.EDX)
-        write(p, sys, Reg.EAX, next=Next.END)
+LIBRARY.program("wbinvd", code=ExitCode.WBINVD)(_write_back)
+LIBRARY.program("invd", code=ExitCode.INVD)(_write_back)
 
 
 # Fast system calls
@@ -279,4 +230,4 @@ def sysexit(p: Program) -> None:
 
 @LIBRARY.program("hlt")
 def hlt(p: Program) -> None:
-    p(alu=Alu.HALT)
+    p(alu=Alu.HALT, intercept=ExitCode.HLT)

@@ -7,9 +7,11 @@ LDTR, CS, SS, DS, ES, FS, GS checked and loaded in this order.
 """
 from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
-from rtl.cpu.uop import Alu, Aseg, Cond, Mem, Reg, Size, Src, Status, Sys
+from rtl.cpu.uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import DR7_LOCAL, Eflags
+from rtl.isa.svm import TASK_HAS_ERROR, TASK_IRET, TASK_JUMP
 from rtl.isa.tss import TSS16_MIN_LIMIT, TSS16_SAVED, TSS32_MIN_LIMIT, TSS32_SAVED, Tss16, Tss32
 
 from .macros import (
@@ -94,6 +96,7 @@ def _new_base(p: Program) -> None:
 
 @LIBRARY.routine("task_switch")
 def task_switch(p: Program) -> None:
+    branch_status(p, "intercepted", Status.TASK_INTERCEPT)
     # limit, and what can be touched
     p(alu=Alu.LIMIT, a=HIGH, b=LOW, dst=CR3)
     branch(p, Cond.Z, "limit16", Alu.AND, HIGH, K(HIGH_GATE32))
@@ -189,6 +192,29 @@ def task_switch(p: Program) -> None:
         jump(p, "loaded")
 
     p.defer(small)
+    p.defer(lambda: _exit(p))
+
+
+def _exit(p: Program) -> None:
+    """#VMEXIT in place of the task switch. AMD64 APM vol. 2, 15.14.1."""
+    p.label("intercepted")
+    write(p, Sys.EXIT_INFO1, TASK)
+    mov(p, FLAGS, Y(Sys.EFLAGS))
+    op(p, Alu.AND, FLAGS, FLAGS, K(int(Eflags.RF)))
+    _reason(p, "delivers", DELIVERS)
+    _reason(p, "exit", LEAVES, Cond.Z)
+    _reason(p, "jumps", RETURNS, Cond.Z)
+    op(p, Alu.OR, FLAGS, FLAGS, K(TASK_IRET >> 32))
+    p.label("exit")
+    write(p, Sys.EXIT_INFO2_HI, FLAGS)
+    write(p, Sys.FORCE_EXIT, K(ExitCode.TASK_SWITCH.value), next=Next.END)
+    p.label("jumps")
+    op(p, Alu.OR, FLAGS, FLAGS, K(TASK_JUMP >> 32), next=Next.JUMP, target="exit")
+    p.label("delivers")
+    branch_status(p, "exit", Status.HAS_ERROR, cond=Cond.Z)
+    mov(p, Reg.T8, Y(Sys.EERROR))
+    write(p, Sys.EXIT_INFO2, Reg.T8)
+    op(p, Alu.OR, FLAGS, FLAGS, K(TASK_HAS_ERROR >> 32), next=Next.JUMP, target="exit")
 
 
 def _commit(p: Program) -> None:

@@ -70,7 +70,7 @@ def _run(cases):
         except TooLong:
             continue
         # The table knows what the processor refuses for want of a feature.
-        if insn.form.feature in ("svm", "smm") or insn.form.mnemonic == "ud2":
+        if insn.form.feature == "smm" or insn.form.mnemonic in ("ud2", "skinit"):
             assert refused, where
             continue
         assert not refused, f"{where} is {insn.form}"
@@ -83,6 +83,7 @@ def _compare(insn: Insn, entry, operands, where):
     where = f"{where} is {form}"
     assert Check(entry.check) is (
         Check.WAIT if form.mnemonic == "wait" else Check.ESCAPE if form.feature == "x87" else
+        (Check.SVM0 if form.cpl0 else Check.SVM) if form.feature == "svm" else
         Check.CPL0 if form.cpl0 else Check.IOPL if form.iopl else Check.NONE), where
     assert (operands.opsize16, operands.adsize16) == (insn.opsize == 2, insn.adsize == 2), where
     kind, offset, size = imm_kind(form), (1 << 8 * insn.adsize) - 1, (1 << 8 * insn.opsize) - 1

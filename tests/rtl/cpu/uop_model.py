@@ -163,6 +163,7 @@ class UopModel(SystemModel):
             Src.EIP: lambda: self.start, Src.NEXT: lambda: self.next,
             Src.CONST: lambda: self.rom.constants[row.get("const", 0)], Src.ZERO: lambda: 0,
             Src.IMM2: lambda: insn.imm2 or 0, Src.ADDR: lambda: self.linear_address,
+            Src.RM_NUMBER: lambda: insn.rm | 1 << 31,
         }[Src(src)]()
 
     # A and M

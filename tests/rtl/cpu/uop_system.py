@@ -4,6 +4,7 @@ from __future__ import annotations
 from rtl.cpu.uop import Aseg, Status, Sys
 from rtl.isa.decoder import Insn
 from rtl.isa.registers import Cr0, Cr4, Dr6, Dr7, Eflags
+from rtl.isa.svm import IoInfo
 from vmm.engine.access import Access
 from vmm.state import SHADOW_MOV_SS, SegmentCache
 
@@ -42,8 +43,18 @@ class SystemModel(Access):
             Status.PCE: state.cr4 & Cr4.PCE, Status.TSD: state.cr4 & Cr4.TSD, Status.PG: state.cr0 & Cr0.PG,
             Status.TSS32: self.cache(row["sreg"]).type & 8, Status.DR_GD: state.dr[7] & Dr7.GD,
             Status.DR_UD: insn.reg in (4, 5) and state.cr4 & Cr4.DE,
+            Status.PORT_OK: state.cpl <= state.iopl, Status.BITMAP_OK: self.cache(row["sreg"]).type & 8,
         }
         return sum(1 << bit for bit, value in bits.items() if value)
+
+    def io_info(self, row: dict) -> int:
+        """EXITINFO1 of an IOIO exit, without STR and the port."""
+        insn, form = self.insn, self.insn.form
+        size = insn.opsize if form.opcode & 1 else 1
+        segment = insn.segment if row["sreg"] is Aseg.EFF else int(row["sreg"])
+        return IoInfo.build(input=int(not form.opcode & 2), rep=int(insn.rep is not None), size8=int(size == 1),
+                            size16=int(size == 2), size32=int(size == 4), address16=int(insn.adsize == 2),
+                            address32=int(insn.adsize == 4), segment=segment)
 
     def read_sys(self, row: dict) -> int:
         state, sys = self.state, row["sys"]
@@ -61,7 +72,7 @@ class SystemModel(Access):
             Sys.EXT: lambda: int(self.active and self.ext), Sys.TSC_LO: lambda: state.instructions,
             Sys.TSC_HI: lambda: 0, Sys.PERF_LO: lambda: state.instructions, Sys.PERF_HI: lambda: 0,
             Sys.SYSENTER_CS: lambda: state.msrs.get(0x174, 0), Sys.SYSENTER_ESP: lambda: state.msrs.get(0x175, 0),
-            Sys.SYSENTER_EIP: lambda: state.msrs.get(0x176, 0),
+            Sys.SYSENTER_EIP: lambda: state.msrs.get(0x176, 0), Sys.IO_INFO: lambda: self.io_info(row),
         }[sys]()
 
     def _wrsys(self, a: int, b: int, size: int, row: dict) -> None:
