@@ -26,7 +26,7 @@ _Static_assert(sizeof(struct vmcb) == VMCB_BYTES && offsetof(struct vmcb, iopm_b
                    offsetof(struct vmcb, g_pat) == VMCB_G_PAT,
                "the VMCB has the processor's layout");
 
-/* Attributes of flat code and data, of a busy TSS: bits 40-47 and 52-55 of their descriptors. */
+/* Attributes of flat code and data: bits 40-47 and 52-55 of their descriptors. */
 enum {
     ATTRIBUTES_CODE = X86_ACCESS_CODE | SEG_FLAT << 8,
     ATTRIBUTES_DATA = X86_ACCESS_DATA | SEG_FLAT << 8,
@@ -65,8 +65,8 @@ void guest_new(void (*code)(void))
     vmcb.gdtr.base = (uint32_t)gdt;
     vmcb.idtr.limit = sizeof guest_idt - 1;
     vmcb.idtr.base = (uint32_t)guest_idt;
-    vmcb.tr = (struct vmcb_segment){SEL_TSS, ACC_TSS32 | X86_TYPE_TSS32_BUSY, sizeof guest_tss - 1,
-                                   (uint32_t)&guest_tss};
+    vmcb.tr = host.tr; /* busy or not: as this processor keeps it */
+    vmcb.tr.base = (uint32_t)&guest_tss;
     guest_tss.ss0 = SEL_KDATA;
     guest_tss.esp0 = (uint32_t)(guest_stack + ARRAY_SIZE(guest_stack));
     guest_tss.io_base = sizeof guest_tss;

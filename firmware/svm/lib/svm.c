@@ -14,7 +14,7 @@ uint8_t host_save_area[4096] PAGE_ALIGNED;
 int watchdog = 1;
 int host_changed, late_runs;
 
-static struct vmcb host; /* FS, GS, LDTR, TR and the SYSENTER registers, by VMSAVE */
+struct vmcb host;
 static int interrupted;
 
 int svm_switch(struct vmcb *vmcb, struct guest_registers *registers, struct vmcb *host_vmcb);
@@ -38,6 +38,7 @@ void suite_begin(void)
     guard_init();
     wrmsr(X86_MSR_EFER, rdmsr(X86_MSR_EFER) | X86_EFER_SVME);
     wrmsr(X86_MSR_VM_HSAVE_PA, (uint32_t)host_save_area);
+    asm volatile("vmsave" : : "a"(&host) : "memory");
     set_handler(VEC_IRQ, on_timer);
     pic_unmask(0);
 }
