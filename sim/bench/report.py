@@ -1,13 +1,11 @@
-"""The figures as a table for people and as JSON for programs."""
+"""The figures as a table for people, and what they were measured on."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -103,17 +101,3 @@ def _verdict(figure: Figure) -> str:
     if figure.met is None:
         return ""
     return "[green]pass[/]" if figure.met else "[bold red]FAIL[/]"
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """The file appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -109,3 +109,15 @@ def speeds(image: Path, effort: Effort) -> list[float]:
         rates.append((software.instructions - first) / taken / 1e6)
     cpu.close()
     return rates
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The workloads in Markdown."""
+    lines = ["| workload | instructions | cycles, RTL | cycles, estimated | error | M instructions/s |",
+             "|---|---:|---:|---:|---:|---:|"]
+    lines += [f"| `{name}`, {row['command line']} | {row['instructions']:,} | {row['cycles']:,} | "
+              f"{row['estimate']:,} | {100 * row['error']:+.2f} % | {statistics.median(row['M instructions/s']):,.0f} |"
+              for name, row in rows.items()]
+    errors = [abs(row["error"]) for row in rows.values()]
+    return "\n".join([*lines, "", f"Mean absolute error {100 * statistics.fmean(errors):.2f} %, largest "
+                      f"{100 * max(errors):.2f} %."])

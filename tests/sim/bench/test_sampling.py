@@ -12,11 +12,9 @@ from firmware.build import DEFAULT_OUT, build
 from firmware.toolchain import ToolchainError
 from sim.bench.__main__ import main
 from sim.bench.guests import GuestFailed
-from sim.bench.page import SAMPLING_BEGIN, SAMPLING_END, PageError, renewed
 from sim.bench.sampling import compare, table
 from sim.rtlmachine import RtlMachine
 from sim.sampling import SamplePlan
-from tests.test_imports import ROOT
 
 REPORT = {"plan": {"cycles": 5000, "period": 50_000, "warmup": 20_000}, "workloads": {
     "dhry": {"instructions": 1_000_000, "cycles": 2_000_000, "exact CPI": 2.0, "CPI": 2.02, "error": 0.01,
@@ -38,13 +36,13 @@ def test_quick(images: Path, tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     result = CliRunner().invoke(main, ["--quick", "--only", "sampling", "--images", str(images), "--json", str(output)])
     assert result.exit_code == 0, result.output
-    report = json.loads(output.read_text())
+    report = json.loads(output.read_text())["parts"]["sampling"]
     figures = {figure["name"]: figure for figure in report["figures"]}
     assert 0 <= figures["sampled CPI, mean error"]["value"] < 15
     assert figures["switch to the RTL"]["value"] > 0 and len(figures["switch from the RTL"]["samples"]) == 3
-    row = report["sampling"]["workloads"]["dhry"]
+    row = report["details"]["workloads"]["dhry"]
     assert 1.2 < row["exact CPI"] < 1.6 and row["samples"] > 2
-    assert "| `dhry` |" in renewed(f"{SAMPLING_BEGIN}\n{SAMPLING_END}\n", report)
+    assert "| `dhry` |" in table(report["details"])
 
 
 def test_the_table() -> None:
@@ -52,14 +50,6 @@ def test_the_table() -> None:
     assert lines[0] == "Windows of 5,000 cycles after 20,000 of warm-up, one in 50,000 instructions:"
     assert lines[4] == "| `dhry` | 1,000,000 | 2.000 | 2.020 | +1.0 % | ± 2.0 % | 20 | 25 % |"
     assert lines[-1] == ("Mean absolute error 3.0 %, largest 5.0 %; the interval holds the exact figure for 1 of 2.")
-
-
-def test_the_page() -> None:
-    page = (ROOT / "docs" / "switching.md").read_text()
-    assert page.count(SAMPLING_BEGIN) == page.count(SAMPLING_END) == 1
-    assert renewed(page, {"sampling": REPORT}).count("| `chase` |") == 1
-    with pytest.raises(PageError, match="^The report has no part 'sampling', which the page shows$"):
-        renewed(page, {})
 
 
 def test_a_guest_too_short_for_a_sample(images: Path) -> None:
