@@ -56,7 +56,7 @@ class AddressUnit(wiring.Component):
         m.d.comb += [
             total.eq(self.base + (self.index << self.scale) + self.disp),
             offset.eq(Mux(self.wrap16, total[:16], total)),
-            flat.eq(self.aseg == Aseg.LIN),
+            flat.eq((self.aseg == Aseg.LIN) | (self.aseg == Aseg.PHYS)),
             self.linear.eq(Mux(flat, offset, self.seg_base + offset)),
         ]
 

@@ -12,13 +12,17 @@ from rtl.bus.memory import MemorySignature
 from rtl.cache.config import CacheConfig
 from rtl.cache.port import RequestPort
 from rtl.isa.exceptions import Vector
+from rtl.isa.layout import shape
 from rtl.isa.msrs import PerfEvent
-from rtl.isa.registers import Gpr
+from rtl.isa.registers import Cr0, Gpr
 from rtl.isa.retire import RetireCause
+from rtl.isa.svm import EventType, ExitCode, IoInfo
 from rtl.mmu.config import MmuConfig
+from rtl.mmu.control import PagingControl
+from rtl.svm.unit import READABLE, WRITABLE, SvmUnit
 
 from .address import AddressUnit
-from .boundary import Boundary
+from .boundary import Boundary, Source
 from .branch import BranchUnit
 from .cpuid_rom import CPUID_ROM
 from .debug import DebugUnit
@@ -26,6 +30,7 @@ from .decode_rom import Check, build
 from .descriptor_check import DescriptorCheck
 from .events import AccessFault, EventUnit, Kind
 from .execute import Execute
+from .exits import ExitUnit
 from .faults import FaultUnit
 from .fetch import Fetch
 from .issue import Issue
@@ -41,6 +46,10 @@ from .sysregs import SystemRegisters
 from .uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Step, Sys
 
 __all__ = ["Core", "CoreConfig"]
+
+#: The prefix F3 as decode has it; the low bits of the opcode of INT n.
+_REP = 3
+_INT_N = 0xD
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ class Core(wiring.Component):
         m.submodules.branch = branch = BranchUnit()
         m.submodules.faults = faults = FaultUnit()
         m.submodules.boundary = boundary = Boundary()
+        m.submodules.svm = svm = SvmUnit()
+        m.submodules.exits = exits = ExitUnit()
         m.submodules.perf = perf = PerfCounters()
         m.submodules.constants = constants = Memory(shape=32, depth=256, init=rom.constants)
         m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
@@ -112,6 +123,9 @@ class Core(wiring.Component):
         x = Latch("x", CARRIED, MEMORY)
         x_load = Signal(32)
         x_page_code = Signal(5)
+        # The page fault is of the nested tables: at which guest-physical address is in `linear`.
+        x_nested = Signal()
+        x_table = Signal()
         x_new = Signal()
         x_abandoned = Signal()
         a_go = Signal()
@@ -136,10 +150,11 @@ class Core(wiring.Component):
         connect(m, fetch.walk, lsu.walk_i)
         connect(m, lsu.snoop, fetch.snoop)
         user = Signal()
+        paging = Signal(PagingControl)
         ram_pages = self.ram_size_words[10:]
         m.d.comb += [
             user.eq(sysregs.cpl == 3),
-            lsu.control.eq(sysregs.control), fetch.control.eq(sysregs.control),
+            lsu.control.eq(paging), fetch.control.eq(paging),
             lsu.ram_size_words.eq(self.ram_size_words), fetch.ram_pages.eq(ram_pages),
             fetch.user.eq(user), fetch.cs_base.eq(segments.cs_base),
             issue.q_bytes.eq(fetch.q_bytes), issue.q_count.eq(fetch.q_count), issue.q_eip.eq(fetch.q_eip),
@@ -152,12 +167,20 @@ class Core(wiring.Component):
             predictor.d_pop.eq(issue.p_pop), issue.p_return_eip.eq(predictor.d_return_eip),
             issue.p_pointer.eq(predictor.d_pointer), issue.p_indirect_eip.eq(predictor.d_indirect_eip),
             issue.cs_limit.eq(segments.cs_limit), issue.cs_32.eq(segments.cs_32), issue.ss_32.eq(segments.ss_32),
-            issue.cpl.eq(sysregs.cpl), issue.halted.eq(self.halted | self.shutdown | start),
+            issue.cpl.eq(sysregs.cpl), issue.svme.eq(svm.svme),
+            svm.code.eq(issue.code), issue.intercepted.eq(svm.intercepted),
+            issue.halted.eq(self.halted | self.shutdown | start),
         ]
+        elsewhere = svm.flush_asid | svm.flush_nonglobal | svm.flush_page
         for unit in (lsu.maintenance, fetch.maintenance):
-            m.d.comb += [unit.inv_all.eq(sysregs.inv_all), unit.inv_nonglobal.eq(sysregs.inv_nonglobal),
-                         unit.inv_page.eq(commit & (x.alu == Alu.WRSYS) & (x.sys == Sys.INVLPG)),
-                         unit.inv_linear.eq(sysregs.data)]
+            m.d.comb += [unit.inv_all.eq(svm.flush_all), unit.inv_asid.eq(sysregs.inv_all | svm.flush_asid),
+                         unit.inv_nonglobal.eq(sysregs.inv_nonglobal | svm.flush_nonglobal),
+                         unit.inv_page.eq((sysregs.write & (x.sys == Sys.INVLPG)) | svm.flush_page),
+                         unit.asid.eq(Mux(elsewhere, svm.flush_space, svm.asid)), unit.inv_linear.eq(sysregs.data)]
+        m.d.comb += [
+            paging.eq(sysregs.control), paging.asid.eq(svm.asid), paging.nested.eq(svm.nested),
+            paging.n_pse.eq(svm.n_pse), paging.n_cr3_base.eq(svm.n_cr3[12:]),
+        ]
 
         # ---- A: address generation -------------------------------------------------------------------------------
         def forwarded(row, present, file_value, name):
@@ -198,7 +221,7 @@ class Core(wiring.Component):
             issue.a_free.eq(~a.valid | a_go),
             lsu.a_go.eq(a_go & a_access & (address.fault == AccessFault.NONE)),
             lsu.a_linear.eq(address.linear), lsu.a_size.eq(a.width), lsu.a_kind.eq(a.mem),
-            lsu.a_user.eq(user & ~a.supervisor & (a.aseg != Aseg.LIN)),
+            lsu.a_user.eq(user & ~a.supervisor & (a.aseg != Aseg.LIN)), lsu.a_phys.eq(a.aseg == Aseg.PHYS),
         ]
         with m.If(flush):
             m.d.sync += mm.valid.eq(0)
@@ -208,6 +231,7 @@ class Core(wiring.Component):
             m.d.sync += [
                 *mm.load(a, CARRIED),
                 mm.linear.eq(address.linear), mm.fault.eq(address.fault), mm.fault_seg.eq(a.aseg[0]),
+                mm.physical.eq(a.aseg == Aseg.PHYS),
                 mm.step_en.eq(a.step != Step.NONE), mm.step_reg.eq(a.step_reg),
                 mm.step_half.eq(address.step_half), mm.step_value.eq(address.step_value),
             ]
@@ -217,7 +241,19 @@ class Core(wiring.Component):
         m.d.comb += [
             boundary.intr.eq(self.intr), boundary.if_.eq(sysregs.eflags.if_), boundary.nmi.eq(self.nmi),
             boundary.vector_in.eq(self.vector), self.intack.eq(boundary.intack),
+            boundary.gif.eq(svm.gif), boundary.masking.eq(svm.masking), boundary.host_if.eq(svm.host_if),
+            boundary.virtual.eq(svm.virtual), boundary.virtual_vector.eq(svm.virtual_vector),
+            svm.virtual_taken.eq(boundary.virtual_taken),
+            boundary.inject.eq(svm.inject), boundary.inject_vector.eq(svm.event.vector),
+            svm.injected.eq(boundary.injected),
         ]
+        with m.Switch(svm.event.type):
+            with m.Case(EventType.EXCEPTION):
+                m.d.comb += boundary.inject_kind.eq(Kind.FAULT)
+            with m.Case(EventType.SOFTWARE):
+                m.d.comb += boundary.inject_kind.eq(Kind.SOFTWARE)
+            with m.Default():
+                m.d.comb += boundary.inject_kind.eq(Kind.INTERRUPT)
 
         # ---- M: memory -------------------------------------------------------------------------------------------
         m_access = Signal()
@@ -247,12 +283,17 @@ class Core(wiring.Component):
                 x.uninterruptible.eq(mm.uninterruptible | (m_access & lsu.m_walked)),
             ]
             with m.If(m_access & lsu.m_done & lsu.m_fault):
-                m.d.sync += [x.fault.eq(AccessFault.PAGE), x.linear.eq(lsu.m_fault_linear)]
+                m.d.sync += [
+                    x.fault.eq(AccessFault.PAGE),
+                    x.linear.eq(Mux(lsu.m_fault_nested, lsu.m_fault_gpa, lsu.m_fault_linear)),
+                    x_nested.eq(lsu.m_fault_nested), x_table.eq(lsu.m_fault_table),
+                ]
 
         # ---- X: operands -----------------------------------------------------------------------------------------
         constant = constants.read_port(domain="comb")
         next_eip = Signal(32, name="x_next_eip")
         status = Signal(32)
+        io_exits = svm.events[ExitCode.IOIO & 31]
         sys_value = Signal(32)
         m.d.comb += [
             constant.addr.eq(x.const), next_eip.eq(x.eip + x.length),
@@ -268,8 +309,20 @@ class Core(wiring.Component):
                 Status.MEMORY: x.memory, Status.DF: sysregs.eflags.df, Status.PCE: sysregs.cr4.pce,
                 Status.TSD: sysregs.cr4.tsd, Status.PG: sysregs.cr0.pg, Status.SREG_SS: x.sreg == Aseg.SS,
                 Status.TSS32: segments.x_attr.type[3], Status.DR_GD: sysregs.dr7[13],
-                Status.DR_UD: (x.reg[1:] == 0b10) & sysregs.cr4.de}.items():
+                Status.DR_UD: (x.reg[1:] == 0b10) & sysregs.cr4.de,
+                Status.IO_INTERCEPT: io_exits, Status.MSR_INTERCEPT: svm.events[ExitCode.MSR & 31],
+                Status.TASK_INTERCEPT: svm.events[ExitCode.TASK_SWITCH & 31],
+                Status.PORT_OK: (sysregs.cpl <= sysregs.eflags.iopl) & ~io_exits,
+                Status.BITMAP_OK: segments.x_attr.type[3] & ~io_exits,
+                Status.HSAVE_RAM: svm.r_hsave[12:] < ram_pages}.items():
             m.d.comb += status[bit].eq(value)
+        # EXITINFO1 of an IOIO exit but for the port, from the opcode, the prefixes and the segment.
+        io_info = Signal(shape(IoInfo))
+        m.d.comb += [
+            io_info.input.eq(~x.opcode[1]), io_info.rep.eq(x.repeat[1]), io_info.size8.eq(~x.opcode[0]),
+            io_info.size16.eq(x.opcode[0] & x.opsize16), io_info.size32.eq(x.opcode[0] & ~x.opsize16),
+            io_info.address16.eq(x.adsize16), io_info.address32.eq(~x.adsize16), io_info.segment.eq(x.sreg),
+        ]
         with m.Switch(x.sys):
             for number, value in {
                     Sys.STATUS: status, Sys.EVECTOR: events.e_vector, Sys.EERROR: events.e_error,
@@ -277,7 +330,10 @@ class Core(wiring.Component):
                     Sys.LIMIT: segments.x_limit, Sys.ATTR: Cat(C(0, 8), segments.x_attr.as_value()[:8], C(0, 4),
                                                                 segments.x_attr.as_value()[8:]),
                     Sys.MUL_HI: execute.mul_hi, Sys.DIV_REM: execute.div_rem, Sys.PERF_LO: perf.value[:32],
-                    Sys.PERF_HI: perf.high, Sys.EXT: events.active & events.e_ext,
+                    Sys.PERF_HI: perf.high, Sys.SEGWORD: Cat(segments.x_sel, segments.x_attr),
+                    Sys.IO_INFO: io_info.as_value(),
+                    **{Sys[name]: getattr(svm, f"r_{name.lower()}") for name in READABLE},
+                    Sys.EXT: events.active & events.e_ext,
                     Sys.EFLAGS: sysregs.read | (events.active & events.e_rf) << 16}.items():
                 with m.Case(number):
                     m.d.comb += sys_value.eq(value)
@@ -375,24 +431,74 @@ class Core(wiring.Component):
             faults.refused.eq(~check.ok), faults.refused_vector.eq(check.vector), faults.refused_code.eq(check.code),
             faults.divide_error.eq(execute.ready & execute.divide_error),
             faults.beyond_limit.eq(taken & ~far & (target > segments.cs_limit)),
-            take.eq(event_now | (x.valid & (code_breakpoint | (~x_abandoned & faults.fault)))),
+            take.eq(event_now | (x.valid & (code_breakpoint | (~x_abandoned & (faults.fault | exits.asked))))),
             vector.eq(Mux(event_now, boundary.vector, faults.vector)),
             kind.eq(Mux(event_now, boundary.kind, faults.kind)),
         ]
         restart_eip = Signal(32)
+        left = Signal()
         partial = Signal()
         m.d.comb += [
             restart_eip.eq(Mux(x.valid, x.eip, eip)),
-            events.take.eq(take), events.vector.eq(vector), events.kind.eq(kind), events.error.eq(faults.error),
+            events.take.eq(take & ~exits.exit), events.exit.eq(take & exits.exit), events.forget.eq(left),
+            events.injected.eq(boundary.injected), events.injected_error.eq(svm.event.ev),
+            events.vector.eq(vector), events.kind.eq(kind),
+            events.error.eq(Mux(boundary.injected, svm.event.error, faults.error)),
             events.restart_eip.eq(restart_eip),
-            events.next_eip.eq(next_eip),
+            events.next_eip.eq(Mux(boundary.injected, restart_eip, next_eip)),
             # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations. An instruction
             # breakpoint pushes it as it is, which is clear.
             events.rf.eq(Mux(event_now, partial, (kind == Kind.FAULT) & ~code_breakpoint)),
-            sysregs.cr2_en.eq(take & ~event_now & (vector == Vector.PF) & (
+            sysregs.cr2_en.eq(take & ~exits.exit & ~event_now & (vector == Vector.PF) & (
                 (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
             sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
         ]
+
+        # Why the guest is left, if it is.
+        m.d.comb += [
+            exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector), exits.kind.eq(kind),
+            exits.error.eq(Mux(events.has_error, faults.error, 0)), exits.address.eq(sysregs.cr2_data),
+            exits.fetch.eq(x.check == Check.FETCH), exits.access.eq(x.fault == AccessFault.PAGE),
+            exits.fetch_nested.eq(fetch.q_fault_nested), exits.fetch_code.eq(fetch.q_fault_code),
+            exits.fetch_table.eq(fetch.q_fault_table), exits.fetch_gpa.eq(fetch.q_fault_gpa),
+            exits.access_nested.eq(x_nested), exits.access_code.eq(x_page_code), exits.access_table.eq(x_table),
+            exits.first.eq(code_breakpoint | (x.check != Check.NONE) & faults.fault),
+            exits.row.eq(x.valid & x.intercept[8]), exits.code.eq(x.intercept[:8]),
+            exits.forced.eq(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.FORCE_EXIT)),
+            exits.a.eq(x_a), exits.b.eq(x_b),
+            exits.spared.eq((x.alu == Alu.WRSYS) & (((x_b ^ sysregs.cr0.as_value()) & ~int(Cr0.TS | Cr0.MP) & 0xFFFF_FFFF) == 0)),
+            exits.paused.eq((x.repeat != _REP) | svm.pausing),
+            exits.guest.eq(svm.guest), exits.exceptions.eq(svm.exceptions), exits.events.eq(svm.events),
+            exits.double.eq(events.double), exits.fatal.eq(events.fatal), exits.delivering.eq(events.active),
+            exits.e_vector.eq(events.e_vector), exits.e_type.eq(events.e_type),
+            exits.e_has_error.eq(events.e_has_error), exits.e_error.eq(events.e_error), exits.next_eip.eq(next_eip),
+            svm.exit_en.eq(take & exits.exit), svm.exit_forced.eq(exits.is_forced),
+            svm.exit_shadow.eq(boundary.shadow), svm.cause.eq(exits.cause),
+            svm.pause.eq(commit & x.intercept[8] & (x.intercept[:8] == ExitCode.PAUSE) & (x.repeat == _REP)),
+            svm.if_.eq(sysregs.eflags.if_), svm.paging.eq(sysregs.cr0.pg), svm.pse.eq(sysregs.cr4.pse),
+            svm.data.eq(sysregs.data), sysregs.tsc_offset.eq(svm.tsc_offset),
+            left.eq(svm.w_guest & ~x_b[0]), boundary.forget.eq(left), boundary.shadow_set.eq(svm.w_shadow_bit & x_b[0]),
+            boundary.exit.eq(exits.exit),
+        ]
+        with m.If(event_now):
+            with m.Switch(boundary.source):
+                with m.Case(Source.INJECTED):
+                    m.d.comb += events.type.eq(svm.event.type)
+                with m.Case(Source.TRAP):
+                    m.d.comb += events.type.eq(EventType.EXCEPTION)
+                with m.Case(Source.NMI):
+                    m.d.comb += events.type.eq(EventType.NMI)
+                with m.Default():
+                    m.d.comb += events.type.eq(EventType.INTERRUPT)
+        with m.Else():
+            # INT3 and INTO are exceptions.
+            m.d.comb += events.type.eq(Mux((kind == Kind.SOFTWARE) & (x.opcode == _INT_N), EventType.SOFTWARE,
+                                           EventType.EXCEPTION))
+        with m.If(sysregs.write):
+            with m.Switch(x.sys):
+                for name in WRITABLE:
+                    with m.Case(Sys[name]):
+                        m.d.comb += getattr(svm, f"w_{name.lower()}").eq(1)
 
         # ---- X: commit -------------------------------------------------------------------------------------------
         # WBINVD: wait until the data side is idle, say so, wait again.
@@ -433,6 +539,7 @@ class Core(wiring.Component):
             segments.x_write_base.eq(sysregs.write & (x.sys == Sys.BASE)),
             segments.x_write_limit.eq(sysregs.write & (x.sys == Sys.LIMIT)),
             segments.x_write_attr.eq(sysregs.write & (x.sys == Sys.ATTR)),
+            segments.x_write_word.eq(sysregs.write & (x.sys == Sys.SEGWORD)),
             events.write_restart.eq(sysregs.write & (x.sys == Sys.EEIP)), events.write_eip.eq(x_b),
             events.done.eq(sysregs.write & (x.sys == Sys.EVENT_DONE)),
             sysregs.debug_done.eq(events.done & (events.e_vector == Vector.DB)),
@@ -449,7 +556,7 @@ class Core(wiring.Component):
             refetch.eq((x.valid & x_abandoned & ~take)
                        | (commit & last & (restart | branch.missed | refetch_pending | smc))),
             flush.eq(take | refetch | (commit & micro_missed)),
-            issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown),
+            issue.x_flush.eq(flush | start), issue.x_event.eq(take & ~events.shutdown), issue.x_exit.eq(exits.exit),
             issue.x_branch.eq(commit & micro_missed), issue.x_target.eq(x.alt),
             issue.drained.eq(~a.valid & ~mm.valid & ~x.valid),
             issue.branching.eq(self._branching(a) | self._branching(mm) | self._branching(x)),
@@ -479,14 +586,15 @@ class Core(wiring.Component):
             boundary.data_hits.eq(debug.x_data_hits),
             boundary.nmi_unblock.eq(sysregs.write & (x.sys == Sys.NMI_UNBLOCK)),
         ]
-        with m.If(take & (vector == Vector.DB)):
+        with m.If(take & ~exits.asked & (vector == Vector.DB)):
             m.d.comb += sysregs.dr6_set.eq(Mux(event_now, boundary.trap_bits, debug.x_fault_bits))
         m.d.comb += [
-            debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width), debug.mem.eq(x.mem),
+            debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width),
+            debug.mem.eq(Mux(x.physical, Mem.NONE, x.mem)),
             debug.access.eq(commit), debug.eip.eq(segments.cs_base + Mux(x.valid, x.eip, mm.eip)),
             debug.rf.eq(sysregs.eflags.rf | boundary.stack_shadow),
             debug.io.eq(is_io & sysregs.cr4.de), debug.io_port.eq(x_a), debug.io_size.eq(x.size),
-            sysregs.rf_clear.eq(done | (take & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),
+            sysregs.rf_clear.eq(done | (take & ~exits.exit & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),
         ]
         for index in range(4):
             m.d.comb += debug.dr[index].eq(sysregs.dr[index])
@@ -497,11 +605,14 @@ class Core(wiring.Component):
             m.d.sync += self.halted.eq(1)
         with m.If(events.shutdown | (commit & (x.alu == Alu.SHUTDOWN))):
             m.d.sync += self.shutdown.eq(1)
-        m.d.comb += self.stuck.eq(self.halted & ~sysregs.eflags.if_ & ~boundary.waking)
+        m.d.comb += self.stuck.eq(self.halted & ~boundary.interruptible & ~boundary.waking)
 
         # ---- performance counters --------------------------------------------------------------------------------
         completes = Signal()
-        m.d.comb += completes.eq(done & (~x.event | events.e_requested))
+        exiting = Signal()
+        with m.If(take):
+            m.d.sync += exiting.eq(exits.exit)
+        m.d.comb += completes.eq(done & (~x.event | (events.e_requested & ~exiting)))
         # A jump to the next instruction is how microprograms drop what was fetched too early.
         refetches = (x.alu == Alu.JMPI) & (x.a == Src.NEXT)
         is_branch = completes & (taken | branch.conditional) & ~refetches & ~x.event
@@ -512,8 +623,8 @@ class Core(wiring.Component):
         pulses = lsu.events
         for event, pulse in {
                 PerfEvent.CYCLES: C(1), PerfEvent.INSTRUCTIONS: completes, PerfEvent.HALTED: self.halted,
-                PerfEvent.EXCEPTIONS: done & x.event & ~events.e_interrupt,
-                PerfEvent.INTERRUPTS: done & x.event & events.e_interrupt,
+                PerfEvent.EXCEPTIONS: done & x.event & ~events.e_interrupt & ~exiting,
+                PerfEvent.INTERRUPTS: done & x.event & events.e_interrupt & ~exiting,
                 PerfEvent.BRANCHES: is_branch, PerfEvent.TAKEN_BRANCHES: is_branch & taken,
                 PerfEvent.STALL_FETCH: issue.starved & ~turned & ~walking,
                 PerfEvent.STALL_BRANCH: (issue.starved & turned) | issue.blocked,
@@ -545,7 +656,9 @@ class Core(wiring.Component):
                 m.d.sync += r.cause.eq(RetireCause.ITERATION)
             with m.Else():
                 m.d.sync += [eip.eq(after), r.vector.eq(events.e_vector), r.error.eq(events.e_error)]
-                with m.If(x.event & ~events.e_requested):
+                with m.If(x.event & exiting):
+                    m.d.sync += [r.cause.eq(RetireCause.VMEXIT), r.vector.eq(0), r.error.eq(svm.r_exit_code)]
+                with m.Elif(x.event & ~events.e_requested):
                     m.d.sync += r.cause.eq(Mux(events.e_interrupt, RetireCause.INTERRUPT, RetireCause.EXCEPTION))
                 with m.Elif(x.alu == Alu.HALT):
                     m.d.sync += r.cause.eq(RetireCause.HALT)

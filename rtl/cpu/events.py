@@ -5,6 +5,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.isa.exceptions import CONTRIBUTORY_MASK, ERROR_CODE_MASK, Vector
+from rtl.isa.svm import EventType
 
 __all__ = ["AccessFault", "EventUnit", "Kind"]
 
@@ -36,15 +37,23 @@ class EventUnit(wiring.Component):
        one cycle, nothing is started.
     3. ``done`` ends the delivery: later events are first events again.
     4. ``write_restart`` changes the address that later faults of this delivery point at (task switch).
+    5. ``double`` and ``fatal`` say, whether or not it is taken, that ``vector`` makes #DF or shuts the processor down.
+    6. ``exit`` in place of ``take`` starts #VMEXIT: it keeps ``restart_eip``, and nothing else of the event.
+    7. An event that VMRUN injects (``injected``) has an error code if ``injected_error`` says so, and no instruction
+       has asked for it. AMD64 APM vol. 2, 15.20.
 
     Members
     -------
-    take : In(1); vector : In(8); kind : In(Kind); error, restart_eip, next_eip : In(32)
+    take, exit, injected, injected_error : In(1)
+    vector : In(8); kind : In(Kind); error, restart_eip, next_eip : In(32)
     rf : In(1)
         RF is to be set in the EFLAGS pushed.
-    done, write_restart : In(1); write_eip : In(32)
+    type : In(EventType)
+        What EXITINTINFO calls the event.
+    done, forget, write_restart : In(1); write_eip : In(32)
+        ``forget`` drops the event in delivery.
     active : Out(1)
-    e_vector : Out(8); e_error : Out(32); e_has_error : Out(1)
+    e_vector : Out(8); e_error : Out(32); e_has_error : Out(1); e_type : Out(EventType)
     e_soft, e_interrupt : Out(1)
         Software interrupt: the gate's DPL is checked. External interrupt.
     e_ext, e_rf : Out(1)
@@ -53,17 +62,19 @@ class EventUnit(wiring.Component):
         EIP to push; EIP that a fault of the delivery points at.
     e_requested : Out(1)
         The delivery is the work of an instruction (INT n, INT3, INTO, ICEBP).
-    shutdown : Out(1)
+    has_error, double, fatal, shutdown : Out(1)
+        ``has_error`` : exceptions of this vector push an error code.
     """
 
     def __init__(self):
         super().__init__({
-            "take": In(1), "vector": In(8), "kind": In(Kind), "error": In(32), "rf": In(1),
+            "take": In(1), "exit": In(1), "injected": In(1), "injected_error": In(1), "type": In(EventType),
+            "forget": In(1), "vector": In(8), "kind": In(Kind), "error": In(32), "rf": In(1),
             "restart_eip": In(32), "next_eip": In(32), "done": In(1), "write_restart": In(1), "write_eip": In(32),
             "active": Out(1), "e_vector": Out(8), "e_error": Out(32), "e_has_error": Out(1),
             "e_soft": Out(1), "e_requested": Out(1), "e_ext": Out(1), "e_rf": Out(1),
             "e_eip": Out(32), "e_restart": Out(32), "e_interrupt": Out(1),
-            "shutdown": Out(1),
+            "e_type": Out(EventType), "has_error": Out(1), "double": Out(1), "fatal": Out(1), "shutdown": Out(1),
         })
 
     def elaborate(self, platform):
@@ -77,23 +88,26 @@ class EventUnit(wiring.Component):
         e_class_double = Signal()
         contributory = Signal()
         page = Signal()
-        double = Signal()
+        double = self.double
         exception = Signal()
         m.d.comb += [
             exception.eq((self.kind == Kind.FAULT) | (self.kind == Kind.TRAP)),
             contributory.eq(exception & in_mask(self.vector, CONTRIBUTORY_MASK)),
             page.eq(exception & (self.vector == Vector.PF)),
             double.eq(self.active & ((e_class_contributory & contributory) | (e_class_page & (contributory | page)))),
-            self.shutdown.eq(self.take & self.active & e_class_double & (contributory | page)),
+            self.has_error.eq(exception & in_mask(self.vector, ERROR_CODE_MASK)),
+            self.fatal.eq(self.active & e_class_double & (contributory | page)),
+            self.shutdown.eq(self.take & self.fatal),
         ]
         with m.If(self.take & ~self.shutdown):
             m.d.sync += [
                 self.active.eq(1),
                 self.e_vector.eq(Mux(double, Vector.DF, self.vector)),
                 self.e_error.eq(Mux(double, 0, self.error)),
-                self.e_has_error.eq(double | (exception & in_mask(self.vector, ERROR_CODE_MASK))),
+                self.e_has_error.eq(double | Mux(self.injected, self.injected_error, self.has_error)),
+                self.e_type.eq(Mux(double, EventType.EXCEPTION, self.type)),
                 self.e_soft.eq(self.kind == Kind.SOFTWARE),
-                self.e_requested.eq((self.kind == Kind.SOFTWARE) | (self.kind == Kind.TRAP)),
+                self.e_requested.eq(((self.kind == Kind.SOFTWARE) | (self.kind == Kind.TRAP)) & ~self.injected),
                 # SDM vol. 3A, 6.13: EXT is set in error codes of faults met while delivering an event that the
                 # program did not ask for.
                 self.e_ext.eq(self.kind != Kind.SOFTWARE),
@@ -106,7 +120,9 @@ class EventUnit(wiring.Component):
                 e_class_page.eq(page & ~double),
                 e_class_double.eq(double),
             ]
-        with m.If(self.done):
+        with m.If(self.exit):
+            m.d.sync += [self.e_eip.eq(self.restart_eip), self.e_restart.eq(self.restart_eip)]
+        with m.If(self.done | self.forget):
             m.d.sync += [self.active.eq(0), e_class_double.eq(0)]
         with m.If(self.write_restart):
             m.d.sync += self.e_restart.eq(self.write_eip)

@@ -15,6 +15,8 @@ __all__ = ["Issue"]
 
 _PREFIX_BYTES = {0x26: 0, 0x2E: 1, 0x36: 2, 0x3E: 3, 0x64: 4, 0x65: 5}
 _LONGEST = 15
+#: The intercept word of debug registers.
+_DEBUG_REGISTERS = 1
 #: System registers that address generation looks at.
 _USED_BY_ADDRESS = (Sys.SEL, Sys.BASE, Sys.LIMIT, Sys.ATTR, Sys.SEGWORD, Sys.CPL, Sys.EFLAGS)
 
@@ -40,6 +42,11 @@ class Issue(wiring.Component):
     p_* : see `Predictor`, whose lookup, push and pop belong to the branch that issues.
     cs_limit, cs_32, ss_32, cpl, svme : In
         Processor state; ``svme`` is EFER.SVME.
+    code : Out(8); intercepted : In(1)
+        The exit code of the micro-operation, and whether it is intercepted now: then it reaches A without its access,
+        and the latch says so in bit 8 of ``intercept``. Only VMRUN and #VMEXIT change that, and both flush.
+    x_exit : In(1)
+        With ``x_event``: microprogram "vmexit" is to start instead.
     a_free, drained, branching, halted : In(1)
     x_flush, x_event, x_branch : In(1); x_target : In(12); context_eip : In(32)
     x_override : In(1)
@@ -62,9 +69,10 @@ class Issue(wiring.Component):
             "p_indirect_eip": In(32),
             # processor state
             "cs_limit": In(32), "cs_32": In(1), "ss_32": In(1), "cpl": In(2), "svme": In(1),
+            "code": Out(8), "intercepted": In(1),
             # pipeline control
             "a_free": In(1), "drained": In(1), "branching": In(1), "halted": In(1),
-            "x_flush": In(1), "x_event": In(1), "x_branch": In(1), "x_target": In(12),
+            "x_flush": In(1), "x_event": In(1), "x_exit": In(1), "x_branch": In(1), "x_target": In(12),
             "x_override": In(1), "context_eip": In(32),
             "go": Out(1), "micro": Out(1), "blocked": Out(1),
         })
@@ -197,7 +205,8 @@ class Issue(wiring.Component):
             with m.Default():
                 m.d.comb += following.eq(row.target)
         m.d.comb += [
-            rows.addr.eq(Mux(self.x_event, self._rom.entry["event"], Mux(self.x_branch, self.x_target, following))),
+            rows.addr.eq(Mux(self.x_event, Mux(self.x_exit, self._rom.entry["vmexit"], self._rom.entry["event"]),
+                             Mux(self.x_branch, self.x_target, following))),
             rows.en.eq(self.x_event | self.x_branch | self.go),
         ]
         ends = last | refused
@@ -326,6 +335,13 @@ class Issue(wiring.Component):
             with m.Case(*_USED_BY_ADDRESS):
                 m.d.comb += used.eq(1)
 
+        # The exit codes of debug registers have the register's number in their low bits.
+        exits = Signal()
+        m.d.comb += [
+            self.code.eq(row.intercept[:8] | Mux(row.intercept[5:8] == _DEBUG_REGISTERS, ops.reg, 0)),
+            exits.eq(row.intercept[8] & self.intercepted & ~refused),
+        ]
+
         def resolve(seg, effective):
             with_sreg = Mux(seg == Aseg.SREG, ops.sreg, seg)
             return Mux(seg == Aseg.EFF, ops.segment, with_sreg) if effective else with_sreg
@@ -345,9 +361,9 @@ class Issue(wiring.Component):
                 a.opcode.eq(ops.opcode), a.reg.eq(ops.reg), a.rm.eq(ops.rm), a.opsize16.eq(width16),
                 a.adsize16.eq(~event & ops.adsize16), a.repeat.eq(prefixes.repeat), a.memory.eq(ops.memory),
                 a.taken.eq(taken), a.counter.eq(self.p_counter), a.ras.eq(self.p_pointer),
-                a.check.eq(Mux(micro, Check.NONE, check)), a.intercept.eq(row.intercept),
+                a.check.eq(Mux(micro, Check.NONE, check)), a.intercept.eq(Cat(self.code, exits)),
                 a.uninterruptible.eq(walked | self.q_walked),
-                a.mem.eq(Mux(refused, Mem.NONE, row.mem)), a.width.eq(width),
+                a.mem.eq(Mux(refused | exits, Mem.NONE, row.mem)), a.width.eq(width),
                 a.system_write.eq((row.alu == Alu.DESC) | ((row.alu == Alu.WRSYS) & used)),
                 a.df_write.eq((row.alu == Alu.FLAG) | (row.alu == Alu.POPF) | (row.alu == Alu.IRETF)
                               | ((row.alu == Alu.WRSYS) & used)),

@@ -38,14 +38,15 @@ class SegmentCaches(wiring.Component):
     1. A reads base, limit and attributes of segment ``a_seg`` combinationally; X reads and writes ``x_seg``.
     2. A write is seen from the next cycle on.
     3. ``x_load`` unpacks a descriptor (``x_high``, ``x_low``) into base, byte limit and attributes; the other writes
-       change one field to ``x_data``: attributes lie there as in the high doubleword of a descriptor.
+       change one field to ``x_data``: attributes lie there as in the high doubleword of a descriptor. With
+       ``x_write_word`` it has the selector in 15:0 and the attributes in 27:16, as in a VMCB.
     4. After reset the six segments are flat, the state a Multiboot loader hands over.
 
     Members
     -------
     a_seg : In(4); a_base, a_limit : Out(32); a_attr : Out(Attributes)
     x_seg : In(4); x_sel : Out(16); x_base, x_limit : Out(32); x_attr : Out(Attributes)
-    x_load, x_write_sel, x_write_base, x_write_limit, x_write_attr : In(1)
+    x_load, x_write_sel, x_write_base, x_write_limit, x_write_attr, x_write_word : In(1)
     x_high, x_low, x_data : In(32)
     cs_base, cs_limit : Out(32)
     cs_32, ss_32 : Out(1)
@@ -57,7 +58,7 @@ class SegmentCaches(wiring.Component):
             "a_seg": In(4), "a_base": Out(32), "a_limit": Out(32), "a_attr": Out(shape(Attributes)),
             "x_seg": In(4), "x_sel": Out(16), "x_base": Out(32), "x_limit": Out(32), "x_attr": Out(shape(Attributes)),
             "x_load": In(1), "x_write_sel": In(1), "x_write_base": In(1), "x_write_limit": In(1),
-            "x_write_attr": In(1), "x_high": In(32), "x_low": In(32), "x_data": In(32),
+            "x_write_attr": In(1), "x_write_word": In(1), "x_high": In(32), "x_low": In(32), "x_data": In(32),
             "cs_base": Out(32), "cs_limit": Out(32, init=0xFFFFFFFF), "cs_32": Out(1, init=1), "ss_32": Out(1, init=1),
         })
 
@@ -92,11 +93,12 @@ class SegmentCaches(wiring.Component):
 
         load, given = self.x_load, self.x_data
         access = Mux(load, high, given)
-        write(selector, self.x_write_sel, given)
+        write(selector, self.x_write_sel | self.x_write_word, given)
         base_port = write(base, load | self.x_write_base,
                           Mux(load, Cat(low[16:32], high[0:8], high[24:32]), given))
         limit_port = write(limit, load | self.x_write_limit, Mux(load, scaled, given))
-        attr_port = write(attributes, load | self.x_write_attr, Cat(access[8:16], access[20:24]))
+        attr_port = write(attributes, load | self.x_write_attr | self.x_write_word,
+                          Mux(self.x_write_word, given[16:28], Cat(access[8:16], access[20:24])))
 
         # Copies for the stages that need one segment in every cycle.
         db = shape(Attributes)(attr_port.data).db

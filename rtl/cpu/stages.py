@@ -36,6 +36,7 @@ ADDRESS = {
 #: Fields that A adds for M and X.
 MEMORY = {
     "linear": 32, "fault": AccessFault, "fault_seg": 1,
+    "physical": 1,      # the access is not translated
     "step_en": 1, "step_reg": 3, "step_half": 1, "step_value": 32,
 }
 

@@ -41,10 +41,13 @@ class SystemRegisters(wiring.Component):
     5. ``rf_clear`` is the end of an instruction: RF falls unless the instruction has written it.
 
     6. Writing CR3 gives ``inv_nonglobal``, writing CR4 or another PG, WP or PE to CR0 ``inv_all``, in the same cycle.
+       SWITCH_CR0, SWITCH_CR3 and SWITCH_CR4 give neither.
     7. Reserved bits are dropped, fixed bits stay. What may not be written (#GP) is not written: the program checks.
 
     Members
     -------
+    tsc_offset : In(64)
+        Added to the time-stamp counter that is read.
     sys : In(Sys); live : In(1); dr_index : In(3); read : Out(32)
         ``live``: a micro-operation is there to read ``sys``. ``dr_index`` is ModRM.reg, for Sys.DR.
     write, popf, iret, flag_op, flags_en : In(1)
@@ -63,7 +66,7 @@ class SystemRegisters(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "sys": In(Sys), "live": In(1), "dr_index": In(3), "read": Out(32),
+            "tsc_offset": In(64), "sys": In(Sys), "live": In(1), "dr_index": In(3), "read": Out(32),
             "write": In(1), "data": In(32), "size": In(Size),
             "flags_en": In(1), "flags_in": In(Flags), "flags_mask": In(Flags),
             "flag_op": In(1), "flag_kind": In(FlagOp), "popf": In(1), "iret": In(1),
@@ -92,8 +95,11 @@ class SystemRegisters(wiring.Component):
         m.d.sync += self.tsc.eq(self.tsc + 1)
         # TSC_HI belongs to the TSC_LO read before it: the counter may carry in between.
         tsc_high = Signal(32)
-        with m.If(self.live & (self.sys == Sys.TSC_LO)):
-            m.d.sync += tsc_high.eq(self.tsc[32:])
+        tsc = Signal(64, name="tsc_read")
+        with m.If(self.sys == Sys.TSC_LO):
+            m.d.comb += tsc.eq(self.tsc + self.tsc_offset)
+            with m.If(self.live):
+                m.d.sync += tsc_high.eq(tsc[32:])
 
         # Arithmetic flags.
         with m.If(self.flags_en):
@@ -149,15 +155,15 @@ class SystemRegisters(wiring.Component):
                         m.d.sync += system["if_"].eq(0)
                 with m.Case(Sys.NT):
                     m.d.sync += system["nt"].eq(self.data[0])
-                with m.Case(Sys.CR0):
+                with m.Case(Sys.CR0, Sys.SWITCH_CR0):
                     m.d.sync += self.cr0.eq((self.data & CR0_WRITABLE) | CR0_FIXED)
                 with m.Case(Sys.TS):
                     m.d.sync += self.cr0.ts.eq(self.data[0])
                 with m.Case(Sys.CR2):
                     m.d.sync += self.cr2.eq(self.data)
-                with m.Case(Sys.CR3):
+                with m.Case(Sys.CR3, Sys.SWITCH_CR3):
                     m.d.sync += self.cr3.eq(self.data)
-                with m.Case(Sys.CR4):
+                with m.Case(Sys.CR4, Sys.SWITCH_CR4):
                     m.d.sync += self.cr4.eq(self.data & CR4_WRITABLE)
                 with m.Case(Sys.CPL):
                     m.d.sync += self.cpl.eq(self.data[:2])
@@ -220,7 +226,7 @@ class SystemRegisters(wiring.Component):
                     (Sys.CR0, self.cr0.as_value()), (Sys.CR2, self.cr2), (Sys.CR3, self.cr3),
                     (Sys.CR4, self.cr4.as_value()), (Sys.EFLAGS, self.eflags.as_value()),
                     (Sys.GDT_BASE, self.gdt_base), (Sys.GDT_LIMIT, self.gdt_limit), (Sys.IDT_BASE, self.idt_base),
-                    (Sys.IDT_LIMIT, self.idt_limit), (Sys.TSC_LO, self.tsc[:32]), (Sys.TSC_HI, tsc_high),
+                    (Sys.IDT_LIMIT, self.idt_limit), (Sys.TSC_LO, tsc[:32]), (Sys.TSC_HI, tsc_high),
                     (Sys.CPL, self.cpl), (Sys.NCPL, self.ncpl), (Sys.DR6, self.dr6), (Sys.DR7, self.dr7),
                     (Sys.SYSENTER_CS, self.sysenter_cs), (Sys.SYSENTER_ESP, self.sysenter_esp),
                     (Sys.SYSENTER_EIP, self.sysenter_eip)):

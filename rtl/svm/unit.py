@@ -121,7 +121,7 @@ class SvmUnit(wiring.Component):
 
         def register(name, width=32, low=0):
             """A register that is nothing but written."""
-            value = Signal(width, name=name)
+            value = Signal(width, name=f"loaded_{name}")
             with m.If(written(name)):
                 m.d.sync += value.eq(given[low:])
             return value
