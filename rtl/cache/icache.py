@@ -49,8 +49,8 @@ class ICache(wiring.Component):
     -------
     f_go, f_linear : In
         Access; linear address without its 3 low bits.
-    r_done, r_data, r_fault, r_fault_code, r_walked : Out
-        Answer; ``r_fault_code`` is the page-fault error code.
+    r_done, r_data, r_fault, r_fault_code, r_fault_nested, r_fault_table, r_fault_gpa, r_walked : Out
+        Answer; ``r_fault_*`` are as in the `WalkPort`, and stay until the next fault. ``r_fault_nested``: it is #NPF.
     r_take, r_kill : In
         End of the access.
     may_walk, user : In(1)
@@ -77,6 +77,9 @@ class ICache(wiring.Component):
             "r_data": Out(64),
             "r_fault": Out(1),
             "r_fault_code": Out(5),
+            "r_fault_nested": Out(1),
+            "r_fault_table": Out(1),
+            "r_fault_gpa": Out(32),
             "r_walked": Out(1),
             "r_take": In(1),
             "r_kill": In(1),
@@ -131,7 +134,7 @@ class ICache(wiring.Component):
             tlb.go.eq(read),
             tlb.page.eq(read_chunk[PAGE_BITS - 3:]),
             tlb.asid.eq(self.control.asid),
-            tlb.translate.eq(self.control.paging),
+            tlb.translate.eq(self.control.translates()),
             f_tags.en.eq(read),
             f_tags.addr.eq(line_set(read_chunk[2:])),
             f_older.en.eq(read),
@@ -233,7 +236,13 @@ class ICache(wiring.Component):
             with m.If(fill.uncached_done):
                 m.d.sync += r_uncached.eq(1)
             with m.If(walking & walk_wanted & self.walk.done & (self.walk.outcome != Outcome.TRANSLATED)):
-                m.d.sync += [self.r_fault.eq(1), self.r_fault_code.eq(self.walk.fault_code)]
+                m.d.sync += [
+                    self.r_fault.eq(1),
+                    self.r_fault_code.eq(self.walk.fault_code),
+                    self.r_fault_nested.eq(self.walk.outcome == Outcome.NESTED_FAULT),
+                    self.r_fault_table.eq(self.walk.fault_table),
+                    self.r_fault_gpa.eq(self.walk.fault_gpa),
+                ]
         m.d.comb += reread.eq(r_valid & ~self.r_fault & ~r_uncached & ~self.f_go & ~self.r_kill & (
             ~r_fresh | (line_hit & filling & ~buffered & fill.arrived.bit_select(r_linear[:2], 1))))
 
@@ -291,7 +300,7 @@ class ICache(wiring.Component):
         m.d.comb += [
             self.p_hit.eq(self.r_take & ~self.r_fault & ~r_missed),
             self.p_miss.eq(fill.go),
-            self.p_itlb_hit.eq(self.r_take & self.control.paging & ~self.r_walked),
+            self.p_itlb_hit.eq(self.r_take & self.control.translates() & ~self.r_walked),
             self.p_itlb_miss.eq(walk_start),
         ]
         return m

@@ -15,7 +15,8 @@ class RequestPort(wiring.Signature):
     3. One request at a time: `ready` stays 0 until the last word of a read was given.
     4. After a request with `lock` is taken, no other requester is served until the same requester's next request
        without `lock` is taken. Only the walker's port honours it.
-    5. `fault` comes in place of `rvalid` when a translation behind the port fails. The data cache never raises it.
+    5. `fault` comes in place of `ready` when a translation behind the port fails: nothing is read, and `valid` falls.
+       The data cache never raises it.
 
     Members
     -------

@@ -28,6 +28,8 @@ class Fetch(wiring.Component):
     3. Fetching follows linear addresses, ``cs_base`` + EIP modulo 2**32. The CS limit is the decoder's affair.
     4. ``q_fault`` says that fetching the byte after the valid ones faults, with ``q_fault_code`` and
        ``q_fault_linear`` (for CR2). It stays until redirected. The decoder reports it if it needs that byte.
+       ``q_fault_nested`` tells #NPF from #PF; ``q_fault_gpa`` is then the guest-physical address of the guest table's
+       entry (``q_fault_table``) or of that byte.
     5. A page walk, or a fetch from uncached memory, happens only while ``starved`` and ``drained``. The decoder sets
        ``starved`` when the bytes in the window prove that the instruction needs more of them (and that these are
        within the CS limit); the core sets ``drained`` when nothing older than that instruction is in flight and no
@@ -45,7 +47,7 @@ class Fetch(wiring.Component):
         Valid bytes in the window.
     q_eip : Out(32)
         Offset in CS of byte 0.
-    q_fault, q_fault_code, q_fault_linear, q_walked : Out
+    q_fault, q_fault_code, q_fault_nested, q_fault_table, q_fault_gpa, q_fault_linear, q_walked : Out
         See rules 4 and 6.
     d_take : In(range(13))
         Bytes taken by the decoder.
@@ -153,7 +155,7 @@ class Fetch(wiring.Component):
                         with m.Case(i):
                             m.d.sync += chunk.eq(icache.r_data)
             with m.If(accept & icache.r_fault):
-                m.d.sync += [fault.eq(1), self.q_fault_code.eq(icache.r_fault_code)]
+                m.d.sync += fault.eq(1)
 
         # Window.
         shift = Cat(Const(0, 3), offset)
@@ -161,6 +163,12 @@ class Fetch(wiring.Component):
             self.q_bytes.eq(Cat((Cat(chunks[0], chunks[1]) >> shift)[:64], (Cat(chunks[1], chunks[2]) >> shift)[:32])),
             self.q_fault.eq(fault),
             self.q_fault_linear.eq(Cat(r_low, r_chunk)),
+            # Nothing is fetched behind a fault, so the cache's answer stands.
+            self.q_fault_code.eq(icache.r_fault_code),
+            self.q_fault_nested.eq(icache.r_fault_nested),
+            self.q_fault_table.eq(icache.r_fault_table),
+            self.q_fault_gpa.eq(Mux(icache.r_fault_table, icache.r_fault_gpa,
+                                    Cat(self.q_fault_linear[:12], icache.r_fault_gpa[12:]))),
             self.p_stall.eq(self.starved),
         ]
         with m.Switch(count):

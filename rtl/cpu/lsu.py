@@ -13,7 +13,7 @@ from rtl.cpu.uop import Mem
 from rtl.mmu.config import MmuConfig
 from rtl.mmu.control import PagingControl, TlbMaintenance
 from rtl.mmu.tlb import Tlb
-from rtl.mmu.walker import Walker
+from rtl.mmu.twodim import TwoDimensionalWalker
 from rtl.mmu.walkport import Outcome, WalkPort
 
 __all__ = ["Lsu", "LsuEvents"]
@@ -28,9 +28,12 @@ class LsuEvents(data.Struct):
     tlb_hit, tlb_miss : an access with translation left M; it missed if it waited for a walk.
     misaligned : an access that crosses a 4-byte boundary left M.
     writeback : a dirty line was evicted.
-    walk_d, walk_i : the walker read an entry, by side.
+    walk_d, walk_i : the walker read an entry of the tables under CR3, by side.
     walk_update : the walker set A or D.
     walk_cache_hit, walk_cache_miss : the walker found a directory entry in the walk cache, or read it in spite of it.
+    walk_nested_d, walk_nested_i : the walker read an entry of the nested tables, by side.
+    nested_cache_hit, nested_cache_miss : like `walk_cache_*`, of the nested tables.
+    nested_tlb_hit, nested_tlb_miss : a guest-physical page was found in the nested TLB, or walked in spite of it.
     wait_walk, wait_memory, wait_store : M waits in this cycle for a translation, for a line or word, for an older
         store.
     """
@@ -48,6 +51,12 @@ class LsuEvents(data.Struct):
     walk_update: 1
     walk_cache_hit: 1
     walk_cache_miss: 1
+    walk_nested_d: 1
+    walk_nested_i: 1
+    nested_cache_hit: 1
+    nested_cache_miss: 1
+    nested_tlb_hit: 1
+    nested_tlb_miss: 1
     wait_walk: 1
     wait_memory: 1
     wait_store: 1
@@ -65,6 +74,8 @@ class Lsu(wiring.Component):
 
     2. `m_done` is 1 once the access is ready or has faulted, and stays so until the edge where `m_go` or `m_kill` is
        1. Aligned hits are done in their first cycle. `m_data`, `m_fault*`, `m_paddr` are valid while `m_done` is 1.
+       With `m_fault`, `m_fault_nested` tells #NPF from #PF; `m_fault_gpa` is then the guest-physical address of the
+       guest table's entry (`m_fault_table`) or of the access, whose first byte in that page `m_fault_linear` names.
     3. `m_go` is given only with `m_done` and without `m_fault`; a STORE then waits in X. `m_kill` abandons the access.
     4. A walk and an uncached load begin only in a cycle where `m_drained` is 1; `m_walked` is 1 from the next cycle
        on, and the core then completes the access, and its instruction unless that faults.
@@ -156,10 +167,10 @@ class Lsu(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tlb = tlb = Tlb(entries=self._mmu.dtlb_entries, large_entries=self._mmu.large_entries)
-        m.submodules.walker = walker = Walker(self._mmu)
+        m.submodules.walker = walker = TwoDimensionalWalker(self._mmu)
         m.submodules.cache = cache = DCache(self._cache)
         m.submodules.store = store = StoreStage(cache.word_bits)
-        connect(m, walker.backing, cache.walker)
+        connect(m, walker.memory, cache.walker)
         connect(m, flipped(self.walk_i), walker.i)
         connect(m, flipped(self.code), cache.code)
         connect(m, flipped(self.dma), cache.dma)
@@ -207,6 +218,7 @@ class Lsu(wiring.Component):
         walk_write = Signal()
         walk_user = Signal()
         walk_live = Signal()
+        fault_gpa = Signal(32)
 
         # M: what this cycle's answers mean.
         active = Signal()
@@ -272,7 +284,7 @@ class Lsu(wiring.Component):
             tlb.go.eq(cache.looked),
             tlb.page.eq(look_dword[page_bits:]),
             tlb.asid.eq(control.asid),
-            tlb.translate.eq(control.paging & ~Mux(self.a_go, self.a_phys, m_phys)),
+            tlb.translate.eq(control.translates() & ~Mux(self.a_go, self.a_phys, m_phys)),
             cache.used.eq(live & hit),
             cache.used_word.eq(m_dword[:cache.word_bits]),
             wanted.eq(Mux(m_size == 0, 0b1, Mux(m_size == 1, 0b11, 0b1111)) << m_linear[:2]),
@@ -327,7 +339,13 @@ class Lsu(wiring.Component):
         with m.If(walking & walker.d.done):
             m.d.sync += [walking.eq(0), m_looked.eq(0)]
             with m.If(walk_live & (walker.d.outcome != Outcome.TRANSLATED)):
-                m.d.sync += [m_faulted.eq(1), self.m_fault_code.eq(walker.d.fault_code)]
+                m.d.sync += [
+                    m_faulted.eq(1),
+                    self.m_fault_code.eq(walker.d.fault_code),
+                    self.m_fault_nested.eq(walker.d.outcome == Outcome.NESTED_FAULT),
+                    self.m_fault_table.eq(walker.d.fault_table),
+                    fault_gpa.eq(walker.d.fault_gpa),
+                ]
             # The walk may have evicted the line that the first word of a store found.
             with m.If(walk_live & is_store & ~m_translating):
                 m.d.sync += [m_high.eq(0), m_dword.eq(m_linear[2:])]
@@ -365,6 +383,7 @@ class Lsu(wiring.Component):
             self.m_paddr.eq(Cat(m_linear[:12], low_frame)),
             self.m_fault.eq(m_faulted),
             self.m_fault_linear.eq(Mux(m_high, Cat(Const(0, 2), m_dword), m_linear)),
+            self.m_fault_gpa.eq(Mux(self.m_fault_table, fault_gpa, Cat(self.m_fault_linear[:12], fault_gpa[12:]))),
         ]
 
         # X.
@@ -433,8 +452,8 @@ class Lsu(wiring.Component):
             self.events.load_miss.eq(leaves & ~m_is_store & m_missed),
             self.events.store_hit.eq(leaves & m_is_store & ~m_missed),
             self.events.store_miss.eq(leaves & m_is_store & m_missed),
-            self.events.tlb_hit.eq(leaves & control.paging & ~m_phys & ~m_tlb_missed),
-            self.events.tlb_miss.eq(leaves & control.paging & ~m_phys & m_tlb_missed),
+            self.events.tlb_hit.eq(leaves & control.translates() & ~m_phys & ~m_tlb_missed),
+            self.events.tlb_miss.eq(leaves & control.translates() & ~m_phys & m_tlb_missed),
             self.events.misaligned.eq(leaves & m_cross),
             self.events.writeback.eq(cache.writeback),
             self.events.walk_d.eq(walker.reference_d),
@@ -442,6 +461,12 @@ class Lsu(wiring.Component):
             self.events.walk_update.eq(walker.update),
             self.events.walk_cache_hit.eq(walker.cache_hit),
             self.events.walk_cache_miss.eq(walker.cache_miss),
+            self.events.walk_nested_d.eq(walker.nested_reference_d),
+            self.events.walk_nested_i.eq(walker.nested_reference_i),
+            self.events.nested_cache_hit.eq(walker.nested_cache_hit),
+            self.events.nested_cache_miss.eq(walker.nested_cache_miss),
+            self.events.nested_tlb_hit.eq(walker.nested_tlb_hit),
+            self.events.nested_tlb_miss.eq(walker.nested_tlb_miss),
             self.events.wait_walk.eq(waits & (walking | (active & ~translated))),
             self.events.wait_memory.eq(waits & (m_filling | m_reading | cache.fill | cache.read)),
             self.events.wait_store.eq(waits & active & translated & conflict),

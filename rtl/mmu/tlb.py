@@ -1,5 +1,8 @@
 """Translation look-aside buffer."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -21,6 +24,7 @@ class Tlb(wiring.Component):
     3. `fill` stores `filled` as the translation of the page last looked up, replacing whatever that look-up hit. The
        answer of that look-up is not refreshed: look up again, from the cycle after `fill` on.
     4. An invalidation pulse does not refresh the answer either. `fill` never coincides with one.
+    5. `inv_page` forgets the whole set, of all address spaces.
 
     Parameters
     ----------
@@ -90,6 +94,7 @@ class Tlb(wiring.Component):
             read = memory.read_port()
             write = memory.write_port()
             valid = Signal(sets, name=f"valid{way}")
+            asids = [Signal(sets, name=f"asid{way}_{bit}") for bit in range(4)]
             shared = Signal(sets, name=f"shared{way}")
             l_valid = Signal(name=f"l_valid{way}")
             hit = Signal(name=f"hit{way}")
@@ -116,12 +121,19 @@ class Tlb(wiring.Component):
                     valid.bit_select(l_set, 1).eq(1),
                     shared.bit_select(l_set, 1).eq(self.filled.shared),
                 ]
+                for bit, plane in enumerate(asids):
+                    m.d.sync += plane.bit_select(l_set, 1).eq(l_asid[bit])
             with m.If(fill_large & hit):
                 m.d.sync += valid.bit_select(l_set, 1).eq(0)
+            others = Signal(sets, name=f"others{way}")  # entries of other address spaces
+            m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
+                                               for bit, plane in enumerate(asids))))
             with m.If(kept.inv_all):
                 m.d.sync += valid.eq(0)
+            with m.Elif(kept.inv_asid):
+                m.d.sync += valid.eq(valid & others)
             with m.Elif(kept.inv_nonglobal):
-                m.d.sync += valid.eq(valid & shared)
+                m.d.sync += valid.eq(valid & (others | shared))
             with m.Elif(kept.inv_page):
                 m.d.sync += valid.bit_select(page_set, 1).eq(0)
             rows.append(row)
@@ -163,9 +175,12 @@ class Tlb(wiring.Component):
                 ]
             with m.Elif(fill_small & hit):
                 m.d.sync += valid.eq(0)
-            with m.If(kept.inv_all | (kept.inv_nonglobal & ~entry.shared)
-                      | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:]))):
+            with m.If(kept.inv_all):
                 m.d.sync += valid.eq(0)
+            with m.Elif(entry.tag[10:] == kept.asid):
+                with m.If(kept.inv_asid | (kept.inv_nonglobal & ~entry.shared)
+                          | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:]))):
+                    m.d.sync += valid.eq(0)
             large_values.append(entry)
         with m.If(fill_large & ~large_hit.any()):
             m.d.sync += large_next.eq(Mux(large_next == self._large - 1, 0, large_next + 1))

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from rtl.cache.port import RequestPort
 from rtl.isa.layout import shape
 from rtl.isa.paging import LargePageEntry, PageTableEntry
-from rtl.mmu.config import MmuConfig
 from rtl.mmu.control import PagingControl, TlbMaintenance
 from rtl.mmu.walkcache import WalkCache
 from rtl.mmu.walkport import Outcome, WalkPort
@@ -29,10 +28,13 @@ class Walker(wiring.Component):
     4. The walk cache holds directory entries. A walk that would fault after taking one from there is done again
        without it, so that a fault is always decided by memory. Any maintenance pulse empties the walk cache.
     5. A `fault` on the backing port ends the walk with `Outcome.NESTED_FAULT`.
+    6. `at_directory` tells which entry the request on the backing port is for. A locked read, or a write, is of the
+       entry of that level which this walk has read last.
 
     Parameters
     ----------
-    config : MmuConfig
+    walk_cache_entries : int
+        Size of the walk cache; 0 for none.
 
     Members
     -------
@@ -42,24 +44,28 @@ class Walker(wiring.Component):
         Memory that holds the page tables, or another translation on the way to it.
     control : In(PagingControl)
     maintenance : In(TlbMaintenance())
-    reference_d, reference_i : Out(1)
-        Pulse for each entry a walk reads, by side.
+    for_i : Out(1)
+        The walk in progress is the instruction side's.
+    at_directory : Out(1)
+    reference : Out(1)
+        Pulse for each entry a walk reads.
     update : Out(1)
         Pulse for each entry whose A or D is set.
     cache_hit, cache_miss : Out(1)
         Pulse for each directory entry found in the walk cache, or read although there is one.
     """
 
-    def __init__(self, config=None):
-        self._config = config if config is not None else MmuConfig()
+    def __init__(self, *, walk_cache_entries):
+        self._walk_cache_entries = walk_cache_entries
         super().__init__({
             "d": In(WalkPort()),
             "i": In(WalkPort()),
             "backing": Out(RequestPort()),
             "control": In(PagingControl),
             "maintenance": In(TlbMaintenance()),
-            "reference_d": Out(1),
-            "reference_i": Out(1),
+            "for_i": Out(1),
+            "at_directory": Out(1),
+            "reference": Out(1),
             "update": Out(1),
             "cache_hit": Out(1),
             "cache_miss": Out(1),
@@ -69,7 +75,7 @@ class Walker(wiring.Component):
         m = Module()
         backing, control = self.backing, self.control
 
-        for_i = Signal()
+        for_i = self.for_i
         page = Signal(20)
         write = Signal()
         user = Signal()
@@ -139,8 +145,7 @@ class Walker(wiring.Component):
 
         m.d.comb += [
             backing.mask.eq(0xF),
-            self.reference_d.eq(backing.valid & backing.ready & ~backing.lock & ~backing.write & ~for_i),
-            self.reference_i.eq(backing.valid & backing.ready & ~backing.lock & ~backing.write & for_i),
+            self.reference.eq(backing.valid & backing.ready & ~backing.lock & ~backing.write),
             self.update.eq(backing.valid & backing.ready & backing.write),
         ]
 
@@ -193,13 +198,14 @@ class Walker(wiring.Component):
                     m.d.sync += [may_use_cache.eq(1), from_cache.eq(0)]
                     m.next = "DIRECTORY"
             with m.State("DIRECTORY"):
+                m.d.comb += self.at_directory.eq(1)
                 m.d.sync += [is_large.eq(0), from_cache.eq(0)]
                 with m.If(may_use_cache & cached_hit & ~waiting):
                     m.d.comb += self.cache_hit.eq(1)
                     m.d.sync += [directory.eq(cached_entry), from_cache.eq(1)]
                     m.next = "TABLE"
                 with m.Else():
-                    if self._config.walk_cache_entries:
+                    if self._walk_cache_entries:
                         m.d.comb += self.cache_miss.eq(backing.valid & backing.ready)
                     with m.If(read(directory_address)):
                         m.d.sync += [
@@ -230,8 +236,10 @@ class Walker(wiring.Component):
                     m.d.comb += [done.eq(1), inserted.eq(~is_large & ~from_cache)]
                     m.next = "IDLE"
             with m.State("LOCK DIRECTORY"):
+                m.d.comb += self.at_directory.eq(1)
                 set_flags(directory_address, directory, "DIRECTORY")
             with m.State("WRITE DIRECTORY"):
+                m.d.comb += self.at_directory.eq(1)
                 write_back(directory_address, new_directory, "CHECK")
                 m.d.sync += directory.eq(new_directory)
             with m.State("LOCK TABLE"):
@@ -247,9 +255,9 @@ class Walker(wiring.Component):
     def _walk_cache(self, m, begin, directory):
         """Build the walk cache if there is one: (hit, entry, insert strobe)."""
         inserted = Signal()
-        if not self._config.walk_cache_entries:
+        if not self._walk_cache_entries:
             return Const(0), directory, inserted
-        cache = WalkCache(self._config.walk_cache_entries)
+        cache = WalkCache(self._walk_cache_entries)
         m.submodules.cache = cache
         kept = self.maintenance
         m.d.comb += [
@@ -258,6 +266,6 @@ class Walker(wiring.Component):
             cache.asid.eq(self.control.asid),
             cache.insert.eq(inserted),
             cache.inserted.eq(directory),
-            cache.flush.eq(kept.inv_all | kept.inv_nonglobal | kept.inv_page),
+            cache.flush.eq(kept.inv_all | kept.inv_asid | kept.inv_nonglobal | kept.inv_page),
         ]
         return cache.hit, cache.entry, inserted

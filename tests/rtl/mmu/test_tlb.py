@@ -68,8 +68,9 @@ async def fill(ctx, tlb, entry):
     ctx.set(tlb.fill, 0)
 
 
-async def pulse(ctx, tlb, name, linear=0):
+async def pulse(ctx, tlb, name, linear=0, asid=0):
     ctx.set(tlb.maintenance.inv_linear, linear)
+    ctx.set(tlb.maintenance.asid, asid)
     ctx.set(getattr(tlb.maintenance, name), 1)
     await ctx.tick()
     ctx.set(getattr(tlb.maintenance, name), 0)
@@ -91,7 +92,7 @@ def test_against_model(entries):
         pages = [rng.getrandbits(20) for _ in range(6)]
         pages += [page ^ 1 << bit for page in pages for bit in (1, 9, 11)]
         for _ in range(1500):
-            page, asid = rng.choice(pages), rng.choice((0, 0, 1))
+            page, asid = rng.choice(pages), rng.choice((0, 0, 1, 5))
             got = await look(ctx, tlb, page, asid)
             allowed = model.look(page, asid)
             if got is not None:
@@ -105,16 +106,20 @@ def test_against_model(entries):
                 model.fill(page, asid, entry)
                 assert await look(ctx, tlb, page, asid) == answer_of(entry), "found at once after its fill"
             choice = rng.random()
+            of = rng.choice((0, 1, 5))
             if choice < .02:
                 await pulse(ctx, tlb, "inv_all")
                 model.keep(lambda key, entry: False)
             elif choice < .05:
-                await pulse(ctx, tlb, "inv_nonglobal")
-                model.keep(lambda key, entry: entry["shared"])
-            elif choice < .1:
+                await pulse(ctx, tlb, "inv_nonglobal", asid=of)
+                model.keep(lambda key, entry, of=of: key[1] != of or entry["shared"])
+            elif choice < .07:
+                await pulse(ctx, tlb, "inv_asid", asid=of)
+                model.keep(lambda key, entry, of=of: key[1] != of)
+            elif choice < .12:
                 gone = rng.choice(pages)
-                await pulse(ctx, tlb, "inv_page", gone << 12 | rng.getrandbits(12))
-                model.keep(lambda key, entry, gone=gone: key[0] not in (gone, gone >> 10))
+                await pulse(ctx, tlb, "inv_page", gone << 12 | rng.getrandbits(12), of)
+                model.keep(lambda key, entry, gone=gone, of=of: key not in ((gone, of), (gone >> 10, of)))
 
     simulate(tlb, body)
     assert hits > 200
@@ -138,6 +143,27 @@ def test_holds_its_capacity():
     simulate(tlb, body)
 
 
+@pytest.mark.parametrize("large", [0, 1])
+@pytest.mark.parametrize("name, gone", [
+    ("inv_all", {(5, 0), (5, 1), (6, 0), (6, 1)}), ("inv_asid", {(5, 0), (6, 0)}), ("inv_nonglobal", {(5, 0)}),
+])
+def test_forgets_what_it_is_told_to_and_no_more(large, name, gone):
+    """Page 6 is global; the pulse is for address space 5, beside which there is 10."""
+    tlb = Tlb(entries=8)
+
+    async def body(ctx):
+        shift = 10 * large
+        for page in (5, 6):
+            for asid in (5, 10):
+                await look(ctx, tlb, page << shift, asid)
+                await fill(ctx, tlb, {"frame": 0, "large": large, "shared": page == 6})
+        await pulse(ctx, tlb, name, asid=5)
+        assert {(page, int(asid == 10)) for page in (5, 6) for asid in (5, 10)
+                if await look(ctx, tlb, page << shift, asid) is None} == gone
+
+    simulate(tlb, body)
+
+
 def test_identity_without_translation():
     tlb = Tlb(entries=4)
 
@@ -151,6 +177,8 @@ def test_identity_without_translation():
 @pytest.mark.parametrize("options, sentence", [
     ({"dtlb_entries": 48}, "dtlb_entries must be a power of two from 4 to 128, not 48"),
     ({"large_entries": 5}, "large_entries must be from 1 to 4, not 5"),
+    ({"nested_tlb_entries": 2}, "nested_tlb_entries must be 0 or a power of two from 4 to 128, not 2"),
+    ({"nested_walk_cache_entries": 3}, "nested_walk_cache_entries must be 0 or a power of two from 2 to 32, not 3"),
     ({"walk_cache_entries": 1}, "walk_cache_entries must be 0 or a power of two from 2 to 32, not 1"),
 ])
 def test_bad_configuration(options, sentence):
