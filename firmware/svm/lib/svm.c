@@ -8,7 +8,7 @@
 #include "string.h"
 #include "timer.h"
 
-enum { PIT_CONTROL = 3, PIT_ONE_SHOT_BOTH_BYTES = 0x30, EXTENDED_MAX = 0x80000000, EXTENDED_FEATURES = 0x80000001 };
+enum { PIT_CONTROL = 3, PIT_ONE_SHOT_BOTH_BYTES = 0x30, READ_REQUESTS = 0x0A, EXTENDED_MAX = 0x80000000, EXTENDED_FEATURES = 0x80000001 };
 
 uint8_t host_save_area[4096] PAGE_ALIGNED;
 int watchdog = 1;
@@ -17,11 +17,14 @@ int host_changed, late_runs;
 struct vmcb host;
 static int interrupted;
 
+uint32_t host_interrupts = 1, alarms, alarm_eip;
+
 int svm_switch(struct vmcb *vmcb, struct guest_registers *registers, struct vmcb *host_vmcb);
 
 static void on_timer(struct trap_frame *frame)
 {
-    (void)frame;
+    alarms++;
+    alarm_eip = frame->eip;
     interrupted = 1;
     pic_end_of_interrupt(0);
 }
@@ -43,14 +46,24 @@ void suite_begin(void)
     pic_unmask(0);
 }
 
-/* Start the countdown anew, what an old one has left taken out of the way. */
-static void wind_up(void)
+void alarm_in(uint16_t ticks)
 {
     outb(GIG_PORT_PIT + PIT_CONTROL, PIT_ONE_SHOT_BOTH_BYTES);
-    outb(GIG_PORT_PIT, 0xFF);
-    outb(GIG_PORT_PIT, 0xFF);
-    asm volatile("sti; nop; cli" : : : "memory");
+    outb(GIG_PORT_PIT, ticks);
+    outb(GIG_PORT_PIT, ticks >> 8);
+    sti();
+    asm volatile("nop");
+    cli();
     interrupted = 0;
+    alarms = 0;
+}
+
+void alarm_now(void)
+{
+    alarm_in(20);
+    do
+        outb(GIG_PORT_PIC_MASTER, READ_REQUESTS);
+    while ((inb(GIG_PORT_PIC_MASTER) & 1) == 0);
 }
 
 /* What #VMEXIT, or VMLOAD after it, must give back. */
@@ -86,7 +99,7 @@ uint32_t guest_run(void)
     struct host_state before, after;
 
     if (watchdog)
-        wind_up();
+        alarm_in(0xFFFF);
     look(&before);
     svm_switch(&vmcb, &guest, &host);
     look(&after);

@@ -6,9 +6,10 @@
 /* int svm_switch(struct vmcb *vmcb, struct guest_registers *registers, struct vmcb *host)
  *
  * The hardware keeps EAX, ESP, EIP and EFLAGS of both worlds, VMLOAD and VMSAVE the segments it does not; the other
- * registers are ours to change over. Interrupts are on in the host while the guest runs, held back by GIF around it.
+ * registers are ours to change over. Interrupts are on in the host while the guest runs (unless
+ * host_interrupts is zero), held back by GIF around it.
  */
-    .globl svm_switch, svm_switch_at
+    .globl svm_switch
 svm_switch:
     pushl %ebp
     pushl %ebx
@@ -16,8 +17,10 @@ svm_switch:
     pushl %edi
     pushfl
     clgi
+    cmpl $0, host_interrupts
+    je 1f
     sti
-    movl 32(%esp), %eax
+1:  movl 32(%esp), %eax
     vmsave
     movl 24(%esp), %eax
     vmload
@@ -28,7 +31,6 @@ svm_switch:
     movl 12(%edi), %esi
     movl 20(%edi), %ebp
     movl 16(%edi), %edi
-svm_switch_at:
     vmrun
     vmsave
     pushl %edi
@@ -43,7 +45,9 @@ svm_switch_at:
     movl 32(%esp), %eax
     vmload
     stgi
-    nop /* whatever GIF held back comes here */
+    .globl svm_switch_open
+svm_switch_open: /* whatever GIF held back comes here */
+    nop
     cli
     popfl
     popl %edi
