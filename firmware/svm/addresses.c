@@ -1,6 +1,6 @@
 /* addresses: VMRUN and its like where they must not work: SVME clear, addresses unaligned; the MSRs of SVM and CPUID. APM 15.4, 15.5, 15.30.
  *
- * expect: addresses: 1 checks
+ * expect: addresses: 25 checks
  */
 #include "suite.h"
 

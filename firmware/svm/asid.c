@@ -3,7 +3,7 @@
  *
  * Nothing here depends on a translation being kept, only on its being forgotten when it must.
  *
- * expect: asid: 1 checks
+ * expect: asid: 24 checks
  */
 #include "page.h"
 #include "suite.h"

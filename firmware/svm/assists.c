@@ -1,6 +1,6 @@
 /* assists: the next EIP, the decode assists and the instruction bytes that #VMEXIT saves. APM 15.7.1, 15.8.
  *
- * expect: assists: 1 checks
+ * expect: assists: 31 checks
  */
 #include "page.h"
 #include "string.h"

@@ -1,6 +1,6 @@
 /* beyond: VMCB, I/O and MSR maps where there is no memory: refused, a fault, or nothing, but the host lives. APM 15.5.
  *
- * expect: beyond: 1 checks
+ * expect: beyond: 7 checks
  */
 #include "suite.h"
 

@@ -1,7 +1,7 @@
 /* combine: faults in the delivery of faults: which is intercepted, what EXITINTINFO says, double fault, shutdown. APM 15.7.2,
  * 15.12.
  *
- * expect: combine: 1 checks
+ * expect: combine: 23 checks
  */
 #include "seg.h"
 #include "suite.h"

@@ -1,6 +1,6 @@
 /* consistency: every illegal state VMRUN must refuse with VMEXIT_INVALID, the host none the worse. APM 15.5.1, 15.20.
  *
- * expect: consistency: 43 checks
+ * expect: consistency: 40 checks
  */
 #include "page.h"
 #include "suite.h"

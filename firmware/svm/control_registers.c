@@ -1,6 +1,6 @@
 /* control_registers: intercepts of reads and writes of CR0 to CR4 and DR0 to DR7. APM 15.9.
  *
- * expect: control_registers: 75 checks
+ * expect: control_registers: 73 checks
  */
 #include "suite.h"
 

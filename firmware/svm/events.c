@@ -1,6 +1,6 @@
 /* events: EVENTINJ of every type, with and without error code, and faults in its delivery. APM 15.20, 15.7.2.
  *
- * expect: events: 1 checks
+ * expect: events: 43 checks
  */
 #include "seg.h"
 #include "suite.h"

@@ -1,6 +1,6 @@
 /* exceptions: the intercept of each vector, the error code it gives, and what is delivered where none is set. APM 15.12.
  *
- * expect: exceptions: 1 checks
+ * expect: exceptions: 39 checks
  */
 #include "seg.h"
 #include "suite.h"

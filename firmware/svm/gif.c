@@ -1,6 +1,6 @@
 /* gif: the global interrupt flag: what it holds back in the host, after #VMEXIT, and in a guest that clears it. APM 15.17.
  *
- * expect: gif: 1 checks
+ * expect: gif: 14 checks
  */
 #include "suite.h"
 #include "svm.h"

@@ -1,6 +1,6 @@
 /* instructions: intercepts of single instructions, and that they run where nothing intercepts them. APM 15.9.
  *
- * expect: instructions: 57 checks
+ * expect: instructions: 54 checks
  */
 #include "suite.h"
 

@@ -1,7 +1,7 @@
 /* interrupts: physical interrupts in guest mode: intercepted or delivered, masked by whose IF, held by the shadow, ending
  * HLT. APM 15.13.1, 15.21.1.
  *
- * expect: interrupts: 1 checks
+ * expect: interrupts: 18 checks
  */
 #include "suite.h"
 #include "svm.h"

@@ -1,6 +1,6 @@
 /* ioio: the I/O permission map, sizes, strings, what EXITINFO1 and 2 say of it, both ends of the map. APM 15.10.
  *
- * expect: ioio: 1 checks
+ * expect: ioio: 39 checks
  */
 #include "seg.h"
 #include "string.h"

@@ -1,6 +1,6 @@
 /* msr: the MSR permission map, its three ranges, what lies outside, reads and writes told apart. APM 15.11.
  *
- * expect: msr: 1 checks
+ * expect: msr: 36 checks
  */
 #include "suite.h"
 

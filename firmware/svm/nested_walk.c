@@ -1,7 +1,7 @@
 /* nested_walk: guest-linear to guest-physical to system-physical, for every pair of page sizes, and the course's example.
  * APM 15.25.
  *
- * expect: nested_walk: 1 checks
+ * expect: nested_walk: 21 checks
  */
 #include "nested.h"
 

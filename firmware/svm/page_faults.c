@@ -1,6 +1,6 @@
 /* page_faults: #PF of a guest with paging of its own, nested paging off: intercepted, delivered, CR2. APM 15.12.15.
  *
- * expect: page_faults: 1 checks
+ * expect: page_faults: 20 checks
  */
 #include "boot.h"
 #include "page.h"

@@ -1,6 +1,6 @@
 /* pause: the filter of PAUSE intercepts: so many go by, the next exits; each VMRUN counts anew. APM 15.9, 15.14.4.
  *
- * expect: pause: 1 checks
+ * expect: pause: 10 checks
  */
 #include "suite.h"
 

@@ -1,6 +1,6 @@
 /* priority: intercepts against the exceptions of the same instruction, Table 15-7 of the APM.
  *
- * expect: priority: 1 checks
+ * expect: priority: 44 checks
  */
 #include "page.h"
 #include "seg.h"

@@ -3,7 +3,7 @@
  * A privileged instruction (CLTS), a sensitive one that faults nowhere (SGDT), one meant for everybody (CPUID) and the
  * hypercall, each at CPL 0 and 3, in the host and in a guest, intercepted and not. APM 15.2, 15.9, 15.18.
  *
- * expect: rings: 1 checks
+ * expect: rings: 45 checks
  */
 #include "seg.h"
 #include "suite.h"

@@ -1,6 +1,6 @@
 /* shadow: INTERRUPT_SHADOW as #VMEXIT saves it and VMRUN loads it. APM 15.21.5.
  *
- * expect: shadow: 1 checks
+ * expect: shadow: 12 checks
  */
 #include "suite.h"
 

@@ -1,6 +1,6 @@
 /* tsc: TSC_OFFSET in what a guest reads, by RDTSC and RDMSR, and only in a guest. APM 15.5.1.
  *
- * expect: tsc: 1 checks
+ * expect: tsc: 10 checks
  */
 #include "suite.h"
 

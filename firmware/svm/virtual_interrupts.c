@@ -1,7 +1,7 @@
 /* virtual_interrupts: V_IRQ and its priority, V_TPR, V_IGN_TPR, the VINTR intercept, shadow, HLT, faults in delivery. APM
  * 15.21.
  *
- * expect: virtual_interrupts: 1 checks
+ * expect: virtual_interrupts: 37 checks
  */
 #include "seg.h"
 #include "suite.h"

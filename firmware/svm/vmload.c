@@ -1,6 +1,6 @@
 /* vmload: what VMLOAD and VMSAVE carry between the processor and a VMCB, and nothing else. APM 15.5.2.
  *
- * expect: vmload: 1 checks
+ * expect: vmload: 23 checks
  */
 #include "seg.h"
 #include "string.h"
