@@ -16,6 +16,20 @@ class Fault(Exception):
         self.cr2 = cr2
 
 
+class VmExit(Exception):
+    """The guest leaves guest mode with exit code `code`; nothing of the instruction in progress has been committed.
+
+    `info1` and `info2` are EXITINFO1 and EXITINFO2. `next_eip` is what NRIP becomes.
+    """
+
+    def __init__(self, code: int, info1: int = 0, info2: int = 0, next_eip: int = 0):
+        super().__init__(code)
+        self.code = code
+        self.info1 = info1
+        self.info2 = info2
+        self.next_eip = next_eip
+
+
 class Unfinished(Exception):
     """The instruction or delivery in progress waits for somebody outside; nothing of it has been committed."""
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rtl.isa.registers import DR6_FIXED, DR7_FIXED, EFLAGS_FIXED, EFLAGS_WRITABLE, STATUS_FLAGS, Eflags, Seg
+from vmm.svmstate import SvmState
 
 CF, PF, AF, ZF, SF, OF = (
     int(flag) for flag in (Eflags.CF, Eflags.PF, Eflags.AF, Eflags.ZF, Eflags.SF, Eflags.OF))
@@ -95,6 +96,7 @@ _BOOLEANS = ("repeating", "halted", "shutdown")
 class CpuView:
     """Everything the architecture lets software see or be affected by, wherever it is kept.
 
+    `svm` is in images only when it is not as after a reset.
     `pending_debug` holds the DR6 bits of a debug trap that waits for the next instruction boundary.
     `repeating` is set between the iterations of a REP instruction.
     `instructions` counts completed instructions; a REP instruction counts once, when its last iteration is done.
@@ -128,6 +130,7 @@ class CpuView:
     repeating: bool
     halted: bool
     shutdown: bool
+    svm: SvmState
 
     @property
     def eflags(self) -> int:
@@ -165,6 +168,8 @@ class CpuView:
         }
         image["dr"] = list(self.dr)
         image["msrs"] = {f"{index:#x}": value for index, value in sorted(self.msrs.items())}
+        if self.svm != SvmState():
+            image["svm"] = self.svm.to_dict()
         return image
 
     def load_dict(self, image: dict[str, Any]) -> None:
@@ -180,6 +185,7 @@ class CpuView:
         segments = [SegmentCache(**image["segments"][name]) for name in SEGMENT_NAMES]
         gpr, dr, eflags = list(image["gpr"]), list(image["dr"]), int(image["eflags"])
         msrs = {int(index, 16): int(value) for index, value in image["msrs"].items()}
+        svm = SvmState(**image.get("svm", {}))
         for name, value in (scalars | booleans).items():
             setattr(self, name, value)
         self.gpr[:] = gpr
@@ -187,6 +193,7 @@ class CpuView:
         self.eflags = eflags
         self.msrs.clear()
         self.msrs.update(msrs)
+        self.svm.copy_from(svm)
         for cache, loaded in zip(self.segments, segments, strict=True):
             cache.copy_from(loaded)
 
@@ -223,6 +230,7 @@ class CpuState(CpuView):
     repeating: bool = False
     halted: bool = False
     shutdown: bool = False
+    svm: SvmState = field(default_factory=SvmState)
 
     @classmethod
     def from_dict(cls, image: dict[str, Any]) -> CpuState:

@@ -32,6 +32,13 @@ _EXECUTE, _WRITE, _IO, _ACCESS = (
     for kind in (BreakpointType.EXECUTE, BreakpointType.WRITE, BreakpointType.IO, BreakpointType.ACCESS))
 
 
+class CodeBreakpoint(Fault):
+    """The #DB fault of an instruction breakpoint, the one fault that pushes RF as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(Vector.DB)
+
+
 class DebugUnit(Tasks):
     """The debug registers of one processor."""
 
@@ -45,6 +52,10 @@ class DebugUnit(Tasks):
             state.dr[6] |= int(Dr6.BD)
             raise Fault(Vector.DB)
         return number
+
+    def check_debug(self, number: int) -> None:
+        """Whether a debug register may be moved from or to."""
+        self._debug_register(number)
 
     def read_debug(self, number: int) -> int:
         return self.state.dr[self._debug_register(number)]

@@ -104,8 +104,8 @@ class EmulatedMachine:
             if stop is not None:
                 return stop
             if platform.intr and self.cpu.can_interrupt:
-                self.cpu.deliver_interrupt(platform.ack())
-            elif state.halted and not state.pending_debug:
+                self.cpu.accept(platform.ack)
+            elif self.cpu.is_idle:
                 wait = platform.next_event()
                 if wait is None or not self.cpu.can_interrupt:
                     return StopInfo(StopReason.HALT_FOREVER)
@@ -122,7 +122,7 @@ class EmulatedMachine:
         """One step, interrupts included; in HLT, time goes by until the next event."""
         self._catch_up()
         if self.platform.intr and self.cpu.can_interrupt:
-            return self.cpu.deliver_interrupt(self.platform.ack())
+            return self.cpu.accept(self.platform.ack)
         retired = self.cpu.step()
         if retired.cause is RetireCause.HALT and retired.length == 0:
             self._sleep(self.platform.next_event() or 1)

@@ -19,38 +19,25 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, field
 from enum import Enum
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Dr6, Eflags
 from rtl.isa.retire import RetireCause
-from vmm.engine.access import IoPorts, Write
-from vmm.engine.codecache import CS, CodeCache
-from vmm.engine.interrupt import Interrupts, Source
-from vmm.engine.sysregs import SystemRegisters
-from vmm.faults import Fault, Unfinished
+from vmm.engine.access import IoPorts
+from vmm.engine.boundary import Boundaries
+from vmm.engine.codecache import CS, Code, CodeCache
+from vmm.engine.debug import CodeBreakpoint
+from vmm.engine.retired import Retired
+from vmm.faults import Fault, Unfinished, VmExit
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY, SoftMmu
 from vmm.semantics.arithmetic import quotient, remainder
-from vmm.semantics.ops import Mode
 from vmm.semantics.ops import Mode
 from vmm.state import PARITY, SHADOW_MOV_SS, SHADOW_NONE, CpuView
 from vmm.statistics import Statistics
 
 _TF, _RF, _IF, _BS = int(Eflags.TF), int(Eflags.RF), int(Eflags.IF), int(Dr6.BS)
-
-
-@dataclass(slots=True)
-class Retired:
-    """What one step did. `eip` is where it began; `vector` and `error` say what was delivered, if anything."""
-
-    cause: RetireCause
-    eip: int
-    length: int = 0
-    vector: int | None = None
-    error: int | None = None
-    writes: list[Write] = field(default_factory=list)
 
 
 class Stop(Enum):
@@ -62,7 +49,7 @@ class Stop(Enum):
     BREAKPOINT = "breakpoint"
 
 
-class Interpreter(Interrupts, SystemRegisters):
+class Interpreter(Boundaries):
     """One IA-32 processor.
 
     Parameters
@@ -95,7 +82,7 @@ class Interpreter(Interrupts, SystemRegisters):
             "RG": self.mmu.reads[0].get, "WG": self.mmu.writes[0].get,
         }
         self._cache = CodeCache(self, self._namespace)
-        memory.on_guard = self.mmu.flush_all
+        memory.on_guard = self.flush_translations
         self._stale = True
         self._breakpoints: frozenset[int] = frozenset()
         self.steps = 0
@@ -138,9 +125,8 @@ class Interpreter(Interrupts, SystemRegisters):
 
     def state_changed(self) -> None:
         """To be called after `state` was changed from outside: everything derived from it is dropped."""
-        self.mmu.flush_all()
-        self.debug_changed()
-        self._stale = True
+        self.flush_translations()
+        self.world_changed()
 
     def _select(self) -> None:
         self._select_code(self.mode())
@@ -156,9 +142,16 @@ class Interpreter(Interrupts, SystemRegisters):
     @property
     def can_interrupt(self) -> bool:
         """Whether an external interrupt may be delivered before the next step."""
+        if self.svm_in_use:
+            return self.interrupt_allowed
         state = self.state
         return bool(state.system_flags & _IF) and state.shadow == SHADOW_NONE and not (
             state.pending_debug or state.shutdown)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the processor halts until something comes from outside."""
+        return self.state.halted and not self.state.pending_debug and not self.virtual_interrupt
 
     def step(self) -> Retired:
         state = self.state
@@ -167,6 +160,13 @@ class Interpreter(Interrupts, SystemRegisters):
             self._select()
         if state.shutdown:
             return Retired(RetireCause.SHUTDOWN, state.eip)
+        if self.attention:
+            try:
+                done = self.guest_event()
+            except VmExit as reason:
+                return self.vmexit(reason)
+            if done is not None:
+                return done
         if state.pending_debug and state.shadow != SHADOW_MOV_SS:
             return self._debug_trap()
         if state.halted:
@@ -177,6 +177,7 @@ class Interpreter(Interrupts, SystemRegisters):
         watched = state.dr[7] & 0xFF and not flags & _RF and shadow != SHADOW_MOV_SS
         state.shadow = SHADOW_NONE
         self.diverted = False
+        code: Code | None = None
         try:
             if watched:
                 self._check_code_breakpoints()
@@ -185,14 +186,22 @@ class Interpreter(Interrupts, SystemRegisters):
             eip = code.run(start)
         except Fault as fault:
             state.pending_debug = held
+            self.length = code.length if code else 0
             try:
                 return self._deliver(fault, True)
             except Unfinished:
                 state.system_flags, state.shadow = flags, shadow
                 raise
+            except VmExit as reason:
+                state.system_flags, state.shadow = flags, shadow
+                return self.vmexit(reason)
         except Unfinished:
             state.system_flags, state.shadow, state.pending_debug = flags, shadow, held
             raise
+        except VmExit as reason:
+            state.system_flags, state.shadow = flags, shadow
+            self.length = code.length if code else 0
+            return self.vmexit(reason)
         self.steps += 1
         state.eip = eip
         cause = RetireCause.INSTRUCTION
@@ -223,33 +232,8 @@ class Interpreter(Interrupts, SystemRegisters):
         except Unfinished:
             state.pending_debug, state.dr[6] = held, before
             raise
-
-    def deliver_interrupt(self, vector: int) -> Retired:
-        """Deliver an external interrupt now; the caller has checked `can_interrupt`."""
-        self.writes = []
-        return self._deliver(Fault(vector), self.state.repeating, Source.EXTERNAL)
-
-    def _deliver(self, fault: Fault, resume: bool, source: Source = Source.EXCEPTION) -> Retired:
-        state = self.state
-        start = state.eip
-        self.steps += 1
-        if isinstance(fault, CodeBreakpoint):
-            resume = False
-        before = state.halted, state.shadow, state.repeating
-        state.halted = False
-        state.shadow = SHADOW_NONE
-        state.repeating = False
-        try:
-            delivered = self.raise_fault(fault, resume, source)
-        except Unfinished:
-            self.steps -= 1
-            state.halted, state.shadow, state.repeating = before
-            raise
-        if delivered is None:
-            return Retired(RetireCause.SHUTDOWN, start, writes=self.writes)
-        external = source is Source.EXTERNAL and delivered is fault
-        return Retired(RetireCause.INTERRUPT if external else RetireCause.EXCEPTION, start, 0,
-                       delivered.vector, delivered.error, self.writes)
+        except VmExit as reason:
+            return self.vmexit(reason)
 
     def burst(self, limit: int) -> None:
         """Run up to `limit` steps: one context, up to and including the first system instruction or delivery."""
@@ -257,7 +241,7 @@ class Interpreter(Interrupts, SystemRegisters):
         if self._stale:
             self._select()
         if state.system_flags & (_TF | _RF) or state.shadow or state.pending_debug or state.halted or state.shutdown \
-                or self._record or state.dr[7] & 0xFF:
+                or self._record or state.dr[7] & 0xFF or self.attention:
             self.step()
             return
         fast = self._cache.fast
@@ -268,11 +252,11 @@ class Interpreter(Interrupts, SystemRegisters):
             done = limit
         except KeyError:
             pass
-        except Fault as fault:
+        except (Fault, VmExit) as event:
             state.eip = eip
             state.instructions += done
             self.steps += done
-            self._deliver(fault, True)
+            self._interrupted(event)
             return
         except Unfinished:
             state.eip = eip
@@ -284,6 +268,18 @@ class Interpreter(Interrupts, SystemRegisters):
         self.steps += done
         if done < limit and not (done and self.at_breakpoint):
             self._one_slow(limit - done)
+
+    def _interrupted(self, event: Fault | VmExit) -> None:
+        """The instruction at EIP, which has been fetched, faults or is intercepted."""
+        code = self._cache.known(self.state.eip)
+        self.length = code.length if code else 0
+        try:
+            if isinstance(event, Fault):
+                self._deliver(event, True)
+            else:
+                self.vmexit(event)
+        except VmExit as reason:
+            self.vmexit(reason)
 
     def _one_slow(self, limit: int) -> None:
         """One instruction that the fast path does not have; up to `limit` iterations of a REP instruction."""
@@ -298,9 +294,9 @@ class Interpreter(Interrupts, SystemRegisters):
             while done < limit and target == eip and self._cache.known(eip) is code:
                 target = run(eip)
                 done += 1
-        except Fault as fault:
+        except (Fault, VmExit) as event:
             self.steps += done
-            self._deliver(fault, True)
+            self._interrupted(event)
             return
         except Unfinished:
             self.steps += done
@@ -317,16 +313,9 @@ class Interpreter(Interrupts, SystemRegisters):
         while state.instructions < end:
             if state.shutdown:
                 return Stop.SHUTDOWN
-            if state.halted and not state.pending_debug:
+            if self.is_idle:
                 return Stop.HALT
             self.burst(end - state.instructions)
             if self.at_breakpoint:
                 return Stop.BREAKPOINT
         return Stop.LIMIT
-
-
-class CodeBreakpoint(Fault):
-    """The #DB fault of an instruction breakpoint, the one fault that pushes RF as it is."""
-
-    def __init__(self) -> None:
-        super().__init__(Vector.DB)

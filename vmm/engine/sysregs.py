@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rtl.isa.cpuid import cpuid
+from rtl.isa.cpuid import SVM_PRESENT, cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import CR0_WRITABLE, CR4_WRITABLE, Cr0, Cr4, Eflags
@@ -34,11 +34,13 @@ class SystemRegisters(DebugUnit):
     clock : clocks since reset, for the time-stamp counter. By default one per completed instruction.
     counter : value of a performance event. By default clocks, instructions, and zero for the rest.
     monitor : what answers VMMCALL; without one it is #UD.
+    svm : whether the processor has SVM.
     """
 
     clock: Callable[[], int]
     counter: Callable[[PerfEvent], int]
     monitor: Callable[[], None] | None = None
+    svm = SVM_PRESENT
 
     def default_clock(self) -> int:
         return self.state.instructions
@@ -146,16 +148,26 @@ class SystemRegisters(DebugUnit):
 
     def identify(self) -> None:
         gpr = self.state.gpr
-        leaf = cpuid(gpr[0])
+        leaf = cpuid(gpr[0], self.svm)
         gpr[0], gpr[3], gpr[1], gpr[2] = leaf.eax, leaf.ebx, leaf.ecx, leaf.edx
 
-    def read_time(self) -> int:
+    def check_time(self) -> None:
+        """Whether RDTSC is allowed."""
         if self.state.cr4 & _TSD and self.state.cpl:
             raise Fault(Vector.GP, 0)
+
+    def read_time(self) -> int:
+        self.check_time()
         return self.clock() + self.state.tsc_offset & _M64
 
+    def check_counter(self) -> None:
+        """Whether RDPMC is allowed."""
+        if self.state.cpl and not self.state.cr4 & _PCE:
+            raise Fault(Vector.GP, 0)
+
     def read_counter(self, number: int) -> int:
-        if self.state.cpl and not self.state.cr4 & _PCE or number >= len(PerfEvent):
+        self.check_counter()
+        if number >= len(PerfEvent):
             raise Fault(Vector.GP, 0)
         return self.counter(PerfEvent(number))
 

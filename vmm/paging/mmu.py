@@ -81,11 +81,9 @@ class SoftMmu:
         return entry.frame << 12 | linear & 0xFFF
 
     def _walk(self, linear: int, write: bool, user: bool) -> Translated:
-        state = self.state
         self.misses += 1
         self.walks += 1
-        outcome = walk(self.memory, state.cr3, linear, write=write, user=user,
-                       wp=bool(state.cr0 & _WP), pse=bool(state.cr4 & _PSE))
+        outcome = self._look_up(linear, write, user)
         if isinstance(outcome, GuestFault):
             raise Fault(Vector.PF, outcome.code, linear)
         page = linear >> 12
@@ -95,6 +93,12 @@ class SoftMmu:
             self._drop(next(iter(self.entries)))
         self.entries[page] = outcome
         return outcome
+
+    def _look_up(self, linear: int, write: bool, user: bool) -> Translated | GuestFault:
+        """What the tables say."""
+        state = self.state
+        return walk(self.memory, state.cr3, linear, write=write, user=user,
+                    wp=bool(state.cr0 & _WP), pse=bool(state.cr4 & _PSE))
 
     def _offer_entry(self, page: int, entry: Translated) -> None:
         system_write = entry.dirty and (entry.writable or not self.state.cr0 & _WP)
@@ -119,12 +123,16 @@ class SoftMmu:
         self.writes[0].clear()
         self.writes[1].clear()
 
+    def forget(self) -> None:
+        """Send every access through the slow path again; translations are kept."""
+        for table in self.reads + self.writes:
+            table.clear()
+
     def set_fast(self, reads: bool, writes: bool) -> None:
         """Allow or forbid the fast paths; translations are kept."""
         if (reads, writes) != (self.fast, self.fast_writes):
             self.fast, self.fast_writes = reads, writes
-            for table in self.reads + self.writes:
-                table.clear()
+            self.forget()
 
     def _drop(self, page: int) -> None:
         del self.entries[page]
@@ -133,8 +141,7 @@ class SoftMmu:
 
     def flush_all(self) -> None:
         self.entries.clear()
-        for table in self.reads + self.writes:
-            table.clear()
+        self.forget()
         self.on_flush(None)
 
     def flush_non_global(self) -> None:

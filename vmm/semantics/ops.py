@@ -31,11 +31,13 @@ class Mode:
     -------
     code32, stack32 : the D bit of CS and the B bit of SS.
     flat : bit n is set when segment register n is present, based at 0, 4 GiB long, readable (and writable unless CS).
+    guest : the processor is in guest mode, where instructions may be intercepted.
     """
 
     code32: bool = True
     stack32: bool = True
     flat: int = 0
+    guest: bool = False
 
 
 class Value(Protocol):

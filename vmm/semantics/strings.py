@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from rtl.isa.opcodes import Operand, Rep
 from rtl.isa.registers import Gpr, Seg
+from vmm.semantics import intercepts
 from vmm.semantics.alu import sub_flags
 from vmm.semantics.operands import Operands
 from vmm.semantics.ops import Ops, Value
@@ -92,6 +93,7 @@ def _stos(o: Ops, x: Operands, bits: int) -> None:
 def _ins(o: Ops, x: Operands, bits: int) -> None:
     port = o.reg(EDX, 16)
     o.call("check_port", port, bits // 8)
+    intercepts.port(o, x, port, bits // 8, segment=ES, string=True)
     pointer = _pointer(o, x, EDI)
     # the destination is checked before the port is read: reading a device twice is not the same
     o.check_write(ES, pointer, bits // 8)
@@ -102,6 +104,7 @@ def _ins(o: Ops, x: Operands, bits: int) -> None:
 def _outs(o: Ops, x: Operands, bits: int) -> None:
     port = o.reg(EDX, 16)
     o.call("check_port", port, bits // 8)
+    intercepts.port(o, x, port, bits // 8, segment=_source_segment(x), string=True)
     value = o.load(_source_segment(x), _pointer(o, x, ESI), bits)
     o.call("port_out", port, bits // 8, value)
     _advance(o, x, ESI, bits)

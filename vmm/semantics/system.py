@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtl.isa.registers import Seg
 from rtl.isa.segments import LAR_MASK, LAR_MASK_16
+from vmm.semantics import intercepts
 from vmm.semantics.operands import Operands
 from vmm.semantics.ops import Ops, Value
 
@@ -171,6 +172,7 @@ def in_(o: Ops, x: Operands) -> None:
     port = o.zext(x.read(1), 16)
     size = x.bits(0) // 8
     o.call("check_port", port, size)
+    intercepts.port(o, x, port, size)
     x.write(0, o.call("port_in", port, size, returns=8 * size))
 
 
@@ -178,6 +180,7 @@ def out(o: Ops, x: Operands) -> None:
     port = o.zext(x.read(0), 16)
     size = x.bits(1) // 8
     o.call("check_port", port, size)
+    intercepts.port(o, x, port, size)
     o.call("port_out", port, size, x.read(1))
 
 

@@ -29,7 +29,7 @@ def _instructions(form: Form) -> Iterator[Insn]:
                 yield insn
 
 
-@pytest.mark.parametrize("mode", [Mode(flat=0x3F), Mode(False, False, 0)])
+@pytest.mark.parametrize("mode", [Mode(flat=0x3F), Mode(False, False, 0), Mode(flat=0x3F, guest=True)])
 def test_every_form_is_well_typed(mode: Mode) -> None:
     """RecordOps refuses operands of different widths."""
     count = 0
@@ -73,7 +73,19 @@ def test_privilege_comes_before_operands() -> None:
 
 
 def test_absent_feature_is_invalid_opcode() -> None:
-    assert listing(decode(bytes.fromhex("0f01d8"))) == "fault 6"
+    assert listing(decode(bytes.fromhex("0faa"))) == "fault 6"
+
+
+def test_svm_asks_for_svme_then_privilege_then_the_intercept() -> None:
+    lines = listing(decode(bytes.fromhex("0f01d8")), Mode(guest=True)).splitlines()
+    assert lines[:2] == ["call require_svm", "call require_cpl0"] and lines[3].startswith("call intercept 128, 0,")
+    assert lines[-1].startswith("jump_call vmrun")
+
+
+def test_only_code_of_guest_mode_asks_about_intercepts() -> None:
+    for form in FORMS:
+        for insn in _instructions(form):
+            assert "intercept" not in listing(insn, Mode(flat=0x3F))
 
 
 def test_push_checks_before_the_pointer_moves() -> None:

@@ -24,6 +24,7 @@ from enum import IntEnum
 
 from rtl.isa.registers import DR6_FIXED, DR7_FIXED
 from vmm.state import CS, FLAT_CODE, FLAT_DATA, CpuView, SegmentView
+from vmm.svmstate import SvmState
 
 JUMP_ENTRIES = 4096
 BLOCK_ENTRIES = 1 << 16
@@ -188,6 +189,7 @@ class NativeState(Fields, CpuView):
         """Give the memory the views Python works with, and the values of flat 32-bit protected mode."""
         self.segments = tuple(self.segment_array[n] for n in range(8))
         self.msrs = NativeMsrs(self, mirrored)
+        self.svm = SvmState()
         for number, segment in enumerate(self.segments[:6]):
             segment.copy_from(FLAT_CODE if number == CS else FLAT_DATA)
         self.segments[6].limit = self.segments[7].limit = 0xFFFF

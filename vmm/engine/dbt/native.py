@@ -18,9 +18,9 @@ from rtl.isa.registers import Cr0, Seg
 from vmm.engine.dbt.arena import Arena
 from vmm.engine.dbt.layout import JumpEntry, Kind, Segment
 from vmm.engine.dbt.mmu import TableMmu
-from vmm.engine.interpreter import Interpreter
-from vmm.engine.interrupt import Source
+from vmm.engine.interrupt import Interrupts, Source
 from vmm.engine.segmentation import Loaded
+from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault
 from vmm.lowering.binding import Binding
 from vmm.lowering.intrinsics import Bail, host_read, host_write, rarely
@@ -130,8 +130,8 @@ class NativeMmu(TableMmu):
         self.tag = (self.generation << 16 | self.mode + 1 & 0xFFFF) << 32
 
 
-class NativeProcessor(Interpreter):
-    """The interpreter's routines over native memory."""
+class NativeProcessor(Interrupts, SystemRegisters):
+    """The interpreter's routines over native memory, as they are without SVM."""
 
     tables: list[list[int]]
     memory: NativeMemory  # type: ignore[assignment]

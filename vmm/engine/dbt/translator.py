@@ -232,7 +232,7 @@ class Translator(Interpreter):
             self._raise_at = state.routines[place]
             self._raise = _Raise(self._raise_at)
         mode = state.mode
-        if self._special and not state.halted or self._raise(
+        if self.svm_in_use or self._special and not state.halted or self._raise(
                 self.context.address, vector, 0, 0, 0, 0, state.repeating, _EXTERNAL, self._results):
             return super().deliver_interrupt(vector)
         state.halted = state.repeating = False
@@ -253,7 +253,7 @@ class Translator(Interpreter):
         """Whether the next instruction is one that the interpreter must see."""
         state = self.native
         return bool(state.system_flags & _SPECIAL or state.shadow or state.pending_debug or state.halted
-                    or state.shutdown or self._record or state.dr[7] & 0xFF)
+                    or state.shutdown or self._record or state.dr[7] & 0xFF or self.svm_in_use)
 
     def burst(self, limit: int) -> None:
         state = self.native
