@@ -49,6 +49,8 @@ __all__ = ["Core", "CoreConfig"]
 
 #: The prefix F3 as decode has it; the low bits of the opcode of INT n.
 _REP = 3
+#: Changes of CR0 that the selective intercept of its writes heeds.
+_SELECTIVE = 0xFFFF_FFFF & ~int(Cr0.TS | Cr0.MP)
 _INT_N = 0xD
 
 
@@ -244,12 +246,15 @@ class Core(wiring.Component):
             boundary.gif.eq(svm.gif), boundary.masking.eq(svm.masking), boundary.host_if.eq(svm.host_if),
             boundary.virtual.eq(svm.virtual), boundary.virtual_vector.eq(svm.virtual_vector),
             svm.virtual_taken.eq(boundary.virtual_taken),
-            boundary.inject.eq(svm.inject), boundary.inject_vector.eq(svm.event.vector),
+            boundary.inject.eq(svm.inject),
+            boundary.inject_vector.eq(Mux(svm.event.type == EventType.NMI, Vector.NMI, svm.event.vector)),
             svm.injected.eq(boundary.injected),
         ]
         with m.Switch(svm.event.type):
             with m.Case(EventType.EXCEPTION):
-                m.d.comb += boundary.inject_kind.eq(Kind.FAULT)
+                # APM 15.20: #BP and #OF are injected as INT3 and INTO would raise them.
+                m.d.comb += boundary.inject_kind.eq(Mux(
+                    (svm.event.vector == Vector.BP) | (svm.event.vector == Vector.OF), Kind.SOFTWARE, Kind.FAULT))
             with m.Case(EventType.SOFTWARE):
                 m.d.comb += boundary.inject_kind.eq(Kind.SOFTWARE)
             with m.Default():
@@ -456,7 +461,7 @@ class Core(wiring.Component):
 
         # Why the guest is left, if it is.
         m.d.comb += [
-            exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector), exits.kind.eq(kind),
+            exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector), exits.exception.eq((events.type == EventType.EXCEPTION) & (kind != Kind.TRAP)),
             exits.error.eq(Mux(events.has_error, faults.error, 0)), exits.address.eq(sysregs.cr2_data),
             exits.fetch.eq(x.check == Check.FETCH), exits.access.eq(x.fault == AccessFault.PAGE),
             exits.fetch_nested.eq(fetch.q_fault_nested), exits.fetch_code.eq(fetch.q_fault_code),
@@ -466,7 +471,8 @@ class Core(wiring.Component):
             exits.row.eq(x.valid & x.intercept[8]), exits.code.eq(x.intercept[:8]),
             exits.forced.eq(x.valid & (x.alu == Alu.WRSYS) & (x.sys == Sys.FORCE_EXIT)),
             exits.a.eq(x_a), exits.b.eq(x_b),
-            exits.spared.eq((x.alu == Alu.WRSYS) & (((x_b ^ sysregs.cr0.as_value()) & ~int(Cr0.TS | Cr0.MP) & 0xFFFF_FFFF) == 0)),
+            exits.spared.eq((x.alu == Alu.WRSYS) & (
+                ((x_b ^ sysregs.cr0.as_value()) & _SELECTIVE) == 0)),
             exits.paused.eq((x.repeat != _REP) | svm.pausing),
             exits.guest.eq(svm.guest), exits.exceptions.eq(svm.exceptions), exits.events.eq(svm.events),
             exits.double.eq(events.double), exits.fatal.eq(events.fatal), exits.delivering.eq(events.active),
@@ -589,7 +595,7 @@ class Core(wiring.Component):
         with m.If(take & ~exits.asked & (vector == Vector.DB)):
             m.d.comb += sysregs.dr6_set.eq(Mux(event_now, boundary.trap_bits, debug.x_fault_bits))
         m.d.comb += [
-            debug.dr7.eq(sysregs.dr7), debug.linear.eq(x.linear), debug.width.eq(x.width),
+            debug.dr7.eq(Mux(svm.gif, sysregs.dr7, 0)), debug.linear.eq(x.linear), debug.width.eq(x.width),
             debug.mem.eq(Mux(x.physical, Mem.NONE, x.mem)),
             debug.access.eq(commit), debug.eip.eq(segments.cs_base + Mux(x.valid, x.eip, mm.eip)),
             debug.rf.eq(sysregs.eflags.rf | boundary.stack_shadow),

@@ -9,7 +9,6 @@ from rtl.isa.svm import EventType, ExitCode
 from rtl.svm.unit import Exit
 
 from .boundary import Source
-from .events import Kind
 
 __all__ = ["ExitUnit"]
 
@@ -24,7 +23,7 @@ class ExitUnit(wiring.Component):
     1. ``asked`` says that the micro-operation in X asks for an exit, by its own intercept (``row``, ``code``) or by
        FORCE_EXIT (``forced``, with the code in ``b``), and that no fault goes first (``first``). An intercepted write
        of CR0 for its value (65h) may be ``spared``, an intercepted PAUSE ``paused``.
-    2. ``exit`` says that the event of X or of the boundary (``event``, ``source``, ``vector``, ``kind``) becomes a
+    2. ``exit`` says that the event of X or of the boundary (``event``, ``source``, ``vector``, ``exception``) becomes a
        #VMEXIT with ``cause``: one that is asked for, a page fault of the nested tables, an interrupt or exception that
        is intercepted. The intercept of an exception's own vector goes before that of the #DF it makes (``double``) and
        of shutdown (``fatal``).
@@ -32,9 +31,9 @@ class ExitUnit(wiring.Component):
 
     Members
     -------
-    event : In(1); source : In(Source); vector : In(8); kind : In(Kind); error, address : In(32)
-        ``error`` is zero for vectors without an error code; ``address`` that of a page fault, or the guest-physical one
-        of an access.
+    event : In(1); source : In(Source); vector : In(8); exception : In(1); error, address : In(32)
+        ``exception`` : the event of X has an intercept of exceptions; INT n and ICEBP have not. ``error`` is zero for
+        vectors without an error code; ``address`` that of a page fault, or the guest-physical one of an access.
     fetch, access, fetch_nested, access_nested, fetch_table, access_table : In(1); fetch_code, access_code : In(5)
     fetch_gpa : In(32)
         X has a page fault of its fetch, of its access; of the nested tables; at an entry of the guest's tables.
@@ -48,7 +47,7 @@ class ExitUnit(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "event": In(1), "source": In(Source), "vector": In(8), "kind": In(Kind), "error": In(32), "address": In(32),
+            "event": In(1), "source": In(Source), "vector": In(8), "exception": In(1), "error": In(32), "address": In(32),
             "fetch": In(1), "access": In(1), "fetch_nested": In(1), "access_nested": In(1), "fetch_table": In(1),
             "access_table": In(1), "fetch_code": In(5), "access_code": In(5), "fetch_gpa": In(32),
             "first": In(1), "row": In(1), "forced": In(1), "spared": In(1), "paused": In(1), "code": In(8),
@@ -98,7 +97,7 @@ class ExitUnit(wiring.Component):
                 m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.NPF),
                              cause.info1.eq(_nested(self.access_code, self.access_table)),
                              cause.info2.eq(self.address)]
-            with m.Elif((self.kind == Kind.FAULT) | (self.kind == Kind.TRAP)):
+            with m.Elif(self.exception):
                 with m.If((self.vector < 32) & self.exceptions.bit_select(self.vector[:5], 1)):
                     m.d.comb += [self.exit.eq(1), cause.code.eq(_EXCEPTIONS | self.vector[:5]),
                                  cause.info1.eq(self.error)]

@@ -35,10 +35,10 @@ _ALL = 0xFFFF_FFFF
 
 @LIBRARY.program("mov_cr0")
 def mov_cr0(p: Program) -> None:
-    mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR0_WRITE)
     for both, bad in ((Cr0.PG | Cr0.PE, Cr0.PG), (Cr0.NW | Cr0.CD, Cr0.NW)):
-        op(p, Alu.AND, Reg.T1, Reg.T0, K(int(both)))
+        op(p, Alu.AND, Reg.T1, Reg.RM, K(int(both)))
         branch(p, Cond.Z, _GP0, Alu.SUB, Reg.T1, K(int(bad)))
+    mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR0_WRITE)
     write(p, Sys.CR0, Reg.T0, a=Src.RM_NUMBER, intercept=ExitCode.CR0_SEL_WRITE)
     flush(p)
 
@@ -56,9 +56,9 @@ def mov_cr3(p: Program) -> None:
 
 @LIBRARY.program("mov_cr4")
 def mov_cr4(p: Program) -> None:
-    mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR4_WRITE)
+    mov(p, Reg.T0, Reg.RM)
     branch(p, Cond.NZ, _GP0, Alu.AND, Reg.T0, K(_ALL & ~int(CR4_WRITABLE)))
-    write(p, Sys.CR4, Reg.T0)
+    write(p, Sys.CR4, Reg.T0, a=Src.RM_NUMBER, intercept=ExitCode.CR4_WRITE)
     flush(p)
 
 
