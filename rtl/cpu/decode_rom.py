@@ -40,8 +40,7 @@ class Check(enum.IntEnum, shape=4):
     UD = 5       #: always #UD
     GP = 6       #: always #GP(0) (set by decode: too long, beyond the limit of CS)
     FETCH = 7    #: always #PF of the instruction fetch (set by decode)
-    SVM = 8      #: #UD unless EFER.SVME
-    SVM0 = 9     #: #UD unless EFER.SVME, then #GP(0) unless CPL = 0
+    SVM = 8      #: #UD unless EFER.SVME, then #GP(0) unless CPL = 0
 
 
 class OpcodeRow(data.Struct):
@@ -77,8 +76,8 @@ def _entry(rom: Rom, form: Form | None, variant: int) -> int:
         check = Check.WAIT if form.mnemonic == "wait" else Check.ESCAPE
     elif _absent(form):
         check = Check.UD
-    elif form.feature == "svm":
-        check = Check.SVM0 if form.cpl0 else Check.SVM
+    elif form.feature == "svm" and form.cpl0:
+        check = Check.SVM
     elif form.cpl0:
         check = Check.CPL0
     elif form.iopl:

@@ -75,7 +75,7 @@ class ExitUnit(wiring.Component):
                          cause.code.eq(Mux(self.forced, self.b, self.code))]
             with m.If(self.guest & ~self.delivering):
                 m.d.comb += cause.nrip.eq(self.next_eip)
-            with m.If(self.code < _EXCEPTIONS):
+            with m.If((self.code < _EXCEPTIONS) | (self.code == ExitCode.CR0_SEL_WRITE)):
                 m.d.comb += cause.info1.eq(Cat(self.a[:31], C(0, 32), self.a[31]))
             with m.Elif((self.code == ExitCode.SWINT) | (self.code == ExitCode.INVLPG)):
                 m.d.comb += cause.info1.eq(self.a)

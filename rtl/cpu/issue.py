@@ -155,11 +155,9 @@ class Issue(wiring.Component):
             complete.eq(available >= decoder.length),
             check.eq(decoder.entry.check),
         ]
-        with m.If((decoder.entry.check == Check.CPL0) | (decoder.entry.check == Check.SVM0)):
+        with m.If((decoder.entry.check == Check.CPL0) | (decoder.entry.check == Check.SVM)):
             m.d.comb += check.eq(Mux(self.cpl == 0, Check.NONE, Check.GP))
-        with m.Elif(decoder.entry.check == Check.SVM):
-            m.d.comb += check.eq(Check.NONE)
-        without_svm = ((decoder.entry.check == Check.SVM) | (decoder.entry.check == Check.SVM0)) & ~self.svme
+        without_svm = (decoder.entry.check == Check.SVM) & ~self.svme
         with m.If(available == 0):
             m.d.comb += more.eq(1)
         with m.Elif(is_prefix):

@@ -312,9 +312,9 @@ class Sys(enum.IntEnum, shape=7):
                  #: programs that write it go on and end with JMPI
     EXIT_CODE = 72  #: (r) of the #VMEXIT in progress; when FORCE_EXIT gave FFFFFFFFh EXIT_CODE_HI is FFFFFFFFh too
     EXIT_CODE_HI = 73
-    EXIT_INFO1 = 74  #: write: by programs that go on to FORCE_EXIT
+    EXIT_INFO1 = 74  #: write, by programs that go on to FORCE_EXIT: clears EXIT_INFO1_HI
     EXIT_INFO1_HI = 75  #: (r)
-    EXIT_INFO2 = 76
+    EXIT_INFO2 = 76  #: likewise
     EXIT_INFO2_HI = 77
     EXIT_INTINFO = 78  #: (r) the event in delivery, or zero
     EXIT_INTINFO_HI = 79

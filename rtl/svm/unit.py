@@ -28,7 +28,7 @@ WRITABLE = (
     "EFER", "VM_CR", "HSAVE", "GIF", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
     "INTERCEPT_MISC2", "PAUSE", "IOPM", "MSRPM", "TSC_OFFSET", "TSC_OFFSET_HI", "ASID", "TLB_CONTROL", "VINTR",
     "VINTR_HI", "SHADOW_BIT", "NP", "N_CR3", "G_PAT", "G_PAT_HI", "EVENTINJ", "EVENTINJ_HI", "GUEST", "EXIT_INFO1",
-    "EXIT_INFO2", "INVLPGA_ASID", "INVLPGA")
+    "EXIT_INFO2", "EXIT_INFO2_HI", "INVLPGA_ASID", "INVLPGA")
 READABLE = (
     "EFER", "VM_CR", "HSAVE", "GIF", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
     "INTERCEPT_MISC2", "IOPM", "MSRPM", "VINTR", "SHADOW_BIT", "NP", "N_CR3", "EVENTINJ", "CONSISTENCY", "GUEST",
@@ -49,13 +49,13 @@ class Exit(data.Struct):
     Members
     -------
     code : EXITCODE; all ones for VMEXIT_INVALID, which fills the upper half too.
-    info1, info2, intinfo : EXITINFO1, EXITINFO2, whose upper half is always zero, EXITINTINFO.
+    info1, info2, intinfo : EXITINFO1, EXITINFO2, EXITINTINFO.
     nrip : EIP of the next instruction, or 0.
     """
 
     code: 32
     info1: 64
-    info2: 32
+    info2: 64
     intinfo: 64
     nrip: 32
 
@@ -167,6 +167,8 @@ class SvmUnit(wiring.Component):
             m.d.sync += kept.info1.eq(given)
         with m.If(self.w_exit_info2):
             m.d.sync += kept.info2.eq(given)
+        with m.If(self.w_exit_info2_hi):
+            m.d.sync += kept.info2[32:].eq(given)
         with m.If(self.exit_en):
             m.d.sync += [kept.code.eq(self.cause.code), kept.intinfo.eq(self.cause.intinfo),
                          kept.nrip.eq(self.cause.nrip), shadow_bit.eq(self.exit_shadow)]
@@ -210,7 +212,7 @@ class SvmUnit(wiring.Component):
             self.r_guest.eq(self.guest),
             self.r_exit_code.eq(kept.code), self.r_exit_code_hi.eq(Mux(kept.code[31], 0xFFFF_FFFF, 0)),
             self.r_exit_info1.eq(kept.info1[:32]), self.r_exit_info1_hi.eq(kept.info1[32:]),
-            self.r_exit_info2.eq(kept.info2), self.r_exit_info2_hi.eq(0),
+            self.r_exit_info2.eq(kept.info2[:32]), self.r_exit_info2_hi.eq(kept.info2[32:]),
             self.r_exit_intinfo.eq(kept.intinfo[:32]), self.r_exit_intinfo_hi.eq(kept.intinfo[32:]),
             self.r_nrip.eq(kept.nrip),
         ]

@@ -8,7 +8,7 @@ from rtl.isa.cpuid import SVM_PRESENT
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr, PerfEvent
-from rtl.isa.svm import MSRPM_RANGE_MSRS, MSRPM_RANGES, REGION_BYTES, VmCr
+from rtl.isa.svm import MSRPM_RANGE_MSRS, MSRPM_RANGES, VmCr
 
 from .macros import LIBRARY, branch, branch_status, fault, jump, mask, mov, op, physical, status, write
 
@@ -32,8 +32,8 @@ def rdtsc(p: Program) -> None:
 def rdpmc(p: Program) -> None:
     p()
     branch_status(p, _GP0, Status.PCE, Status.CPL0, cond=Cond.Z)
-    branch(p, Cond.NC, _GP0, Alu.SUB, Reg.ECX, K(len(PerfEvent)))
-    _pair(p, Sys.PERF_LO, Sys.PERF_HI, intercept=ExitCode.RDPMC)
+    branch(p, Cond.NC, _GP0, Alu.SUB, Reg.ECX, K(len(PerfEvent)), intercept=ExitCode.RDPMC)
+    _pair(p, Sys.PERF_LO, Sys.PERF_HI)
 
 
 #: MSRs of 32 bits that any value may be written to.
@@ -149,7 +149,6 @@ def _write_vm_cr(p: Program) -> None:
 
 
 def _write_hsave(p: Program) -> None:
-    branch(p, Cond.NZ, _GP0, Alu.AND, Reg.EAX, K(REGION_BYTES - 1))
     write(p, Sys.HSAVE, Reg.EAX, next=Next.END)
 
 

@@ -1,8 +1,8 @@
 """SVM: VMRUN and #VMEXIT, VMLOAD and VMSAVE, STGI, CLGI, VMMCALL, INVLPGA (AMD64 APM vol. 2, chapter 15).
 
 EFER.SVME and CPL are checked by decode. A world switch is one row per word of the VMCB: registers are loaded and stored
-as they lie there. The host save area is laid out as the state-save area of a VMCB; of its 64-bit fields only the
-lower half is used.
+as they lie there, fields of 64 bits with an upper half of zero. The host save area is laid out as the state-save area
+of a VMCB.
 """
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Sys
@@ -30,11 +30,10 @@ def _store(p: Program, area: Reg, offset: int, value, **fields) -> None:
     mov(p, Reg.NONE, value, **physical(Mem.STORE, area, offset), **fields)
 
 
-def _store_wide(p: Program, area: Reg, offset: int, value, wide: bool = True) -> None:
-    """A field of 64 bits whose upper half is zero; not `wide`, its lower half alone."""
+def _store_wide(p: Program, area: Reg, offset: int, value) -> None:
+    """A field of 64 bits."""
     _store(p, area, offset, value)
-    if wide:
-        _store(p, area, offset + 4, Src.ZERO)
+    _store(p, area, offset + 4, Src.ZERO)
 
 
 _HIDDEN = {SegmentField.SELECTOR: Sys.SEGWORD, SegmentField.LIMIT: Sys.LIMIT, SegmentField.BASE: Sys.BASE}
@@ -45,9 +44,10 @@ def _load_segment(p: Program, area: Reg, sreg: Aseg) -> None:
         _load(p, area, Vmcb[sreg.name] + field, sys, sreg)
 
 
-def _store_segment(p: Program, area: Reg, sreg: Aseg, wide: bool) -> None:
+def _store_segment(p: Program, area: Reg, sreg: Aseg) -> None:
     for field, sys in _HIDDEN.items():
-        _store_wide(p, area, Vmcb[sreg.name] + field, Y(sys, sreg), wide and sys is Sys.BASE)
+        store = _store_wide if sys is Sys.BASE else _store
+        store(p, area, Vmcb[sreg.name] + field, Y(sys, sreg))
 
 
 def _load_tables(p: Program, area: Reg) -> None:
@@ -56,17 +56,17 @@ def _load_tables(p: Program, area: Reg) -> None:
         _load(p, area, table + SegmentField.BASE, base)
 
 
-def _store_common(p: Program, area: Reg, eip: Src, wide: bool) -> None:
+def _store_common(p: Program, area: Reg, eip: Src) -> None:
     """What both areas have of a world: segments, tables, registers."""
     for sreg in _SEGMENTS:
-        _store_segment(p, area, sreg, wide)
+        _store_segment(p, area, sreg)
     for table, (limit, base) in _TABLES.items():
         _store(p, area, table + SegmentField.LIMIT, Y(limit))
-        _store_wide(p, area, table + SegmentField.BASE, Y(base), wide)
+        _store_wide(p, area, table + SegmentField.BASE, Y(base))
     for field, value in ((Vmcb.EFER, Y(Sys.EFER)), (Vmcb.CR4, Y(Sys.CR4)), (Vmcb.CR3, Y(Sys.CR3)),
                          (Vmcb.CR0, Y(Sys.CR0)), (Vmcb.RFLAGS, Y(Sys.EFLAGS)), (Vmcb.RIP, eip), (Vmcb.RSP, Reg.ESP),
                          (Vmcb.RAX, Reg.EAX)):
-        _store_wide(p, area, field, value, wide)
+        _store_wide(p, area, field, value)
 
 
 def _load_common(p: Program, area: Reg) -> None:
@@ -108,7 +108,7 @@ def vmrun(p: Program) -> None:
     write(p, Sys.VMCB, VMCB)
     for offset, sys in _CONTROL.items():
         _load(p, VMCB, offset, sys)
-    _store_common(p, HOST, Src.NEXT, False)
+    _store_common(p, HOST, Src.NEXT)
     _check_state(p, bad, cr4, cr0)
     branch(p, Cond.NZ, "invalid", Alu.OR, bad, Y(Sys.CONSISTENCY))
     write(p, Sys.GUEST, K(1))
@@ -125,6 +125,8 @@ def vmrun(p: Program) -> None:
     flush(p, eip)
 
     p.label("invalid")
+    write(p, Sys.EXIT_INFO1, Src.ZERO)
+    write(p, Sys.EXIT_INFO2, Src.ZERO)
     write(p, Sys.FORCE_EXIT, K(_ALL))
 
 
@@ -178,7 +180,7 @@ def vmexit(p: Program) -> None:
     _store_wide(p, VMCB, Vmcb.NRIP, Y(Sys.NRIP))
     for number, sys in enumerate((Sys.FETCHED, Sys.FETCHED_1, Sys.FETCHED_2, Sys.FETCHED_3)):
         _store(p, VMCB, Vmcb.FETCHED_COUNT + 4 * number, Y(sys))
-    _store_common(p, VMCB, Src.EIP, True)
+    _store_common(p, VMCB, Src.EIP)
     for field, sys in {Vmcb.DR7: Sys.DR7, Vmcb.DR6: Sys.DR6, Vmcb.CR2: Sys.CR2}.items():
         _store_wide(p, VMCB, field, Y(sys))
     mov(p, Reg.NONE, Y(Sys.CPL), size=Size.B, **physical(Mem.STORE, VMCB, Vmcb.CPL, Size.B))
@@ -213,7 +215,7 @@ def vmload(p: Program) -> None:
 def vmsave(p: Program) -> None:
     _vmcb_address(p, ExitCode.VMSAVE)
     for sreg in _LOADED:
-        _store_segment(p, VMCB, sreg, True)
+        _store_segment(p, VMCB, sreg)
     for field, sys in _SYSENTER.items():
         _store_wide(p, VMCB, field, Y(sys))
 

@@ -83,7 +83,7 @@ def _compare(insn: Insn, entry, operands, where):
     where = f"{where} is {form}"
     assert Check(entry.check) is (
         Check.WAIT if form.mnemonic == "wait" else Check.ESCAPE if form.feature == "x87" else
-        (Check.SVM0 if form.cpl0 else Check.SVM) if form.feature == "svm" else
+        Check.SVM if form.feature == "svm" and form.cpl0 else
         Check.CPL0 if form.cpl0 else Check.IOPL if form.iopl else Check.NONE), where
     assert (operands.opsize16, operands.adsize16) == (insn.opsize == 2, insn.adsize == 2), where
     kind, offset, size = imm_kind(form), (1 << 8 * insn.adsize) - 1, (1 << 8 * insn.opsize) - 1

@@ -16,8 +16,8 @@ from .vectors import Vectors
 _BITS = ("breakpoint", "ext", "iopl_ok", "escape_nm", "wait_nm", "refused", "divide_error", "beyond_limit")
 #: Operations with faults of their own; any other can only branch beyond the limit.
 _FAULTING = (Alu.CHECK, Alu.FAULT, Alu.SOFTINT, Alu.DIV, Alu.IDIV)
-#: CPL0, SVM and SVM0 never come: decode has made GP or UD of them, or NONE.
-_CHECKS = tuple(check for check in Check if check not in (Check.CPL0, Check.SVM, Check.SVM0))
+#: CPL0 and SVM never come: decode has made GP or UD of them, or NONE.
+_CHECKS = tuple(check for check in Check if check not in (Check.CPL0, Check.SVM))
 
 
 def _of_check(vector):
