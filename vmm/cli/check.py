@@ -18,6 +18,7 @@ from sim.rtlmachine import RtlMachine
 from sim.rtlstate import read_state
 from sim.stop import Reason, register_dump
 from sim.tracing import write_waveform
+from vmm.cli.combinations import CHECK, refuse_mute
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -63,6 +64,7 @@ def check(image: Path | None, memory: int, append: str, initrd: str, engine: str
     """
     if (image is None) == (seed is None):
         raise BadInput("Give either an image or --random SEED to check")
+    refuse_mute(CHECK)
     check_waveform(waveform)
     if seed is not None:
         raise SystemExit(check_random(engine, range(seed, seed + count), max_cycles or RANDOM_CYCLES, waveform))

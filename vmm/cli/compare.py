@@ -20,6 +20,7 @@ from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
+from vmm.cli.combinations import COMPARE, refuse_mute
 from vmm.cli.emulated import Emulated
 from vmm.cli.options import (
     BadInput,
@@ -91,6 +92,7 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
     Cycles of the latter are the estimate of the timing model, with its error, or virtual time without the model. The
     status is that of the guest, or 4 when the two runs print different things or end differently.
     """
+    refuse_mute(COMPARE)
     model = timing_of(timing, no_cache_model, costs)
     if model is not None:
         check_configuration(model.costs)

@@ -15,6 +15,7 @@ from sim.machine import MachineError
 from sim.savefile import read_state_file, write_state_file
 from sim.stop import Reason, Stop
 from sim.switching import Transferable
+from vmm.cli.combinations import RUN, refuse_mute
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -35,7 +36,6 @@ from vmm.cli.switched import (
     fast_forward_to,
     go_on,
     make_fast,
-    need_native,
     place_in,
     plan_of,
     sample_option,
@@ -44,7 +44,7 @@ from vmm.cli.switched import (
 )
 from vmm.cli.techniques import DEVICES, TECHNIQUES, make_computer
 from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
-from vmm.cli.translations import cache_of, end_process, translation_cache_option
+from vmm.cli.translations import cache_of, end_process, leave, translation_cache_option
 
 if TYPE_CHECKING:
     from vmm.cli.techniques import Computer
@@ -83,24 +83,24 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
     is 0 when the guest exits with 0, (value << 1) | 1 for another value, and an even number for other ends.
     """
+    refuse_mute(RUN)
     model = timing_of(timing, no_cache_model, costs)
-    if model is not None and technique == "native":
-        raise BadInput("The RTL has cycles of its own; '--timing model' needs '--technique emulate' or 'dbt'")
     loaded, modules = load_image(image), load_modules(initrd)
     place = None if fast_forward is None else place_in(loaded, fast_forward)
     plan = None if sample is None else plan_of(sample, sample_warmup)
-    if place is not None or plan is not None:
-        need_native(technique, "--sample" if place is None else "--fast-forward-to")
     if save_path is not None:
         check_writable(save_path)
-    kept = cache_of(image, devices) if technique == "dbt" and translation_cache else None
+    switches = place is not None or plan is not None
+    kept = None
+    if translation_cache and (technique == "dbt" or switches):
+        kept = cache_of(image, None if switches else devices)
     progress = Progress()
     try:
-        if place is None and plan is None:
+        if switches:
+            machine = make_fast(memory, progress.console, kept)
+        else:
             machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console,
                                     devices=devices, timing=model, translations=kept)
-        else:
-            machine = make_fast(memory, progress.console)
         if load_path is not None:
             restore(machine, load_path)
             machine.symbols = loaded.symbols
@@ -113,12 +113,14 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     if missed is not None:
         note(missed.sentence())
         finish(machine, missed.stop, save_path, machine.counters() if stats else {}, first, begin)
-        raise SystemExit(missed.status)
+        end_process(missed.status, leave(machine))
     if plan is not None:
         last, stop, counters = sampled(machine, engine, plan, max_cycles, progress)
         finish(last, stop, save_path, counters if stats else {})
-        raise SystemExit(status_of(stop))
+        end_process(status_of(stop), leave(machine))
+    was_compiling = False
     if place is not None:
+        was_compiling = leave(machine)
         machine = go_on(machine, engine)
         begin, first = time.perf_counter(), (machine.instructions, machine.cycle)
     progress.text = lambda: f"{machine.cycle:,} cycles, {machine.instructions:,} instructions"
@@ -126,8 +128,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     with progress:
         stop = machine.run(max_cycles)
     finish(machine, stop, save_path, machine.counters() if stats else {}, first, begin)
-    # only an emulated processor has anything to leave
-    end_process(status_of(stop), getattr(machine, "leave", bool)())
+    end_process(status_of(stop), leave(machine) or was_compiling)
 
 
 def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: Mapping[str, int],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sim.rtlmachine import RtlMachine
     from vmm.cli.progress import Progress
     from vmm.cli.techniques import Computer
+    from vmm.engine.dbt.diskcache import DiskCache
 
 #: The fast software engine: the translator where there is one.
 FAST = "dbt" if "dbt" in TECHNIQUES else "emulate"
@@ -77,15 +78,9 @@ def plan_of(text: str, warmup: int) -> SamplePlan:
         raise BadInput(str(error)) from None
 
 
-def need_native(technique: str, option: str) -> None:
-    """BadInput for a run that would not end on the RTL anyway."""
-    if technique != "native":
-        raise BadInput(f"{option} goes on on the RTL: it needs technique 'native', not '{technique}'")
-
-
-def make_fast(ram_bytes: int, console: ConsoleSink) -> Computer:
-    """The fast software machine."""
-    return make_computer(FAST, engine="native", ram_bytes=ram_bytes, console=console)
+def make_fast(ram_bytes: int, console: ConsoleSink, translations: DiskCache | None = None) -> Computer:
+    """The fast software machine, and what it keeps from run to run."""
+    return make_computer(FAST, engine="native", ram_bytes=ram_bytes, console=console, translations=translations)
 
 
 def make_rtl(engine: str, fast: Computer) -> RtlMachine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from sim.machine import ConsoleSink, MachineError
+from sim.machine import ConsoleSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,19 +30,18 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
                   translations: DiskCache | None = None) -> Computer:
     """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of all of it that is RTL.
 
-    ``devices`` is one of DEVICES; software is what emulated processors have if nothing is said. ``timing`` is what an
-    emulated processor estimates its cycles by, ``translations`` what `dbt` keeps from run to run without that.
+    ``devices`` is one of DEVICES; emulated processors have those of software if nothing is said, the RTL its own.
+    ``timing`` is what an emulated processor estimates its cycles by, ``translations`` what `dbt` keeps from run to run
+    without that.
 
     Raises
     ------
     EngineError
         The engine cannot be built here.
     MachineError
-        There is no such computer.
+        There is no computer with so much RAM.
     """
     if technique == "native":
-        if devices == "software":
-            raise MachineError("The RTL processor has RTL devices; --devices software needs another --technique")
         from sim.rtlmachine import RtlMachine
 
         return RtlMachine(engine=engine, ram_bytes=ram_bytes, console=console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,7 @@ from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
 from sim.switching import Place
 from sim.tracing import write_waveform
+from vmm.cli.combinations import TRACE, refuse_mute
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -29,8 +31,12 @@ from vmm.cli.options import (
 )
 from vmm.cli.progress import Progress
 from vmm.cli.status import Status
-from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, need_native, place_in
+from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, place_in
 from vmm.cli.techniques import TECHNIQUES
+from vmm.cli.translations import cache_of, leave
+
+if TYPE_CHECKING:
+    from vmm.engine.dbt.diskcache import DiskCache
 
 _SEARCH = 1_000_000_000
 
@@ -64,6 +70,7 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, techn
     """Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile."""
     if sum(option is not None for option in (first, trigger, fast_forward)) > 1:
         raise BadInput("Give only one of --from, --at and --fast-forward-to to place the window")
+    refuse_mute(TRACE)
     loaded, modules = load_image(image), load_modules(initrd)
     check_waveform(output)
     address = place_of(loaded, trigger) if trigger is not None else None
@@ -73,8 +80,6 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, techn
         if technique != "native":
             from vmm.cli.tracedevices import Guest, Window, trace_devices
 
-            if fast_forward is not None:
-                need_native(technique, "--fast-forward-to")
             window = Window(start, last, cycles, None if address is None else (address, str(trigger)), before)
             trace_devices(Guest(loaded, append, modules, technique, engine, memory), output, window, signals == "all")
             return
@@ -82,7 +87,7 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, techn
             machine = RtlMachine(engine=engine, ram_bytes=memory)
             machine.load(loaded, append, modules)
         else:
-            machine = forwarded(loaded, place, memory, engine, append, modules)
+            machine = forwarded(loaded, cache_of(image, None), place, memory, engine, append, modules)
             start = machine.cycle
         if address is not None:
             machine.breakpoints = {address}
@@ -111,11 +116,13 @@ def trace(image: Path, memory: int, append: str, initrd: str, engine: str, techn
     note(f"cycles {start} to {end - 1} in {output}; gtkwave {output.with_suffix('.gtkw')} shows them")
 
 
-def forwarded(image: Image, place: Place, memory: int, engine: str, append: str, modules: list[Module]) -> RtlMachine:
+def forwarded(image: Image, kept: DiskCache, place: Place, memory: int, engine: str, append: str,
+              modules: list[Module]) -> RtlMachine:
     """The RTL at a place the fast software engine has run to, or BadInput."""
-    fast = make_fast(memory, lambda _data: None)
+    fast = make_fast(memory, lambda _data: None, kept)
     fast.load(image, append, modules)
     missed = fast_forward_to(fast, place, Progress())
+    leave(fast)
     if missed is None:
         return go_on(fast, engine)
     leave_if_interrupted(missed.stop)

@@ -13,11 +13,13 @@ import click
 from sim.engines.cache import default_dir
 
 if TYPE_CHECKING:
+    from vmm.cli.techniques import Computer
     from vmm.engine.dbt.diskcache import DiskCache
 
 translation_cache_option = click.option(
     "--translation-cache/--no-translation-cache", default=True, show_default=True,
-    help="Use what earlier runs of IMAGE under '--technique dbt' have translated, and add to it.")
+    help="Use what earlier runs of IMAGE under '--technique dbt' have translated, and add to it; so do "
+         "--fast-forward-to and --sample.")
 
 
 def translations_dir() -> Path:
@@ -30,6 +32,12 @@ def cache_of(image: Path, devices: str | None) -> DiskCache:
     from vmm.engine.dbt.diskcache import DiskCache
 
     return DiskCache(translations_dir(), f"{hashlib.sha256(image.read_bytes()).hexdigest()} {devices}")
+
+
+def leave(machine: Computer) -> bool:
+    """Keep what the machine keeps from run to run; whether it is still compiling. The RTL does neither."""
+    is_compiling: bool = getattr(machine, "leave", bool)()
+    return is_compiling
 
 
 def end_process(status: int, is_compiling: bool) -> NoReturn:

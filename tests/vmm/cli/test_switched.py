@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,15 @@ from sim.rtlmachine import RtlMachine
 from sim.savefile import read_state_file
 from tests.sim import guests
 from vmm.cli import switched
+from vmm.cli.emulated import Emulated
 from vmm.cli.main import main
 from vmm.cli.status import Status
+from vmm.cli.techniques import make_computer
+from vmm.cli.translations import cache_of
+
+if TYPE_CHECKING:
+    from vmm.cli.techniques import Computer
+    from vmm.engine.dbt.diskcache import DiskCache
 
 CODE = guests.say("a") + guests.count(3000) + guests.say("b") + guests.leave(1)
 
@@ -118,6 +126,28 @@ def test_no_sample(guest: str) -> None:
 def test_one_sample(guest: str) -> None:
     result = invoke("run", guest, "--sample", "200/12k", "--sample-warmup", "300", "--fast-forward-to", "10")
     assert re.search(r"CPI [\d.]+ with 95 % confidence, 1 samples|no sample", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize(("command", "arguments", "has_cache"), [
+    ("run", ("--fast-forward-to", "1k"), True), ("run", ("--fast-forward-to", "1M"), True),
+    ("run", ("--sample", "200/2k", "--sample-warmup", "300"), True),
+    ("run", ("--sample", "200/1G", "--no-translation-cache"), False),
+    ("trace", ("--fast-forward-to", "5000", "--cycles", "5", "--signals", "groups"), True),
+])
+def test_the_fast_machine_keeps_translations(guest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             command: str, arguments: tuple[str, ...], has_cache: bool) -> None:
+    """Once, each such run translated the same anew. They are kept once, before the RTL takes over or at the end."""
+    kept, left = [], []
+
+    def make(technique: str, *, translations: DiskCache | None, **others: Any) -> Computer:
+        kept.append(translations)
+        return make_computer(technique, translations=translations, **others)
+
+    monkeypatch.setattr(switched, "make_computer", make)
+    monkeypatch.setattr(Emulated, "leave", lambda self: left.append(self.instructions) or False)
+    invoke(command, guest, *arguments, *(["-o", str(tmp_path / "wave.vcd")] if command == "trace" else []))
+    assert len(left) == len(kept) == 1
+    assert kept[0] is None if not has_cache else kept[0].path("guest") == cache_of(Path(guest), None).path("guest")
 
 
 def test_trace_begins_at_the_place(guest: str, tmp_path: Path) -> None:
