@@ -13,6 +13,7 @@ from rtl.bus.memory import RamSignature
 from rtl.cpu.core import Core, CoreConfig
 from rtl.cpu.retire import RetireSignature
 from rtl.dev.isa_bus import IsaBus
+from rtl.irq.apics import Apics
 from rtl.isa.devices import DeviceConfig
 from rtl.isa.stop import StopReason
 
@@ -74,17 +75,19 @@ class Board(wiring.Component):
         m.submodules.memory = memory = MemoryController(config.memory)
         m.submodules.io = io = IoBridge(config.io_recovery)
         m.submodules.isa = isa = IsaBus(config.devices)
+        m.submodules.apics = apics = Apics()
 
         connect(m, core.mem, memory.bus)
         connect(m, memory.ram, flipped(self.ram))
         connect(m, core.io, io.io)
         connect(m, io.bus, isa.bus)
         connect(m, core.retire, flipped(self.retire))
-        # No device claims a memory address yet: reads give ones.
-        m.d.comb += [memory.mmio.ready.eq(1), memory.mmio.rdata.eq(0xFFFFFFFF)]
+        connect(m, memory.mmio, apics.mmio)
         m.d.comb += [
             core.ram_size_words.eq(self.ram_size_words), memory.ram_size_words.eq(self.ram_size_words),
-            core.intr.eq(isa.intr), isa.ack.eq(core.intack), core.vector.eq(isa.vector), core.nmi.eq(isa.nmi),
+            apics.irq.eq(isa.lines), apics.pic_intr.eq(isa.intr), isa.ack.eq(apics.pic_ack),
+            apics.pic_vector.eq(isa.vector), apics.nmi_in.eq(isa.nmi),
+            core.intr.eq(apics.intr), apics.ack.eq(core.intack), core.vector.eq(apics.vector), core.nmi.eq(apics.nmi),
             self.uart_valid.eq(isa.uart_tx_valid), self.uart_data.eq(isa.uart_tx_data),
             isa.uart_rx_valid.eq(self.rx_valid), isa.uart_rx_data.eq(self.rx_data),
             self.rx_ready.eq(isa.uart_rx_ready),
@@ -103,7 +106,7 @@ class Board(wiring.Component):
             m.d.comb += self.stop.eq(StopReason.EXIT)
         with m.Elif(core.shutdown):
             m.d.comb += self.stop.eq(StopReason.SHUTDOWN)
-        with m.Elif(isa.reset_request):
+        with m.Elif(isa.reset_request | apics.init):
             m.d.comb += self.stop.eq(StopReason.RESET)
         with m.Elif(core.stuck):
             m.d.comb += self.stop.eq(StopReason.STUCK)

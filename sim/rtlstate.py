@@ -23,7 +23,8 @@ _MSRS = {"0x174": "sysenter_cs", "0x175": "sysenter_esp", "0x176": "sysenter_eip
 _DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
 _SHADOW_STI, _SHADOW_MOV_SS = 1, 2
 M64 = (1 << 64) - 1
-_DEVICES = "isa."
+#: Where the devices are in the netlist; those of the ISA bus go by their names below it.
+_ISA, _DEVICES = "isa.", ("isa.", "apics.")
 
 
 def read_state(engine: Engine) -> ArchState:
@@ -95,11 +96,11 @@ def write_state(engine: Engine, state: ArchState) -> None:
 
 
 def read_devices(engine: Engine) -> dict[str, Any]:
-    """Registers and memories of the devices by their names below the ISA bus; a memory is a list."""
+    """Registers and memories of the devices by their names; a memory is a list."""
     values: dict[str, Any] = {}
     for info in engine.signals():
         if info.alias is None and info.name.startswith(_DEVICES):
-            name = info.name.removeprefix(_DEVICES)
+            name = info.name.removeprefix(_ISA)
             if info.kind is Kind.MEMORY:
                 values[name] = engine.rows(info.name).tolist()
             elif info.kind is Kind.REGISTER:
@@ -111,7 +112,7 @@ def read_devices(engine: Engine) -> dict[str, Any]:
 def write_devices(engine: Engine, values: dict[str, Any]) -> None:
     """Take over what `read_devices`, or the software devices, gave."""
     for info in engine.signals():
-        value = values.get(info.name.removeprefix(_DEVICES)) if info.name.startswith(_DEVICES) else None
+        value = values.get(info.name.removeprefix(_ISA)) if info.name.startswith(_DEVICES) else None
         if value is None or info.alias is not None:
             continue
         if info.kind is Kind.MEMORY:

@@ -8,9 +8,11 @@ from .engines import Engine
 from .machine import MachineError
 
 _RESETS = ("isa.kbc.reset_request", "isa.control_a.reset_request")
-#: All zero at rest: the pipeline, the microprogram of an instruction or delivery, bytes on their way to the host.
+#: All zero at rest: the pipeline, the microprogram of an instruction or delivery, bytes on their way to the host,
+#: interrupts on their way between controllers.
 _BUSY = ("core.x_valid", "core.m_valid", "core.issue.a_valid", "core.issue.in_microprogram", "isa.uart.tx_valid",
-         "isa.debugcon.valid", *_RESETS)
+         "isa.debugcon.valid", "apics.local.command_due", "apics.local.timer_due", "apics.local.error_due",
+         "apics.local.lint0_due", "apics.io.requests", "apics.io.scan", *_RESETS)
 _LIMIT = 100_000
 
 

@@ -16,7 +16,7 @@ from rtl.dev.uart import Uart16550
 from rtl.dev.vga import VgaRegisters
 from rtl.irq.pic import PicPair
 from rtl.isa.devices import UNCLAIMED, DeviceConfig, cmos_image
-from rtl.isa.platform import PIT_HZ, PORT, RTC_HZ, Irq
+from rtl.isa.platform import ISA_LINES, PIT_HZ, PORT, RTC_HZ, Irq
 
 __all__ = ["IsaBus", "elapse_shape"]
 
@@ -46,6 +46,8 @@ class IsaBus(wiring.Component):
         I/O ports, one byte at a time.
     irq : ``In(16)``
         Lines of devices that are not on this bus; or-ed with those that are.
+    lines : ``Out(16)``
+        All lines, as the interrupt controllers see them.
     intr, ack, vector : ``Out(1)``, ``In(1)``, ``Out(8)``
         Maskable interrupt: the processor raises ``ack`` for one cycle and takes ``vector`` in it.
     nmi_request, nmi : ``In(1)``, ``Out(1)``
@@ -77,7 +79,8 @@ class IsaBus(wiring.Component):
         span = elapse_shape(config)
         super().__init__({
             "bus": In(RegisterPort(16)),
-            "irq": In(16),
+            "irq": In(ISA_LINES),
+            "lines": Out(ISA_LINES),
             "intr": Out(1),
             "ack": In(1),
             "vector": Out(8),
@@ -151,7 +154,8 @@ class IsaBus(wiring.Component):
             control_b.refresh.eq(pit.out[1]),
             control_b.out2.eq(pit.out[2]),
             pit.gate2.eq(control_b.gate2),
-            pic.irq.eq(self.irq | (pit.out[0] << Irq.PIT) | (kbc.irq << Irq.KEYBOARD) | (uart.irq << Irq.UART)
+            pic.irq.eq(self.lines),
+            self.lines.eq(self.irq | (pit.out[0] << Irq.PIT) | (kbc.irq << Irq.KEYBOARD) | (uart.irq << Irq.UART)
                        | (rtc.irq << Irq.RTC)),
             pic.ack.eq(self.ack),
             self.intr.eq(pic.intr),

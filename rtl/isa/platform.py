@@ -22,6 +22,9 @@ class Irq(enum.IntEnum):
     ATA = 14
 
 
+ISA_LINES = 16
+
+
 @dataclass(frozen=True, slots=True)
 class PortRange:
     """I/O ports of one device. `present` is false for devices the map reserves and the computer does not have yet."""
@@ -81,9 +84,9 @@ MEMORY: tuple[MemoryRange, ...] = (
     MemoryRange("VGA_HOLE", 0x000A_0000, 0x1_8000, "graphics window, reads and writes as RAM, not cached"),
     MemoryRange("VGA_TEXT", 0x000B_8000, 0x8000, "text memory, reads and writes as RAM"),
     MemoryRange("ROM_HOLE", 0x000C_0000, 0x4_0000, "RAM for tables placed by the loader; no firmware"),
-    MemoryRange("IO_APIC", 0xFEC0_0000, 0x1000, "I/O APIC", present=False),
+    MemoryRange("IO_APIC", 0xFEC0_0000, 0x1000, "I/O APIC"),
     MemoryRange("IOMMU", 0xFED8_0000, 0x4000, "IOMMU, AMD-Vi registers", present=False),
-    MemoryRange("LOCAL_APIC", 0xFEE0_0000, 0x1000, "local APIC", present=False),
+    MemoryRange("LOCAL_APIC", 0xFEE0_0000, 0x1000, "local APIC"),
 )
 
 PORT: dict[str, PortRange] = {port.name: port for port in PORTS}

@@ -11,6 +11,7 @@ from amaranth.lib import data
 
 from rtl.devboard import DeviceBoard
 from rtl.isa.devices import DeviceConfig
+from rtl.isa.platform import REGION
 
 from ..engines.cache import digest, source_digest
 from ..engines.design import RamPort, SimDesign
@@ -26,18 +27,22 @@ class Do(IntEnum):
     WRITE = 2
     ACK = 3
     RECEIVE = 4
+    LOAD = 5
+    STORE = 6
 
 
-#: What the host writes to the mailbox. ``size`` is the logarithm of the bytes; ``value`` is written, or received.
+#: What the host writes to the mailbox. ``size`` is the logarithm of the bytes; ``value`` is written, or received. Of
+#: the words of memory-mapped devices, ``port`` says which: bit 12 is that of the local APIC, the others the offset.
 JOB = data.StructLayout({"until": 48, "watch": 1, "skip": 1, "unused0": 14,
                          "value": 32, "port": 16, "size": 2, "do": 3, "unused1": 11})
 #: What it finds behind that. ``value`` is what was read, the vector, or 1 if the received byte was taken; ``sent``,
-#: ``debug``, ``exited`` and ``reset`` say what else came of the command. ``intr`` is the processor's line, ``now`` the
-#: low half of the time.
+#: ``debug``, ``exited`` and ``reset`` say what else came of the command. ``intr`` is the processor's line, ``nmi`` says
+#: that there was a non-maskable interrupt, ``now`` is the low half of the time.
 ANSWER = data.StructLayout({"value": 32, "exit_value": 8, "sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1,
-                            "exited": 1, "reset": 1, "intr": 1, "unused": 3, "now": 32})
+                            "exited": 1, "reset": 1, "intr": 1, "nmi": 1, "unused": 2, "now": 32})
 JOB_WORDS, ANSWER_WORDS = JOB.size // 32, ANSWER.size // 32
-_EVENTS = data.StructLayout({"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1})
+_EVENTS = data.StructLayout(
+    {"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1, "nmi": 1})
 
 
 class Pacer(Elaboratable):
@@ -90,6 +95,10 @@ class Pacer(Elaboratable):
             board.io.port.eq(job.port),
             board.io.size.eq(job.size),
             board.io.wdata.eq(job.value),
+            board.mmio.addr.eq(Mux(job.port[12], REGION["LOCAL_APIC"].base, REGION["IO_APIC"].base) | job.port[:12]),
+            board.mmio.write.eq(job.do == Do.STORE),
+            board.mmio.mask.eq(0xF),
+            board.mmio.wdata.eq(job.value),
             board.uart_rx_data.eq(job.value),
             answer.value.eq(result),
             *(answer[name].eq(events[name]) for name, _field in _EVENTS),
@@ -106,6 +115,8 @@ class Pacer(Elaboratable):
             m.d.sync += events.exited.eq(1)
         with m.If(board.reset_request):
             m.d.sync += events.reset.eq(1)
+        with m.If(board.nmi):
+            m.d.sync += events.nmi.eq(1)
 
         with m.FSM():
             with m.State("FETCH"):
@@ -128,12 +139,17 @@ class Pacer(Elaboratable):
                             m.next = "COMMAND"
             with m.State("COMMAND"):
                 m.d.comb += self.at_work.eq(1)
-                m.next = "SETTLE"
+                m.next = "EFFECT"
                 with m.Switch(job.do):
                     with m.Case(Do.READ, Do.WRITE):
                         m.d.comb += board.io.valid.eq(1)
                         m.d.sync += result.eq(board.io.rdata)
                         with m.If(~board.io.ready):
+                            m.next = "COMMAND"
+                    with m.Case(Do.LOAD, Do.STORE):
+                        m.d.comb += board.mmio.valid.eq(1)
+                        m.d.sync += result.eq(board.mmio.rdata)
+                        with m.If(~board.mmio.ready):
                             m.next = "COMMAND"
                     with m.Case(Do.ACK):
                         m.d.comb += board.ack.eq(1)
@@ -141,6 +157,10 @@ class Pacer(Elaboratable):
                     with m.Case(Do.RECEIVE):
                         m.d.comb += board.uart_rx_valid.eq(1)
                         m.d.sync += result.eq(board.uart_rx_ready)
+            # An answer of the keyboard takes a clock to become an interrupt.
+            with m.State("EFFECT"):
+                m.d.comb += self.at_work.eq(1)
+                m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.comb += self.at_work.eq(1)
                 with m.If(board.settled):
@@ -163,5 +183,5 @@ def pacer_design(config: DeviceConfig) -> SimDesign:
     """The devices under a `Pacer`. Registers are below the same names as on the full board: ``isa``."""
     pacer = Pacer(config)
     return SimDesign(
-        top=pacer, stop=pacer.stop, key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
+        top=pacer, stop=pacer.stop, inputs={"apic_enable": pacer.board.apic_enable}, key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
         ram=RamPort(pacer.en, pacer.addr, pacer.write, pacer.wdata, pacer.rdata, JOB_WORDS + ANSWER_WORDS))

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rtl.isa.apic import APIC_ID, ApicReg, IrqBits, io_apic_input
 from rtl.isa.devices import DeviceConfig, RtcB, cmos_image
-from rtl.isa.platform import PORT, Irq
+from rtl.isa.platform import PORT, REGION, Irq
 
 from ..engines import Engine, build
 from ..rtlstate import read_devices, write_devices
@@ -24,11 +25,15 @@ _TIMER_TICKS = 2 << 16
 #: Words of the mailbox, and where the fields lie in them.
 _TIME, _FLAGS, _VALUE, _COMMAND, _RESULT, _STATUS, _NOW = range(JOB_WORDS + ANSWER_WORDS)
 _WATCH, _SKIP, _PORT, _SIZE, _DO = (1 << JOB[name].offset % 32 for name in ("watch", "skip", "port", "size", "do"))
-_SENT, _DEBUG, _EXITED, _RESET, _INTR = (
-    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr"))
+_SENT, _DEBUG, _EXITED, _RESET, _INTR, _NMI = (
+    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr", "nmi"))
 _SENT_BYTE, _DEBUG_BYTE, _EXIT_VALUE = (
     ANSWER[name].offset % 32 for name in ("sent_byte", "debug_byte", "exit_value"))
 _WORD = 0xFFFF_FFFF
+_LOCAL, _IO = REGION["LOCAL_APIC"], REGION["IO_APIC"]
+#: Of the words of the devices in memory, that of the local APIC's first register.
+_OF_LOCAL = 1 << 12
+_STEADY = _LOCAL.base + ApicReg.ID
 #: Ports whose writes change which lines are masked.
 _MASKS = frozenset(port for name in ("PIC_MASTER", "PIC_SLAVE") for port in range(PORT[name].base, PORT[name].end))
 
@@ -79,7 +84,8 @@ class RtlPlatform:
         #: Time of the hardware, and of the mark from which it can come again; equal unless it looks ahead.
         self._ahead = self._base = 0
         #: INTR at time `_ahead`; while that is to come, INTR is low.
-        self._intr = False
+        self._intr = self._nmi = False
+        self._apic = True
         self._window = _SHORTEST
         self.horizon: int | None = None
         self.recorder: Callable[[Engine, int], None] | None = None
@@ -118,6 +124,45 @@ class RtlPlatform:
     def receive(self, byte: int) -> bool:
         """A serial byte from the host; False if the UART has no place for it yet."""
         return bool(self._command(Do.RECEIVE, value=byte))
+
+    def read_memory(self, address: int, size: int) -> int:
+        """Read where memory-mapped devices may be; ones where none is."""
+        first, value = address & ~3, 0
+        if address == _STEADY and size == 4:
+            return APIC_ID << 24
+        for place, word in enumerate(range(first, address + size, 4)):
+            device = self._device_word(word)
+            read = _WORD if device is None else self._command(Do.LOAD, device, 4)
+            value |= read << 32 * place
+        return value >> 8 * (address & 3) & (1 << 8 * size) - 1
+
+    def write_memory(self, address: int, size: int, value: int) -> None:
+        """Write where memory-mapped devices may be; what is not a whole word is lost."""
+        if address & 3:
+            return
+        for place in range(size >> 2):
+            device = self._device_word(address + 4 * place)
+            if device is not None:
+                self._command(Do.STORE, device, 4, value >> 32 * place)
+
+    def _device_word(self, address: int) -> int | None:
+        for region, place in ((_IO, 0), (_LOCAL, _OF_LOCAL)):
+            if region.base <= address < region.end:
+                return place + address - region.base
+        return None
+
+    def enable_apic(self, enabled: bool) -> None:
+        """Put the local APIC on the bus and between the 8259A pair and the processor, or take it away."""
+        self._come_back()
+        self._pass(self.cycles)
+        self._base = self._ahead
+        self._apic = enabled
+        self.engine.poke("apic_enable", int(enabled))
+
+    def take_nmi(self) -> bool:
+        """Whether a non-maskable interrupt has come since the last call."""
+        came, self._nmi = self._nmi, False
+        return came
 
     def _command(self, do: Do, port: int = 0, size: int = 1, value: int = 0) -> int:
         """Have the hardware do it now; what came of it."""
@@ -204,15 +249,20 @@ class RtlPlatform:
             while burst(_CHUNK) == _CHUNK:
                 pass
         self._intr = bool(mail[_STATUS] & _INTR)
+        self._nmi = self._nmi or bool(mail[_STATUS] & _NMI)
 
     def _asleep(self) -> bool:
         """No device will raise an unmasked interrupt by itself."""
         peek = self.engine.peek
+        if not peek("apics.local.lvt_timer") & IrqBits.MASKED and peek("apics.local.left"):
+            return False
         if self._masked is None:
             self._masked = peek("isa.pic.chip0.imr") | peek("isa.pic.chip1.imr") << 8
             if self._masked >> Irq.CASCADE & 1:
                 self._masked |= 0xFF00
-        masked = self._masked
+        io_mask = peek("apics.io.mask")
+        masked = self._masked & sum(
+            (io_mask >> io_apic_input(irq) & 1) << irq for irq in (Irq.PIT, Irq.RTC, Irq.UART))
         if not masked >> Irq.PIT & 1 and self.cycles - self._last_use < _TIMER_TICKS * self.config.pit_divider:
             return False
         if not masked >> Irq.RTC & 1 and peek("isa.rtc.reg_b") & _RTC_INTERRUPTS:
@@ -239,6 +289,7 @@ class RtlPlatform:
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `save` gave, here or on other devices. Raises KeyError if the time is missing."""
         self.engine.rewind(self._power_on)
+        self.engine.poke("apic_enable", int(self._apic))
         write_devices(self.engine, state)
         self.cycles = self._base = self._last_use = int(state["cycles"])
         self.engine.poke("now", self.cycles)

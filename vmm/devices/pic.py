@@ -238,6 +238,12 @@ class PicPair:
             line = PIC_CASCADE_LINE
         return self.chip0.would_raise(line)
 
+    def is_masked(self, line: int) -> bool:
+        """Nothing comes of `line`."""
+        if line >= 8:
+            return bool(self.chip1.imr >> line - 8 & 1 or self.chip0.imr >> PIC_CASCADE_LINE & 1)
+        return bool(self.chip0.imr >> line & 1)
+
     def pin(self, line: int) -> Output:
         """Takes the levels of `line`, one of 0, 1, 3 to 15."""
         return partial(self.set_irq if line >= 8 else self.chip0.set_irq, line)

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from rtl.isa.apic import APIC_TIMER_DIVIDER
 from rtl.isa.devices import DeviceConfig, KbcReg, VgaReg, cmos_image
 from rtl.isa.platform import PORT, Irq
+from vmm.devices.apics import Apics, Change
 from vmm.devices.bus import IoBus, nothing
 from vmm.devices.clock import Clock, RtcClock
 from vmm.devices.cmos import CmosRtc
@@ -53,10 +55,11 @@ class PcPlatform:
         self.reset_requested = False
 
         self.pic = PicPair()
+        self.apics = Apics(self.pic)
         self.pit = Pit8254()
-        self.uart = Uart16550(self.serial_out.append, self.pic.pin(Irq.UART))
-        self.rtc = CmosRtc(cmos_image(self.config), self.pic.pin(Irq.RTC))
-        self.kbc = Kbc8042(self.pic.pin(Irq.KEYBOARD), self._reset)
+        self.uart = Uart16550(self.serial_out.append, self.apics.pin(Irq.UART))
+        self.rtc = CmosRtc(cmos_image(self.config), self.apics.pin(Irq.RTC))
+        self.kbc = Kbc8042(self.apics.pin(Irq.KEYBOARD), self._reset)
         self.vga = VgaRegisters()
         self.control_a = SystemControlA(self._reset)
         self.control_b = SystemControlB(self.pit.set_gate2)
@@ -64,7 +67,7 @@ class PcPlatform:
         self.sink = PORT["DEBUGCON"].base, self.debug_out.extend
         self.exit = ExitPort(self._exit)
         self.post = PostCode()
-        self.pit.channels[0].on_out = self.pic.pin(Irq.PIT)
+        self.pit.channels[0].on_out = self.apics.pin(Irq.PIT)
         self.pit.channels[1].on_out = self.control_b.refresh
         self.pit.channels[2].on_out = self.control_b.set_out2
 
@@ -74,7 +77,12 @@ class PcPlatform:
         self._clock = Source(self._rtc_clock, self.rtc.advance, self.rtc.ticks_to_irq, self.rtc.ticks_to_irq)
         self._serial = Source(Clock(self.config.uart_divider), self.uart.advance, self.uart.ticks_to_irq,
                               self.uart.ticks_to_irq)
-        self._sources = ((Irq.PIT, self._timer), (Irq.RTC, self._clock), (Irq.UART, self._serial))
+        local = self.apics.local
+        self._local_timer = Source(Clock(APIC_TIMER_DIVIDER), local.advance, local.cycles_to_fire, local.cycles_to_fire)
+        self._sources: tuple[tuple[Callable[[], Change | None], Source], ...] = (
+            *((partial(self.apics.would_raise, irq), source) for irq, source in (
+                (Irq.PIT, self._timer), (Irq.RTC, self._clock), (Irq.UART, self._serial))),
+            (self.apics.timer_would_raise, self._local_timer))
         self._foresee()
 
         self.io = IoBus()
@@ -82,6 +90,8 @@ class PcPlatform:
             device: (partial(self._pass_to_present, source), partial(self._look_ahead, source))
             for device, source in ((self.pit, self._timer), (self.rtc, self._clock), (self.uart, self._serial))}
         around[self.control_b] = self._settle_timer, nothing
+        around |= {device: (nothing, self.apics.look_at_pair) for device in (
+            self.pic.master, self.pic.slave, self.pic.elcr)}
         for name, device in self._ports().items():
             self.io.add(PORT[name].base, PORT[name].size, device, OFFSETS.get(name, 0), *around.get(device, ()))
 
@@ -118,14 +128,38 @@ class PcPlatform:
     def write(self, port: int, size: int, value: int) -> None:
         self.io.write(port, size, value)
 
+    def read_memory(self, address: int, size: int) -> int:
+        """Read where memory-mapped devices may be; ones where none is."""
+        if self.apics.is_steady(address, size):
+            return self.apics.read(address, size)
+        self._pass_to_present(self._local_timer)
+        value = self.apics.read(address, size)
+        self._look_ahead(self._local_timer)
+        return value
+
+    def write_memory(self, address: int, size: int, value: int) -> None:
+        """Write where memory-mapped devices may be."""
+        self._pass_to_present(self._local_timer)
+        self.apics.write(address, size, value)
+        self._look_ahead(self._local_timer)
+
     @property
     def intr(self) -> bool:
         """A maskable interrupt waits."""
-        return self.pic.intr
+        return self.apics.intr
 
     def ack(self) -> int:
         """Take the vector."""
-        return self.pic.ack()
+        return self.apics.ack()
+
+    def enable_apic(self, enabled: bool) -> None:
+        """Put the local APIC on the bus and between the 8259A pair and the processor, or take it away."""
+        self.apics.enable = int(enabled)
+
+    def take_nmi(self) -> bool:
+        """Whether a non-maskable interrupt has come since the last call."""
+        came, self.apics.local.nmi = self.apics.local.nmi, 0
+        return bool(came)
 
     @property
     def a20(self) -> bool:
@@ -161,13 +195,15 @@ class PcPlatform:
         It may be early, never late. A line that is masked or waits for an end of interrupt does not count.
         """
         first = math.inf
-        for irq, source in self._sources:
-            if source.due < first and self.pic.would_raise(irq):
-                first = min(first, source.rise())
+        for would_raise, source in self._sources:
+            if source.due < first:
+                counts = would_raise()
+                if counts is not None:
+                    first = min(first, source.rise() if counts is Change.RISE else source.due)
         return None if first == math.inf else int(first) - self.cycles
 
     def _foresee(self) -> None:
-        self._due = min(self._timer.due, self._clock.due, self._serial.due)
+        self._due = min(source.due for _, source in self._sources)
 
     def _pass_to_present(self, source: Source) -> None:
         source.pass_to(self.cycles)
@@ -183,9 +219,10 @@ class PcPlatform:
 
     # State.
 
-    def _stateful(self) -> dict[str, Device | PicPair]:
+    def _stateful(self) -> dict[str, Device | PicPair | Apics]:
         return {"pic": self.pic, "pit": self.pit, "uart": self.uart, "rtc": self.rtc, "kbc": self.kbc, "vga": self.vga,
-                "control_a": self.control_a, "control_b": self.control_b, "exit": self.exit, "post": self.post}
+                "control_a": self.control_a, "control_b": self.control_b, "exit": self.exit, "post": self.post,
+                "apics": self.apics}
 
     def save(self) -> dict[str, Value]:
         """State of every device, by the names of the hardware's registers."""
@@ -210,6 +247,7 @@ class PcPlatform:
         self._timer.clock.set(self.cycles, number("pit_left"))
         self._clock.clock.set(self.cycles, number("pit_left"))
         self._serial.clock.set(self.cycles, number("uart_left"))
+        self._local_timer.clock.set(self.cycles, 0)
         for prefix, device in self._stateful().items():
             device.load({name.removeprefix(f"{prefix}."): value for name, value in state.items()
                          if name.startswith(f"{prefix}.")})

@@ -10,6 +10,7 @@ import pytest
 from rtl.isa.devices import DeviceConfig
 from sim.hybrid.platform import RtlPlatform
 from tests.rtl.dev.test_isa_bus import TRANSIENT, random_accesses
+from tests.rtl.irq.apic_accesses import with_apics
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 
@@ -95,11 +96,12 @@ def test_nothing_wakes_a_computer_whose_lines_are_masked(make: Make) -> None:
     assert platform.next_event() is not None
 
 
-def drive(platform: Platform, seed: int, count: int) -> list[object]:
+def drive(platform: Platform, seed: int, count: int, apics: bool = False) -> list[object]:
     """Random accesses at random times; everything that can be seen of it."""
     generator = random.Random(seed)
     seen: list[object] = []
-    for name, *arguments in random_accesses(seed, count):
+    operations = random_accesses(seed, count)
+    for name, *arguments in with_apics(operations, seed) if apics else operations:
         wait = generator.choice((0, 1, 2, 3, 11, 28, 160, 700))
         if generator.random() < 0.5:
             end = platform.cycles + wait
@@ -114,10 +116,15 @@ def drive(platform: Platform, seed: int, count: int) -> list[object]:
             seen.append(platform.read(arguments[0], generator.choice((1, 1, 2, 4))))
         elif name == "write":
             platform.write(arguments[0], 1, arguments[1])
+        elif name == "load":
+            seen.append(platform.read_memory(*(arguments[0], 4) if generator.random() < 0.9 else (arguments[0] + 1, 2)))
+        elif name == "store":
+            platform.write_memory(arguments[0], 4, arguments[1])
         elif name == "receive":
             seen.append(platform.receive(arguments[0]))
         elif platform.intr:
             seen.append(platform.ack())
+    seen.append(platform.take_nmi())
     return [*seen, bytes(platform.serial_out), bytes(platform.debug_out), platform.cycles]
 
 
@@ -130,11 +137,12 @@ def visible(platform: Platform) -> dict[str, object]:
 CONFIGS = [DeviceConfig(), DeviceConfig(pit_divider=1, uart_divider=1), DeviceConfig(pit_divider=5, uart_divider=3)]
 
 
+@pytest.mark.parametrize("apics", [False, True])
 @pytest.mark.parametrize("config", CONFIGS, ids=["board", "fast timer", "divided UART"])
-def test_random_accesses_are_equal_to_the_software_devices(config: DeviceConfig) -> None:
+def test_random_accesses_are_equal_to_the_software_devices(config: DeviceConfig, apics: bool) -> None:
     for seed in range(4):
         hardware, software = RtlPlatform(config), PcPlatform(config)
-        mine, theirs = drive(hardware, seed, 700), drive(software, seed, 700)
+        mine, theirs = drive(hardware, seed, 700, apics), drive(software, seed, 700, apics)
         assert mine == theirs, next(index for index in range(len(mine)) if mine[index] != theirs[index])
         assert visible(hardware) == visible(software) | {
             name: value for name, value in visible(hardware).items() if name not in software.save()}
