@@ -1,4 +1,8 @@
-"""A VMCB or host save area in physical memory, by field. Fields of 64 bits are read and written as two words."""
+"""A VMCB or host save area in physical memory, by field.
+
+Fields of 64 bits are read and written as two words. The layout of a host save area is the processor's own affair (APM
+15.30.4): ours is that of a VMCB, and the upper halves are left as they are.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,15 @@ class Area:
 
     Parameters
     ----------
-    memory, address : where it is. on_write : told of every write as (physical address, size, value).
+    memory, address : where it is. wide : upper halves are written. on_write : told of every write as (physical address, size, value).
     """
 
-    def __init__(self, memory: PhysicalMemory, address: int, on_write: Callable[[int, int, int], None]):
+    def __init__(self, memory: PhysicalMemory, address: int, on_write: Callable[[int, int, int], None],
+                 wide: bool = True):
         self._memory = memory
         self._address = address
         self._on_write = on_write
+        self._wide = wide
 
     def word(self, field: int) -> int:
         return self._memory.read(self._address + field & _M32, 4)
@@ -53,7 +59,8 @@ class Area:
 
     def put_quad(self, field: int, value: int) -> None:
         self._put(field, 4, value & _M32)
-        self._put(field + 4, 4, value >> 32)
+        if self._wide:
+            self._put(field + 4, 4, value >> 32)
 
     def put_segment(self, field: Vmcb, segment: SegmentView) -> None:
         self.put_word(field, segment.selector | segment.attributes << 16)
