@@ -1,7 +1,7 @@
 /* nested_faults: nested page faults: what EXITINFO1 and EXITINFO2 say of each kind, and which fault comes before which. APM
  * 15.25.6.
  *
- * expect: nested_faults: 1 checks
+ * expect: nested_faults: 40 checks
  */
 #include "nested.h"
 

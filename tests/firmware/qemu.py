@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,13 @@ class Outcome:
     value: int | None
 
 
-def run(image: Path, append: str = "", memory: int = 16, serial: bool = False, seconds: int = 60) -> Outcome:
+def run(image: Path, append: str = "", memory: int = 16, serial: bool = False, seconds: int = 60,
+        options: Sequence[str] = ("-cpu", "qemu32")) -> Outcome:
     """Boot `image` with the interpreter (TCG) and the devices our computer has."""
     assert QEMU is not None
     consoles = ["-debugcon", "null", "-serial", "stdio"] if serial else ["-debugcon", "stdio", "-serial", "null"]
     command = [
-        QEMU, "-accel", "tcg", "-cpu", "qemu32", "-m", str(memory), "-display", "none", "-nodefaults", "-no-reboot",
+        QEMU, "-accel", "tcg", *options, "-m", str(memory), "-display", "none", "-nodefaults", "-no-reboot",
         *consoles, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(image), "-append", append,
     ]  # fmt: skip
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
