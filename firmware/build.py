@@ -23,7 +23,8 @@ HERE = Path(__file__).resolve().parent
 DEFAULT_OUT = HERE.parent / "build" / "firmware"
 _SOURCES = ("*.c", "*.S")
 #: What a Linux program takes of the firmware beside the workload itself.
-_LINUX_SOURCES = ("linux/start.c", "boot/boot.c", "lib/div64.c", "lib/page.c", "lib/printf.c", "lib/string.c")
+_LINUX_SOURCES = ("linux/start.c", "boot/boot.c", "lib/div64.c", "lib/page.c", "lib/printf.c", "lib/report.c",
+                  "lib/string.c")
 #: Workloads that write where their code lies.
 _WRITES_CODE = ("selfmod", "sharedpage")
 
@@ -215,8 +216,7 @@ def build(names: Iterable[str] | None = None, out: Path | str = DEFAULT_OUT) -> 
     BuildError
         A name is unknown, or the compiler refused something; the message holds its words.
     """
-    chosen = _chosen(names)
-    builder = _Builder(find_toolchain(), Path(out).resolve())
+    builder, chosen = _begin(names, out)
     common = [*_sources(HERE / "boot"), *_sources(HERE / "lib")]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(builder.compile, common))
@@ -243,18 +243,18 @@ def build_linux(names: Iterable[str], out: Path | str = DEFAULT_OUT) -> dict[str
     BuildError
         A name is unknown, or the compiler refused something; the message holds its words.
     """
-    chosen = _chosen(names)
-    builder = _Builder(find_toolchain(), Path(out).resolve())
+    builder, chosen = _begin(names, out)
     return {name: builder.build_linux(image) for name, image in chosen.items()}
 
 
-def _chosen(names: Iterable[str] | None) -> dict[str, Image]:
+def _begin(names: Iterable[str] | None, out: Path | str) -> tuple[_Builder, dict[str, Image]]:
+    """A builder into a folder, and the images of those names."""
     known = images() | svm_images()
     chosen = list(known) if names is None else list(names)
     for name in chosen:
         if name not in known:
             raise BuildError(f"no image is called {name!r}: the names are {', '.join(sorted(known))}")
-    return {name: known[name] for name in chosen}
+    return _Builder(find_toolchain(), Path(out).resolve()), {name: known[name] for name in chosen}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -58,17 +58,3 @@ void exit(int value)
     for (;;)
         asm volatile("cli; hlt");
 }
-
-void panic(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    printf("panic: ");
-    vprintf(format, arguments);
-    va_end(arguments);
-    putchar('\n');
-    exit(PANIC_STATUS);
-}
-
-void print_checksum(const char *name, uint32_t checksum) { printf("%s: checksum %08X\n", name, (unsigned)checksum); }

@@ -44,20 +44,6 @@ void exit(int value)
         system_call(SYS_EXIT, value, 0, 0);
 }
 
-void panic(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    printf("panic: ");
-    vprintf(format, arguments);
-    va_end(arguments);
-    putchar('\n');
-    exit(PANIC_STATUS);
-}
-
-void print_checksum(const char *name, uint32_t checksum) { printf("%s: checksum %08X\n", name, (unsigned)checksum); }
-
 void __wrap_paging_on(uint32_t *directory);
 
 void __wrap_paging_on(uint32_t *directory) { (void)directory; }
