@@ -68,6 +68,20 @@ class Statements(Assignments):
 
     # control
 
+    def _go_on(self, block: Block) -> bool:
+        """Go to a block, unless the statements before have left already; whether they have not."""
+        if self.code.current.closed:
+            return False
+        self.code.jump(block)
+        return True
+
+    def _round(self, statements: Sequence[ast.stmt], onward: Block, after: Block) -> None:
+        """The body of a loop, which `continue` leaves to `onward`, as its end does, and `break` to `after`."""
+        self._loops.append((onward, after))
+        self.body(statements)
+        self._loops.pop()
+        self._go_on(onward)
+
     def _if(self, node: ast.If) -> None:
         test = self.condition(node.test)
         if test.known:
@@ -79,9 +93,7 @@ class Statements(Assignments):
         for block, statements in ((yes, node.body), (no, node.orelse)):
             self.code.start(block)
             self.body(statements)
-            if not self.code.current.closed:
-                reached = True
-                self.code.jump(after)
+            reached |= self._go_on(after)
         if reached:
             self.code.start(after)
 
@@ -92,11 +104,7 @@ class Statements(Assignments):
         condition = self.condition(node.test)
         self.code.branch(condition.leaves[0], inside, after)
         self.code.start(inside)
-        self._loops.append((test, after))
-        self.body(node.body)
-        self._loops.pop()
-        if not self.code.current.closed:
-            self.code.jump(test)
+        self._round(node.body, test, after)
         self.code.start(after)
         if condition.known and condition.const and not _breaks(node.body):
             self.code.close("unreachable")
@@ -150,11 +158,7 @@ class Statements(Assignments):
         self.code.branch(self.code.op(f"icmp {order} i64 {count}, {stop.leaves[0]}"), inside, after)
         self.code.start(inside)
         bind(Value(INT, (count,)))
-        self._loops.append((onward, after))
-        self.body(node.body)
-        self._loops.pop()
-        if not self.code.current.closed:
-            self.code.jump(onward)
+        self._round(node.body, onward, after)
         self.code.start(onward)
         self.code.store("i64", self.code.op(f"add i64 {count}, {step.leaves[0]}"), slot)
         self.code.jump(test)
@@ -166,11 +170,7 @@ class Statements(Assignments):
         for item in items:
             onward = self.code.block("onward")
             bound = self._bind(node.target, item)
-            self._loops.append((onward, after))
-            self.body(node.body)
-            self._loops.pop()
-            if not self.code.current.closed:
-                self.code.jump(onward)
+            self._round(node.body, onward, after)
             self.code.start(onward)
             for name in bound:
                 self.names.pop(name)
@@ -231,8 +231,7 @@ class Statements(Assignments):
         self.handlers.append(handler)
         self.body(node.body)
         self.handlers.pop()
-        if not self.code.current.closed:
-            self.code.jump(after)
+        self._go_on(after)
         self.code.start(handler)
         name = clause.name or f"fault {node.lineno}"
         self.write_name(name, self.caught(), clause)
@@ -241,8 +240,7 @@ class Statements(Assignments):
         self._caught.append(variable)
         self.body(clause.body)
         self._caught.pop()
-        if not self.code.current.closed:
-            self.code.jump(after)
+        self._go_on(after)
         self.code.start(after)
 
 

@@ -15,31 +15,28 @@ CAPACITY = 40
 
 @dataclass(frozen=True)
 class Type:
-    """A type. `leaves` are the LLVM types of a value, `stored` the types of what its pointers lead to, in order."""
+    """A type. `leaves` are the LLVM types of a value, `stored` the types of what its pointers lead to, in order.
+
+    Those of a type that is not made of others are in `_LEAVES`; if it has none, there is no value at run time.
+    """
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        return ()
+        return _LEAVES.get(type(self), ())
 
     @property
     def stored(self) -> tuple[Type, ...]:
-        return ()
+        return (self,) if type(self) in _STORED else ()
 
 
 @dataclass(frozen=True)
 class Int(Type):
     """A signed 64-bit integer."""
 
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("i64",)
-
 
 @dataclass(frozen=True)
 class Bool(Type):
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("i1",)
+    """A truth value."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,6 @@ class Enumeration(Type):
     """A member of an Enum that is not an integer, held as its index in the order of definition."""
 
     cls: type
-
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("i64",)
 
 
 @dataclass(frozen=True)
@@ -94,14 +87,6 @@ class Record(Type):
 
     cls: type
 
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("ptr",)
-
-    @property
-    def stored(self) -> tuple[Type, ...]:
-        return (self,)
-
 
 @dataclass(frozen=True)
 class Choice(Type):
@@ -125,14 +110,6 @@ class List(Type):
     of: Type
 
     @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("ptr",)
-
-    @property
-    def stored(self) -> tuple[Type, ...]:
-        return (self,)
-
-    @property
     def words(self) -> int:
         """Leaves of one item."""
         return len(self.of.leaves)
@@ -144,18 +121,10 @@ class Array(Type):
 
     ctype: Any
 
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("ptr",)
-
 
 @dataclass(frozen=True)
 class Event(Type):
     """A `Fault`, by value: vector, error code and CR2, the latter two or None."""
-
-    @property
-    def leaves(self) -> tuple[str, ...]:
-        return ("i64", "i64", "i1", "i64", "i1")
 
 
 @dataclass(frozen=True)
@@ -170,6 +139,11 @@ class Object(Type):
 class Static(Type):
     """Anything known when compiling that is no value of the other types: a function, a class, a container."""
 
+
+_LEAVES: dict[type[Type], tuple[str, ...]] = {
+    Int: ("i64",), Bool: ("i1",), Enumeration: ("i64",), Record: ("ptr",), List: ("ptr",), Array: ("ptr",),
+    Event: ("i64", "i64", "i1", "i64", "i1")}
+_STORED = (Record, List)
 
 NO_CONSTANT = object()
 
