@@ -99,7 +99,7 @@ def svm_sections() -> Iterator[Section]:
         + _enum("SVM_TLB", svm.TlbControl) + _enum("SVM_CLEAN", svm.Clean) + _enum("SVM_VM_CR", svm.VmCr)
         + _enum("SVM_CPUID", svm.CpuidSvm) + [
             ("SVM_NP_ENABLE", svm.NP_ENABLE), ("SVM_INTERRUPT_SHADOW", svm.INTERRUPT_SHADOW), ("SVM_ASIDS", svm.ASIDS),
-            ("SVM_MOV_CR_DR_HIGH", svm.MOV_CR_DR >> 32), ("SVM_IOPM_BYTES", svm.IOPM_BYTES),
+            ("SVM_MOV_CR_HIGH", svm.MOV_CR >> 32), ("SVM_IOPM_BYTES", svm.IOPM_BYTES),
             ("SVM_MSRPM_BYTES", svm.MSRPM_BYTES), ("SVM_CPUID_LEAF", cpuid.SVM_LEAF)])
 
 

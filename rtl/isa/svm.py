@@ -17,7 +17,7 @@ from .layout import Struct, mask
 
 __all__ = [
     "ABSENT", "ASIDS", "CPUID_SVM", "Clean", "CpuidSvm", "EVENT_EV", "EVENT_TYPE", "EVENT_V", "EVENT_VECTOR", "Event",
-    "EventType", "ExitCode", "FETCHED_MAX", "INTERRUPT_SHADOW", "IOPM_BYTES", "IoInfo", "MOV_CR_DR", "MSRPM_BYTES",
+    "EventType", "ExitCode", "FETCHED_MAX", "INTERRUPT_SHADOW", "IOPM_BYTES", "IoInfo", "MOV_CR", "MSRPM_BYTES",
     "MSRPM_RANGES", "MSRPM_RANGE_MSRS", "NPF_FETCH", "NPF_FINAL", "NPF_P", "NPF_RSVD", "NPF_TABLE", "NPF_U", "NPF_W",
     "NP_ENABLE", "NpfInfo", "REGION_BYTES", "REVISION", "SAVE_AREA", "SegmentField", "TASK_HAS_ERROR", "TASK_IRET",
     "TASK_JUMP", "TASK_RF", "TaskInfo", "TlbControl", "VINTR_GIF", "VINTR_IGNORE_TPR", "VINTR_IRQ", "VINTR_MASKING",
@@ -272,8 +272,9 @@ TASK_IRET = mask(TaskInfo, "iret")
 TASK_JUMP = mask(TaskInfo, "jump")
 TASK_HAS_ERROR = mask(TaskInfo, "has_error")
 TASK_RF = mask(TaskInfo, "rf")
-#: EXITINFO1 of an intercepted MOV to or from a control or debug register, with the general register's number.
-MOV_CR_DR = 1 << 63
+#: EXITINFO1 of an intercepted MOV to or from a control register, with the general register's number. For a debug
+#: register it is the number alone.
+MOV_CR = 1 << 63
 #: Bit 0 of NP_ENABLE and of INTERRUPT_SHADOW.
 NP_ENABLE = 1
 INTERRUPT_SHADOW = 1

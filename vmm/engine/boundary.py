@@ -9,13 +9,15 @@ Rules for guests (AMD64 APM vol. 2, 15.13, 15.17, 15.20, 15.21):
    the IF that the host had at VMRUN.
 4. A virtual interrupt asks for the guest's IF and its shadow, and for a priority above V_TPR unless V_IGN_TPR. Taking
    it clears V_IRQ, whatever its delivery leads to.
-5. An injected event pushes RF as the VMCB has it. Of its types only INT n is stopped by the privilege level of a gate.
+5. An injected event pushes RF as the VMCB has it. The privilege level of its gate stops what instructions raise: INT n,
+   and the exceptions of INT3 and INTO. An NMI has vector 2 whatever the VMCB says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Eflags
 from rtl.isa.retire import RetireCause
@@ -31,6 +33,7 @@ from vmm.state import SHADOW_MOV_SS, SHADOW_NONE
 _IF = int(Eflags.IF)
 _INTR, _VINTR = int(ExitCode.INTR), int(ExitCode.VINTR)
 _TPR = 0xF
+_TRAPPING = (Vector.BP, Vector.OF)
 _SOURCES = {EventType.INTERRUPT: Source.EXTERNAL, EventType.NMI: Source.EXTERNAL,
             EventType.EXCEPTION: Source.EXCEPTION, EventType.SOFTWARE: Source.SOFTWARE}
 
@@ -132,5 +135,8 @@ class Boundaries(WorldSwitch):
         event, svm.event = Event.from_bits(svm.event), 0
         self.svm_changed()
         kind = EventType(event.type)
+        source, vector = _SOURCES[kind], Vector.NMI.value if kind is EventType.NMI else event.vector
+        if kind is EventType.EXCEPTION and vector in _TRAPPING:
+            source = Source.SOFTWARE
         error = event.error if event.ev and kind is EventType.EXCEPTION else None
-        return self._deliver(Injected(event.vector, error, event.as_bits()), False, _SOURCES[kind])
+        return self._deliver(Injected(vector, error, event.as_bits()), False, source)

@@ -119,6 +119,10 @@ class WorldSwitch(Intercepts):
             self.mmu = self.host_mmu
             self.host_mmu.forget_writes()
 
+    def _armed(self) -> list[tuple[int, int, int]]:
+        """Breakpoints match nothing while GIF is clear (15.17)."""
+        return super()._armed() if self.state.svm.gif else []
+
     def world_changed(self) -> None:
         """Everything that follows from the mode, after it or all of the state has changed."""
         self._switch_mmu()
@@ -129,8 +133,8 @@ class WorldSwitch(Intercepts):
     def length_at(self, eip: int) -> int:
         return self.length
 
-    def _area(self, address: int) -> Area:
-        return Area(self.memory, address, self._wrote)
+    def _area(self, address: int, wide: bool = True) -> Area:
+        return Area(self.memory, address, self._wrote, wide)
 
     def _wrote(self, address: int, size: int, value: int) -> None:
         if self._record:
@@ -154,7 +158,7 @@ class WorldSwitch(Intercepts):
         save = state.msrs.get(_HSAVE, 0)
         if not self.memory.is_plain(save >> 12):
             raise Fault(Vector.GP, 0)
-        self._save_host(self._area(save), next_eip)
+        self._save_host(self._area(save, wide=False), next_eip)
         state.svm.vmcb = address
         if next(violations(vmcb, bool(state.cr0 & _PG)), None) is not None:
             raise VmExit(_INVALID)
@@ -253,11 +257,11 @@ class WorldSwitch(Intercepts):
             vmcb.put_word(Vmcb.FETCHED_COUNT + offset, fetched >> 8 * offset & _M32)
 
     def _instruction(self) -> int:
-        """The instruction that faults: count of its bytes, then the bytes."""
+        """The code that faults: count of its bytes, then the bytes, as far as its page and the instruction go."""
         state = self.state
         linear = state.segments[CS].base + state.eip & _M32
-        return self.length and self.length | self._gather(
-            self.pieces(linear, self.length, False, state.cpl == 3)) << 8
+        count = max(self.length, min(FETCHED_MAX, 0x1000 - (linear & 0xFFF))) if self.length else 0
+        return count and count | self._gather(self.pieces(linear, count, False, state.cpl == 3)) << 8
 
     def _save_guest(self, vmcb: Area) -> None:
         state = self.state
@@ -300,6 +304,7 @@ class WorldSwitch(Intercepts):
     def set_global_interrupt_flag(self, value: int) -> None:
         self.state.svm.gif = bool(value)
         self.svm_changed()
+        self.debug_changed()
 
     def invalidate_page_of(self, asid: int, linear: int) -> None:
         if asid == 0:

@@ -64,7 +64,15 @@ class SystemRegisters(DebugUnit):
             return state.cr2
         return state.cr3 if number == 3 else state.cr4
 
+    def check_control(self, number: int, value: int) -> None:
+        """Whether a control register takes a value."""
+        if number == 0 and (value & Cr0.PG and not value & Cr0.PE or value & Cr0.NW and not value & Cr0.CD):
+            raise Fault(Vector.GP, 0)
+        if number == 4 and value & ~int(CR4_WRITABLE):
+            raise Fault(Vector.GP, 0)
+
     def write_control(self, number: int, value: int) -> None:
+        self.check_control(number, value)
         state = self.state
         if number == 0:
             self._write_cr0(value)
@@ -74,8 +82,6 @@ class SystemRegisters(DebugUnit):
             state.cr3 = value
             self.mmu.flush_non_global()
         else:
-            if value & ~int(CR4_WRITABLE):
-                raise Fault(Vector.GP, 0)
             changed, state.cr4 = state.cr4 ^ value, value
             if changed & _TRANSLATION_CR4:
                 self.mmu.flush_all()
@@ -83,8 +89,6 @@ class SystemRegisters(DebugUnit):
     def _write_cr0(self, value: int) -> None:
         state = self.state
         value = value & int(CR0_WRITABLE) | int(Cr0.ET)
-        if value & Cr0.PG and not value & Cr0.PE or value & Cr0.NW and not value & Cr0.CD:
-            raise Fault(Vector.GP, 0)
         if not value & Cr0.PE:
             raise Unsupported(f"real mode is not supported (CR0 written with {value:#010x})")
         changed, state.cr0 = state.cr0 ^ value, value

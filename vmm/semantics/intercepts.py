@@ -3,8 +3,9 @@
 Rules (AMD64 APM vol. 2, 15.9 and table 15-7; 15.10 for ports, 15.11 for MSRs):
 
 1. PUSHF, POPF, CPUID, PAUSE, IRET, INT n and ICEBP ask before anything else.
-2. Everything else asks after #UD and the privilege check, and after what TSD, PCE and DR7.GD forbid, but before its
-   operands are read. Ports are asked about behind IOPL and the permission bitmap (`Ops.call` "intercept_port").
+2. Everything else asks after #UD and the privilege check, after what TSD, PCE and DR7.GD forbid, and after values that
+   a control register does not take, but before its operands in memory are read. Ports are asked about behind IOPL and
+   the permission bitmap.
 3. INT3 and INTO are exceptions: the intercepts of #BP and #OF, asked about before the gate is looked at.
 """
 
@@ -15,7 +16,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import CR_READ, CR_WRITE, DR_READ, DR_WRITE, EXCEPTION, ExitCode
 from rtl.isa.opcodes import Operand
 from rtl.isa.registers import Gpr
-from rtl.isa.svm import EVENT_V, MOV_CR_DR, Event, EventType, IoInfo
+from rtl.isa.svm import EVENT_V, MOV_CR, Event, EventType, IoInfo
 from vmm.semantics.operands import Operands
 from vmm.semantics.ops import Ops, Value
 
@@ -86,14 +87,16 @@ def behind_checks(o: Ops, insn: Insn) -> None:
 
 def _move(o: Ops, x: Operands) -> None:
     kinds, number, register = x.kinds, x.insn.reg, x.insn.rm
-    info = MOV_CR_DR | register
+    info = MOV_CR | register
     if Operand.Dd in kinds:
         o.call("check_debug", number)
-        _ask(o, (DR_WRITE if kinds[0] is Operand.Dd else DR_READ) + number, info)
+        _ask(o, (DR_WRITE if kinds[0] is Operand.Dd else DR_READ) + number, register)
     elif kinds[0] is Operand.Cd:
+        value = o.reg(register, 32)
+        o.call("check_control", number, value)
         _ask(o, CR_WRITE + number, info)
         if number == 0:
-            o.call("intercept_cr0", o.reg(register, 32), info, o.next_eip())
+            o.call("intercept_cr0", value, info, o.next_eip())
     elif kinds[1] is Operand.Cd:
         _ask(o, CR_READ + number, info)
 
