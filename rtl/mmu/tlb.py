@@ -85,6 +85,13 @@ class Tlb(wiring.Component):
         fill_small = self.fill & ~self.filled.large
         fill_large = self.fill & self.filled.large
 
+        # One bit of a register, written by a mask: simulated far faster than an addressed bit.
+        at = Signal(sets)
+        m.d.comb += at.eq(1 << l_set)
+
+        def put(register, value):
+            return register.eq(Mux(value, register | at, register & ~at))
+
         rows, hits, valids = [], [], []
         next_victim = Signal(sets)
         victim = Signal()
@@ -117,14 +124,10 @@ class Tlb(wiring.Component):
             with m.If(self.go):
                 m.d.sync += l_valid.eq(valid.bit_select(go_set, 1))
             with m.If(write.en):
-                m.d.sync += [
-                    valid.bit_select(l_set, 1).eq(1),
-                    shared.bit_select(l_set, 1).eq(self.filled.shared),
-                ]
-                for bit, plane in enumerate(asids):
-                    m.d.sync += plane.bit_select(l_set, 1).eq(l_asid[bit])
+                m.d.sync += [put(valid, 1), put(shared, self.filled.shared)]
+                m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
             with m.If(fill_large & hit):
-                m.d.sync += valid.bit_select(l_set, 1).eq(0)
+                m.d.sync += put(valid, 0)
             others = Signal(sets, name=f"others{way}")  # entries of other address spaces
             m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
                                                for bit, plane in enumerate(asids))))
@@ -144,7 +147,7 @@ class Tlb(wiring.Component):
         m.d.comb += victim.eq(Mux(hits[0] | hits[1], hits[1],
                                   Mux(valids[0] & valids[1], next_victim.bit_select(l_set, 1), valids[0])))
         with m.If(fill_small):
-            m.d.sync += next_victim.bit_select(l_set, 1).eq(~victim)
+            m.d.sync += put(next_victim, ~victim)
 
         large_hit = Signal(self._large)
         large_valid = Signal(self._large)

@@ -91,6 +91,9 @@ class TwoDimensionalWalker(wiring.Component):
         with m.Elif(control.nested & ~control.paging & (self.d.valid | self.i.valid)):
             m.d.sync += [final.eq(1), final_i.eq(~self.d.valid)]
 
+        for_i = Signal()
+        m.d.comb += for_i.eq(Mux(final, final_i, guest.for_i))
+
         # Guest-physical pages to translate: of an entry before it is read, and of the page.
         placed = Signal()       # that of the entry asked for is done
         frames = [Signal(20, name="table_frame"), Signal(20, name="directory_frame")]
@@ -100,11 +103,11 @@ class TwoDimensionalWalker(wiring.Component):
         page = Signal(20)
         m.d.comb += [
             anew.eq(control.nested & backing.valid & ~backing.lock & ~backing.write & ~placed),
-            page.eq(Mux(control.paging, guest.d.translation.frame, Mux(final_i, self.i.page, self.d.page))),
-            request.valid.eq(anew | final),
-            request.page.eq(Mux(final, page, backing.addr[12:])),
-            request.write.eq(~final | Mux(final_i, self.i.write, self.d.write)),
-            nested.keep.eq(~final),
+            page.eq(Mux(control.paging, guest.d.translation.frame, Mux(for_i, self.i.page, self.d.page))),
+            request.valid.eq(anew | walked | final),
+            request.page.eq(Mux(anew, backing.addr[12:], page)),
+            request.write.eq(anew | Mux(for_i, self.i.write, self.d.write)),
+            nested.keep.eq(anew),
             translated.eq(request.done & (request.outcome == Outcome.TRANSLATED)),
         ]
         fault_code = Signal(5)
@@ -180,7 +183,6 @@ class TwoDimensionalWalker(wiring.Component):
             with m.Else():
                 m.d.comb += side.fault_code.eq(port.fault_code)
 
-        for_i = Mux(final, final_i, guest.for_i)
         m.d.comb += [
             self.reference_d.eq(guest.reference & ~guest.for_i),
             self.reference_i.eq(guest.reference & guest.for_i),
