@@ -91,6 +91,10 @@ class PerfEvent(enum.IntEnum):
     IOTLB_MISSES = 31
     VMRUNS = 32
     VMEXITS = 33
+    NESTED_TLB_HITS = 34
+    NESTED_TLB_MISSES = 35
+    NESTED_WALK_CACHE_HITS = 36
+    NESTED_WALK_CACHE_MISSES = 37
 
 
 #: Counters are this wide and read zero-extended to 64 bits.
@@ -131,4 +135,8 @@ PERF_TEXT: dict[PerfEvent, str] = {
     PerfEvent.IOTLB_MISSES: "IOTLB misses",
     PerfEvent.VMRUNS: "VMRUN completed",
     PerfEvent.VMEXITS: "#VMEXIT taken",
+    PerfEvent.NESTED_TLB_HITS: "nested TLB hits",
+    PerfEvent.NESTED_TLB_MISSES: "nested TLB misses",
+    PerfEvent.NESTED_WALK_CACHE_HITS: "nested page-walk cache hits",
+    PerfEvent.NESTED_WALK_CACHE_MISSES: "nested page-walk cache misses",
 }
