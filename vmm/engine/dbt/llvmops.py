@@ -82,6 +82,7 @@ class Frame(Protocol):
     def component(self, name: str) -> Node: ...
     def before_arms(self, now: Straight) -> None: ...
     def jump(self, target: Node) -> None: ...
+    def jump_either(self, condition: Node, target: Node) -> bool: ...
     def repeat(self, condition: Node) -> None: ...
     def abort(self) -> str: ...
     def raise_fault(self, vector: int, error: int | None) -> None: ...
@@ -308,13 +309,10 @@ class LlvmOps:
                 old = self.frame.component(name)
                 pairs.append((name, canonical(name, one or old), canonical(name, two or old)))
         # what only one arm changed must exist before the arms part
-        lines = self.b.lines
-        self.b.lines = []
-        for _place, one, two in pairs:
-            self.b.text(one)
-            self.b.text(two)
-        lines[fork.place:fork.place] = self.b.lines
-        self.b.lines = lines
+        with self.b.before(fork.place):
+            for _place, one, two in pairs:
+                self.b.text(one)
+                self.b.text(two)
         self.b.start(fork.join)
         self.now = second.now
         for place, one, two in pairs:
@@ -479,6 +477,9 @@ class LlvmOps:
 
     def jump_if(self, condition: Node, target: Node) -> None:
         self.settle()
+        if self.frame.jump_either(condition, target):
+            self.ended = True
+            return
         self.b.text(condition)
         self.frame.before_arms(self.now)
         with self.if_(condition):

@@ -10,11 +10,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from rtl.isa.registers import Eflags, Gpr, Seg
+from vmm.engine.dbt.accesses import Accesses
+from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.frontend import Block
-from vmm.engine.dbt.layout import TABLE_BYTES, TABLES_AT, Kind
-from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, GUEST, LlvmOps, NotNative, Straight
+from vmm.engine.dbt.layout import Kind
+from vmm.engine.dbt.llvmops import GUEST, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.shortways import ShortWays
 from vmm.engine.dbt.values import Builder, Node, known, named
+from vmm.engine.dbt.ways import Ways
 from vmm.semantics.table import emit
 
 ECX, ESI, EDI = int(Gpr.ECX), int(Gpr.ESI), int(Gpr.EDI)
@@ -29,13 +33,12 @@ class Surroundings(Protocol):
 
     setting: Setting
     builder: Builder
-    entry: list[str]
+    fields: ContextFields
+    accesses: Accesses
+    ways: Ways | ShortWays
     budget: str
 
-    def pointer(self, field: str) -> str: ...
-    def pointer_at(self, name: str, place: int) -> str: ...
     def label(self, eip: int) -> str: ...
-    def kept(self, number: int) -> Node: ...
     def component(self, name: str) -> Node: ...
     def to_root(self, now: Straight) -> None: ...
     def resume(self, ops: LlvmOps, block: Block) -> None: ...
@@ -75,9 +78,9 @@ class StringLoop:
     def test(self, now: Straight, budget: str) -> None:
         """Go to the loop if it may run at all."""
         b, region = self._b, self._region
-        region.entry += [f"{slot} = alloca i64" for slot in self._slots.values()]
-        region.entry += [f"{self._left} = alloca i64", f"{self._done} = alloca i64"]
-        flags = b.let(f"load i32, ptr {region.pointer('system_flags')}{CONTEXT}")
+        region.fields.entry += [f"{slot} = alloca i64" for slot in self._slots.values()]
+        region.fields.entry += [f"{self._left} = alloca i64", f"{self._done} = alloca i64"]
+        flags = region.fields.load("system_flags")
         down = b.let(f"icmp ne i32 {b.let(f'and i32 {flags}, {_DF}')}, 0")
         count = b.let(f"zext i32 {b.text(now.regs[ECX])} to i64")
         room = self._least(count, budget)
@@ -101,11 +104,8 @@ class StringLoop:
         return self._b.let(f"select i1 {less}, i64 {a}, i64 {b}")
 
     def _entry(self, number: int, address: str) -> str:
-        b, setting = self._b, self._region.setting
-        kind = (Kind.WRITE if self._writes and number == EDI else Kind.READ) + setting.user
-        table = self._region.pointer_at(f"table{int(kind)}", TABLES_AT + kind * TABLE_BYTES)
-        page = b.let(f"zext i32 {b.let(f'lshr i32 {address}, 12')} to i64")
-        return b.let(f"load i64, ptr {b.let(f'getelementptr i64, ptr {table}, i64 {page}')}{CONTEXT}")
+        kind = Kind.WRITE if self._writes and number == EDI else Kind.READ
+        return self._region.accesses.entry(kind, self._b.let(f"lshr i32 {address}, 12"))
 
     def _elements(self, address: str, down: str) -> str:
         """How many elements from `address` on lie in its page."""
@@ -123,11 +123,8 @@ class StringLoop:
         b, region = self._b, self._region
         with b.scope():
             b.start(self._label)
-            now = Straight([region.kept(n) for n in range(8)], dict.fromkeys(COMPONENTS))
-            for node in now.regs:
-                b.text(node)
+            now, budget = region.ways.arrive()
             self._start = now.copy()
-            budget = b.let("load i64, ptr %B")
             region.budget = b.let(f"sub i64 {budget}, 1")
             ops = LlvmOps(region.setting.mode, b, self, now)
             ops.next = self._block.end
@@ -140,10 +137,8 @@ class StringLoop:
 
     def _account(self, done: str) -> None:
         """Iterations that were not the last are steps but no instructions."""
-        b, region = self._b, self._region
-        place = region.pointer("extra")
-        total = b.let(f"add i64 {b.let(f'load i64, ptr {place}{CONTEXT}')}, {done}")
-        b.emit(f"store i64 {total}, ptr {place}{CONTEXT}")
+        fields = self._region.fields
+        fields.store("extra", self._b.let(f"add i64 {fields.load('extra', 'i64')}, {done}"), "i64")
 
     # the frame of an iteration
 
@@ -156,6 +151,9 @@ class StringLoop:
     def jump(self, target: Node) -> None:
         self._account(self._b.let(f"load i64, ptr {self._done}"))
         self._region.jump(target)
+
+    def jump_either(self, condition: Node, target: Node) -> bool:
+        return False
 
     def repeat(self, condition: Node) -> None:
         b, region = self._b, self._region
@@ -171,7 +169,7 @@ class StringLoop:
             b.emit(f"br i1 {self._must_end(left)}, label %{spent}, label %{self._label}")
             b.start(spent)
             self._account(done)
-            b.emit(f"store i8 1, ptr {region.pointer('repeating')}{CONTEXT}")
+            region.fields.store("repeating", 1, "i8")
             b.emit(f"br label %{region.label(self._block.eip)}")
         b.start(finished)
 
@@ -182,9 +180,7 @@ class StringLoop:
     def _host(self, linear: Node) -> str:
         b = self._b
         number = next(n for n in self._pointers if linear is self._start.regs[n])
-        entry = b.let(f"load i64, ptr {self._slots[number]}")
-        wide = b.let(f"zext i32 {b.text(linear)} to i64")
-        return b.let(f"inttoptr i64 {b.let(f'add i64 {entry}, {wide}')} to ptr")
+        return self._region.accesses.host(b.let(f"load i64, ptr {self._slots[number]}"), b.text(linear))
 
     def load(self, linear: Node, bits: int, for_write: bool) -> Node:
         return named(self._b.let(f"load i{bits}, ptr {self._host(linear)}{GUEST}"), bits)

@@ -35,8 +35,9 @@ class PredictingRegion(Region):
     def _at(self, field: str) -> str:
         """A pointer to a field of `Timed`, or of the model's record in it."""
         if hasattr(TimingState, field):
-            return self.pointer_at(f"timing_{field}", Arena.timing.offset + int(getattr(TimingState, field).offset))
-        return self.pointer_at(field, int(getattr(Arena, field).offset))
+            place = Arena.timing.offset + int(getattr(TimingState, field).offset)
+            return self.fields.pointer_at(f"timing_{field}", place)
+        return self.fields.pointer_at(field, int(getattr(Arena, field).offset))
 
     def _get(self, field: str, bits: int = 32) -> str:
         return self.builder.let(f"load i{bits}, ptr {self._at(field)}{CONTEXT}")
@@ -120,7 +121,7 @@ class PredictingRegion(Region):
         if self._level is None:
             return
         b, cycles = self.builder, self._costs.cycles
-        now = b.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
+        now = self.fields.load("cpl")
         if kind in ("int", "call_far"):
             inner = b.let(f"icmp ult i32 {now}, {self._level}")
             self._add_cycles(b.let(f"select i1 {inner}, i64 {cycles['outer_event']}, i64 0"))

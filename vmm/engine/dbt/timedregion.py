@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmm.engine.dbt.arena import Arena
 from vmm.engine.dbt.frontend import Block, Guest
 from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.llvmops import CONTEXT, NotNative, Straight
@@ -78,13 +77,11 @@ class TimedRegion(PredictingRegion):
             self._index = 0
             self._loop.body()
 
-    def _head_of(self, block: Block, place: int, done: int, budget: str, entered: Straight) -> None:
-        super()._head_of(block, place, done, budget, entered)
-        b = self.builder
-        b.lines = []
-        self._head_exit(self.is_late(), block, budget, entered, Exit.ATTENTION)
-        b.main[place:place] = b.lines
-        b.lines = b.main
+    def _begin_block(self, block: Block, done: int, budget: str, entered: Straight, on: str) -> None:
+        early = self.builder.new_label("early")
+        self._leave_head(self.is_late(), block, budget, entered, Exit.ATTENTION, early)
+        self.builder.start(early)
+        super()._begin_block(block, done, budget, entered, on)
 
     def _emit_instruction(self, guest: Guest, index: int) -> bool:
         b = self.builder
@@ -104,13 +101,13 @@ class TimedRegion(PredictingRegion):
         if shape.flow is Flow.REPEAT:
             if guest.insn.adsize != 4:
                 return self._undo(mark, lines)
-            again = b.let(f"load i8, ptr {self.pointer('repeating')}{CONTEXT}")
+            again = self.fields.load("repeating", "i8")
             first = b.let(f"icmp eq i8 {again}, 0")
             self._begun = b.let(f"select i1 {first}, i64 {self._places[index].after}, i64 0")
             self._add_cycles(self._begun)
             if applies(self, self._block):
                 self._loop = TimedStringLoop(self, self._block, self._caches)
-                self._loop.test(self._ops.now, self._entered)
+                self._loop.test(self.ops.now, self._entered)
         return super()._emit_instruction(guest, index) or self._undo(mark, lines)
 
     def _undo(self, mark: tuple[int, int, str, tuple[int, int]], lines: int) -> bool:
@@ -166,8 +163,7 @@ class TimedRegion(PredictingRegion):
 
     def _call(self, name: str, arguments: str) -> None:
         b = self.builder
-        place = self.pointer_at(name, int(Arena.routines.offset) + 8 * self.setting.routines[name])
-        code = b.let(f"load ptr, ptr {place}{CONTEXT}")
+        code = self.fields.routine(name, self.setting.routines[name])
         b.emit(f"call preserve_mostcc void {code}(ptr %c, {arguments})")
 
     # giving up
@@ -181,12 +177,11 @@ class TimedRegion(PredictingRegion):
         self._put("begun", self._begun or 0, 64)
         self._add_cycles(self._pending)
 
-    def _leave(self, reason: Exit) -> None:
-        if reason is Exit.INTERPRET:
-            begins = self._places[self._index].start == self._index
-            self._put("charged", 0)
-            self._say_where(None if begins else self._guest.eip)
-        super()._leave(reason)
+    def _interpret(self, guest: Guest) -> None:
+        begins = self._places[self._index].start == self._index
+        self._put("charged", 0)
+        self._say_where(None if begins else self._guest.eip)
+        super()._interpret(guest)
 
     def abort(self) -> str:
         b, plain = self.builder, super().abort()
@@ -200,31 +195,23 @@ class TimedRegion(PredictingRegion):
 
     # accesses
 
-    def _begin_call(self) -> None:
-        """Something is called that may make accesses, or may fail."""
+    def begin_call(self) -> None:
+        if self._caches:
+            self._announce()
+
+    def end_call(self) -> None:
+        if self._caches:
+            self._retract()
+
+    def _announce(self) -> None:
+        """Something is called that may need to know the cycles of the run."""
         self._put("charged", self._charged)
         if self._pending:
             self._put("ahead", self._pending, 64)
 
-    def _end_call(self) -> None:
+    def _retract(self) -> None:
         if self._pending:
             self._put("ahead", 0, 64)
-
-    def _call_load(self, what: str, address: str, bits: int) -> str:
-        if not self._caches:
-            return super()._call_load(what, address, bits)
-        self._begin_call()
-        value = super()._call_load(what, address, bits)
-        self._end_call()
-        return value
-
-    def _call_store(self, address: str, datum: str, bits: int) -> None:
-        if not self._caches:
-            super()._call_store(address, datum, bits)
-            return
-        self._begin_call()
-        super()._call_store(address, datum, bits)
-        self._end_call()
 
     def load(self, linear: Node, bits: int, for_write: bool) -> Node:
         value = super().load(linear, bits, for_write)
@@ -258,10 +245,10 @@ class TimedRegion(PredictingRegion):
         if name == "require_cpl0" or name not in self.setting.routines:
             return super().routine(name, args, returns)
         if self._places[self._index].shape.flow is Flow.REFETCH:
-            self._level = self.builder.let(f"load i32, ptr {self.pointer('cpl')}{CONTEXT}")
-        self._begin_call()
+            self._level = self.fields.load("cpl")
+        self._announce()
         value = super().routine(name, args, returns)
-        self._end_call()
+        self._retract()
         return value
 
     # ends of runs
@@ -271,6 +258,9 @@ class TimedRegion(PredictingRegion):
         self._accounted = True
         super().jump(target)
         self._accounted = False
+
+    def jump_either(self, condition: Node, target: Node) -> bool:
+        return False
 
     def _through_dispatch(self, target: Node) -> None:
         if not self._accounted:

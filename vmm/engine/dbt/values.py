@@ -150,6 +150,33 @@ class Builder:
         del self._scopes[-1][depth[1]:]
 
     @contextmanager
+    def before(self, place: int) -> Iterator[None]:
+        """Emit in front of line `place` of where code goes now; no line changes its number."""
+        lines, here, self.lines = self.lines, self.label, []
+        yield
+        lines[place] = "\n".join([*self.lines, lines[place]])
+        self.lines, self.label = lines, here
+
+    @contextmanager
+    def earlier(self, place: int, depth: tuple[int, int]) -> Iterator[None]:
+        """Emit in front of line `place` of the main path, as if it were when the scopes had this `depth`."""
+        scopes, lines = self._scopes, self.lines
+        inner = [scopes[depth[0] - 1][depth[1]:], *scopes[depth[0]:]]
+        later = {node: node.text for scope in inner for node in scope}
+        for node in later:
+            node.text = None
+        self._scopes, self.lines = scopes[:depth[0]], self.main
+        with self.before(place):
+            yield
+        self._scopes, self.lines = scopes, lines
+        for scope in scopes[depth[0]:]:
+            # what has a name from further out keeps it when this scope ends
+            scope[:] = [node for node in scope if node.text is None]
+        for node, text in later.items():
+            if node.text is None:
+                node.text = text
+
+    @contextmanager
     def aside(self, label: str) -> Iterator[None]:
         """Fill a cold block of its own, away from the main path."""
         lines, here = self.lines, self.label
