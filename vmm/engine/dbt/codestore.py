@@ -24,16 +24,13 @@ from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Rewritten, Version, Versions
 from vmm.engine.dbt.suspended import Suspended
 from vmm.engine.dbt.unit import Rest, Unit, spans
+from vmm.engine.dbt.writes import Writes
 from vmm.memory import PhysicalMemory
 
 #: Mode, physical address and EIP of code.
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
-#: Bytes of a page that may have changed after all when code runs in it again, if it was not for other contents.
-_PATCHED = 256
-#: Instructions in which no page is overwritten and has its contents back.
-_RESTORED = 1 << 12
 
 
 class CodeStore:
@@ -55,8 +52,7 @@ class CodeStore:
         self._pages: dict[int, set[Unit]] = {}
         self._leads: dict[int, Unit] = {}
         self._retired: list[Translation] = []
-        self._drops: dict[int, list[tuple[int, int, int]]] = {}
-        self._suspected: dict[int, tuple[list[tuple[int, int, int]], bytes]] = {}
+        self._writes: dict[int, Writes] = {}
         self._suspended = Suspended()
         self._reloaded: set[int] = set()
         self.table = BlockTable(context)
@@ -92,7 +88,7 @@ class CodeStore:
             born=self._context.state.instructions)
         self.blocks += 1
         with self.lock:
-            self._count(block.physical >> 12)
+            self._judge(block.physical >> 12)
             if checked:
                 unit.versions = Versions()
                 return unit
@@ -149,39 +145,32 @@ class CodeStore:
 
     def _drop(self, page: int, doomed: list[Unit], low: int, high: int) -> None:
         """A write to code of a page."""
+        writes = self._writes.get(page)
+        if writes is None:
+            now = self._context.state.instructions
+            writes = self._writes[page] = Writes(self._memory.blob(page << 12, PAGE), now)
         for unit in doomed:
-            self._note(page, unit, low, high)
+            writes.add(unit, low, high)
         if page not in self._reloaded:
             for unit in doomed:
                 self._remove(unit)
-            if len({low for low, _high, _age in self._drops[page]}) < _OVERWRITTEN:
+            if writes.places < _OVERWRITTEN:
                 return
         self._overwrite(page)
 
-    def _note(self, page: int, unit: Unit, low: int, high: int) -> None:
-        """Code is dropped for a write."""
-        age = self._context.state.instructions - unit.born
-        drops = self._drops.setdefault(page, [])
-        for start, length in spans(unit.blocks):
-            if start < high and low < start + length:
-                drops.append((max(low, start), min(high, start + length), age))
-
-    def _count(self, page: int) -> None:
-        """Code runs in a page: what was written to there may become rewritten code."""
-        drops = self._drops.pop(page, [])
-        suspected = self._suspected.pop(page, None)
-        if suspected is not None:
-            before = np.frombuffer(suspected[1], np.uint8)
-            after = np.frombuffer(self._memory.blob(page << 12, PAGE), np.uint8)
-            if np.count_nonzero(before != after) <= _PATCHED:
-                drops += suspected[0]
-        for low, high, age in drops:
+    def _judge(self, page: int) -> bool:
+        """Code runs in a page: whether what was written to there makes rewritten code of it, as is noted."""
+        writes = self._writes.pop(page, None)
+        if writes is None:
+            return False
+        patches = writes.patches(self._memory.blob(page << 12, PAGE), self._context.state.instructions)
+        for low, high, age in patches:
             self.rewritten.dropped(low, high, age)
+        return bool(patches)
 
     def _overwrite(self, page: int) -> None:
         """A page gets other contents, as when its frame gets another owner; nobody need ask byte by byte."""
         contents = self._memory.blob(page << 12, PAGE)
-        self._suspected[page] = self._drops.pop(page), contents
         staying = []
         for unit in list(self._pages[page]):
             if unit.translation is not None and unit.stays_in_page():
@@ -221,11 +210,8 @@ class CodeStore:
             if found is None:
                 return False
             group, differences = found
-            drops = self._drops.pop(frame, []) + self._suspected.pop(frame, ([], b""))[0]
-            if len(differences) or now - group.since < _RESTORED:
+            if self._judge(frame):
                 self._reloaded.discard(frame)
-                for low, high, age in drops:
-                    self.rewritten.dropped(low, high, age)
             else:
                 self._reloaded.add(frame)
             rewritten = self.rewritten.of_page(frame)

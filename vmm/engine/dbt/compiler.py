@@ -42,8 +42,11 @@ class Compiler:
     Members
     -------
     seconds : time spent so far. modules : how many were compiled.
+    careful : have LLVM check each module before it compiles it.
     kept : None; a dictionary put there gets the text of each module compiled, by the names of its functions.
     """
+
+    careful = False
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -67,21 +70,35 @@ class Compiler:
         ------
         CompileError
         """
+        compiled = self.load(self.emit(text, effort, names), names)
+        if self.kept is not None:
+            self.kept |= dict.fromkeys(names, text)
+        return compiled
+
+    def emit(self, text: str, effort: Effort, names: list[str]) -> bytes:
+        """The object file of such a module.
+
+        Raises
+        ------
+        CompileError
+        """
         begin = time.perf_counter()
         try:
             module = llvm.parse_assembly("\n".join((text, _index(names), _INTRINSICS, METADATA)))
-            module.verify()
+            if self.careful:
+                module.verify()
             machine = self._machines[effort]
             self._optimise(module, machine, effort)
-            code = machine.emit_object(module)
+            code: bytes = machine.emit_object(module)
         except RuntimeError as error:
             raise CompileError(str(error)) from None
+        self.add(time.perf_counter() - begin)
+        return code
+
+    def add(self, seconds: float) -> None:
+        """A module has been compiled, here or elsewhere."""
         self.modules += 1
-        if self.kept is not None:
-            self.kept |= dict.fromkeys(names, text)
-        compiled = self.load(code, names)
-        self.seconds += time.perf_counter() - begin
-        return compiled
+        self.seconds += seconds
 
     def load(self, code: bytes, names: list[str]) -> Compiled:
         """Bring an object file into memory that was made by `compile` with the same names."""

@@ -42,6 +42,9 @@ class Contents:
     def __init__(self, eip: int, code: bytes, code32: bool, guests: tuple[Guest, ...] | None = None):
         self._eip, self._code, self.code32, self._guests = eip, code, code32, guests
 
+    def __reduce__(self) -> tuple[type[Contents], tuple[int, bytes, bool]]:
+        return Contents, (self._eip, self._code, self.code32)
+
     @property
     def guests(self) -> tuple[Guest, ...]:
         if self._guests is None:
@@ -54,9 +57,9 @@ class Contents:
         return self._guests
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Block:
-    """A basic block.
+    """A basic block. Nobody changes one; that it is not frozen is because many are made.
 
     Members
     -------

@@ -1,7 +1,7 @@
 """Blocks for the interpreter: the functions of their instructions, kept with what they were made from.
 
-The interpreter looks up each instruction by its address, and forgets all that with every flush of the TLB. Who knows the
-block needs neither.
+The interpreter looks up each instruction by its address, and forgets all that with every flush of the TLB. Who knows
+the block need do neither.
 """
 
 from __future__ import annotations
@@ -39,4 +39,5 @@ class Stepping:
         for guest in block.guests:
             compiled.append(compile_bytes(block.code[at:at + guest.insn.length], mode))
             at += guest.insn.length
-        return tuple(FunctionType(one.code, self._namespace) for one in takewhile(lambda one: not one.is_system, compiled))
+        ordinary = takewhile(lambda one: not one.is_system, compiled)
+        return tuple(FunctionType(one.code, self._namespace) for one in ordinary)

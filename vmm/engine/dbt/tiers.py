@@ -2,10 +2,13 @@
 
 Rules:
 
-1. Blocks that have become warm are compiled together, cheaply; then regions, with everything LLVM has.
-2. LLVM works without the interpreter lock, in a thread of its own; `background=False` compiles in place instead, and
-   then what is compiled when depends on the guest alone.
-3. What LLVM refuses stays with the interpreter, and is counted.
+1. Blocks that have become warm are compiled together, cheaply, those first that the guest has met most; regions one by
+   one, with everything LLVM has.
+2. Before that come the machine's own routines, cheaply first, since they are wanted at once.
+3. Each of the two is done by a process of its own, and a thread here that waits for it. Where processes cannot be
+   copied the threads compile themselves. `background=False` compiles in place instead, and then what is compiled when
+   depends on the guest alone.
+4. What LLVM refuses stays with the interpreter, and is counted.
 """
 
 from __future__ import annotations
@@ -14,25 +17,30 @@ import atexit
 import sys
 import threading
 import uuid
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmm.engine.dbt.codestore import CodeStore
-from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
+from vmm.engine.dbt.compiler import Compiled, CompileError, Compiler, Effort
 from vmm.engine.dbt.frontend import Block
-from vmm.engine.dbt.pool import Module, Translation, symbols
-from vmm.engine.dbt.recipes import Recipes
+from vmm.engine.dbt.pool import Module, Translation
 from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.unit import Unit
+from vmm.engine.dbt.workshop import Stopped, Workshop
+from vmm.engine.dbt.writing import Built, Maker, Order, be_patient, build, build_text, names_of, renamed, write
 
-_BATCH = 48
-#: Seconds the guest runs on before the thread that compiles gets the interpreter lock.
+_BATCH = 32
+#: Seconds the guest runs on before a thread that has something to publish gets the interpreter lock.
 _HANDOVER = 5e-5
+#: By how much blocks go before regions where there are not enough processors for all.
+_PATIENCE = 10
 #: Names are those of all translations there are, also of those that other processes left on disk.
 _PROCESS = uuid.uuid4().hex[:16]
+
+#: Compiles IR that a function gives, defining these names; gives the object file and where things are, by name.
+TextBuilder = Callable[[Callable[[], str], list[str], Effort], Compiled]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ class Tiers:
     Parameters
     ----------
     hot : executions after which a warm block asks for a region.
-    first : done before anything else, in the thread that compiles.
+    first : done before any region, by who compiles those: with little effort, and then with all.
 
     Members
     -------
@@ -63,90 +71,112 @@ class Tiers:
     failures : units LLVM refused, and `failure` why the last one.
     """
 
-    def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool, first: Callable[[], None]):
+    def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool,
+                 first: Callable[[TextBuilder, Effort], None]):
         self._compiler = compiler
         self._store = store
-        self.region: Callable[..., Region] = Region
+        self.region: Maker = Region
         self._hot = hot
-        self._first: Callable[[], None] | None = first
-        self._warm_jobs: deque[Job] = deque()
-        self._hot_jobs: deque[Job] = deque()
+        self._first: Callable[[TextBuilder, Effort], None] | None = first
+        self._jobs: dict[Effort, list[Job]] = {effort: [] for effort in Effort}
+        self._workshops = {effort: Workshop(compiler) for effort in Effort}
         self._wake = threading.Condition()
-        self._closed = self._busy = False
+        # where there is no process: LLVM is asked by one thread at a time
+        self._alone = threading.Lock()
+        self._closed = False
+        self._busy: set[Effort] = set()
         self._names = 0
         self.warm = self.regions = self.failures = 0
         self.failure = ""
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         if background:
             # a thread that comes back from LLVM waits this long for the interpreter lock, several times per module
             sys.setswitchinterval(_HANDOVER)
-            self._thread = threading.Thread(target=self._work, name="translator", daemon=True)
+            self._threads = [threading.Thread(target=self._work, args=(effort,), name="translator", daemon=True)
+                             for effort in Effort]
             # the interpreter must not take LLVM down while a thread is in it
             atexit.register(self.close)
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
         else:
-            self._step()
+            self._step(Effort.HOT)
 
     def submit(self, job: Job) -> None:
         """Compile a unit as soon as possible."""
+        effort = Effort.WARM if job.setting.counted else Effort.HOT
         job.subject.queued = True
+        if self._threads:
+            self._workshops[effort].open()
         with self._wake:
-            (self._warm_jobs if job.setting.counted else self._hot_jobs).append(job)
-            self._wake.notify()
-        if self._thread is None:
-            while self._step():
+            self._jobs[effort].append(job)
+            self._wake.notify_all()
+        if not self._threads:
+            while self._step(Effort.WARM) or self._step(Effort.HOT):
                 pass
 
     def settle(self) -> None:
         """Wait until everything submitted is compiled."""
         with self._wake:
-            self._wake.wait_for(lambda: self._closed or not (self._busy or self._warm_jobs or self._hot_jobs))
+            self._wake.wait_for(lambda: self._closed or not (self._busy or self._first or any(self._jobs.values())))
 
     def stop(self) -> None:
-        """Start nothing more. What is being compiled goes on being so: see `busy`."""
+        """Start nothing more. What threads are compiling goes on being so: see `busy`."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
+        for workshop in self._workshops.values():
+            workshop.stop()
 
     def close(self) -> None:
-        """Start nothing more, and wait for what is being compiled."""
+        """Start nothing more, and wait for what cannot be stopped."""
         self.stop()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        for workshop in self._workshops.values():
+            workshop.close()
+        if self._threads:
             atexit.unregister(self.close)
 
     @property
     def busy(self) -> bool:
-        """Whether something is being compiled in the background."""
-        return self._busy
+        """Whether something is being compiled in this process."""
+        return self._alone.locked()
 
-    def _work(self) -> None:
+    def _work(self, effort: Effort) -> None:
         while True:
             with self._wake:
-                self._busy = False
+                self._busy.discard(effort)
                 self._wake.notify_all()
-                self._wake.wait_for(lambda: self._closed or self._first or self._warm_jobs or self._hot_jobs)
+                self._wake.wait_for(lambda: self._closed or self._waits(effort))
                 if self._closed:
                     return
-                self._busy = True
-            self._step()
+                self._busy.add(effort)
+            try:
+                self._step(effort)
+            except Stopped:
+                if self._closed:
+                    return
 
-    def _step(self) -> bool:
+    def _waits(self, effort: Effort) -> bool:
+        return bool(self._jobs[effort]) or effort is Effort.HOT and self._first is not None
+
+    def _step(self, effort: Effort) -> bool:
         """Do one piece of work; False if there was none."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            first()
+        if effort is Effort.HOT and self._first is not None:
+            self._do_first(self._first)
+            self._first = None
             return True
-        jobs: list[Job] = []
         with self._wake:
-            while self._warm_jobs and len(jobs) < _BATCH:
-                jobs.append(self._warm_jobs.popleft())
-            if not jobs and self._hot_jobs:
-                jobs.append(self._hot_jobs.popleft())
+            queue = self._jobs[effort]
+            if not queue:
+                return False
+            queue.sort(key=lambda job: job.subject.seen, reverse=True)
+            size = _BATCH if effort is Effort.WARM else 1
+            jobs, queue[:] = queue[:size], queue[size:]
         jobs = [job for job in jobs if job.unit.alive and not self._is_done(job)]
         if jobs:
             self._compile(jobs)
-        return bool(jobs or self._warm_jobs or self._hot_jobs)
+        return True
 
     def _is_done(self, job: Job) -> bool:
         """Whether a unit that waits to be warm can take what the same code elsewhere has left meanwhile."""
@@ -160,58 +190,75 @@ class Tiers:
         return there
 
     def _compile(self, jobs: list[Job]) -> None:
-        effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
-        recipes = Recipes()
-        texts: list[str] = []
-        named: list[tuple[Job, str, list[int], tuple[int, ...]]] = []
-        names: list[str] = []
+        named: dict[str, Job] = {}
         for job in jobs:
             self._names += 1
-            name = f"t{_PROCESS}_{self._names}"
-            slots: list[int] = []
-            head = job.unit.block.eip
-            region = self.region(name, job.blocks[head], job.blocks, job.setting, recipes, slots, job.version)
-            body = region.text()
-            if not region.done[head]:
-                job.subject.refused = True
-                if job.version is None:
-                    self._store.pool.refused.add((job.unit.mode, head, job.blocks[head].code))
-                continue
-            if job.version is not None:
-                texts.append(f"@next_{name} = dso_local global ptr null")
-                names.append(f"next_{name}")
-            if region.pages:
-                texts.append(f"@pages_{name} = dso_local global [{len(region.pages)} x i64] zeroinitializer")
-            texts.append(f"@slots_{name} = dso_local global [{max(len(slots), 1)} x ptr] zeroinitializer")
-            if job.setting.counted:
-                texts.append(f"@count_{name} = dso_local global i32 {self._hot}")
-            texts.append(body)
-            named.append((job, name, slots, region.pages))
-            names += symbols(name, job.setting.counted, bool(region.pages))
-        if not named:
-            return
-        if effort is Effort.HOT:
-            texts.append(recipes.functions())
+            named[f"t{_PROCESS}_{job.setting.counted:d}{self._names}"] = job
+        orders = [Order(name, job.unit.block.eip, job.blocks, job.setting, job.version) for name, job in named.items()]
         try:
-            compiled = self._compiler.compile("\n".join(texts), effort, names)
+            built, symbols = self._build(orders, Effort.WARM if jobs[0].setting.counted else Effort.HOT)
         except CompileError as error:
             self._refuse(jobs, str(error))
             return
-        module = Module(compiled.object_code, tuple(names), compiled.symbols)
-        for job, name, slots, pages in named:
-            blocks = tuple(job.blocks.values())
-            translation = Translation(job.unit.mode, blocks, effort is Effort.HOT, name, tuple(slots),
-                                      job.setting.paging, pages, module)
+        module = Module(built.object_code, tuple(built.names), symbols)
+        for name, job in named.items():
+            part = built.parts.get(name)
+            if part is None:
+                job.subject.refused = True
+                if job.version is None:
+                    block = job.blocks[job.unit.block.eip]
+                    self._store.pool.refused.add((job.unit.mode, block.eip, block.code))
+                continue
+            blocks, is_warm = tuple(job.blocks.values()), job.setting.counted
+            translation = Translation(
+                job.unit.mode, blocks, not is_warm, name, part.targets, job.setting.paging, part.pages, module)
             if job.version is None:
                 self._store.pool.add(translation)
                 published = self._store.publish(job.unit, translation, blocks)
             else:
                 published = self._store.publish_version(
-                    job.unit, job.version, translation, compiled.symbols[f"next_{name}"])
-            if published and effort is Effort.WARM:
+                    job.unit, job.version, translation, symbols[f"next_{name}"])
+            if published and is_warm:
                 self.warm += 1
             elif published:
                 self.regions += 1
+
+    def _build(self, orders: list[Order], effort: Effort) -> tuple[Built, dict[str, int]]:
+        """What orders come to, and where it is in memory."""
+        workshop = self._workshops[effort]
+        if workshop.is_open:
+            built = workshop.do(build, orders, self.region, self._hot)
+            self._compiler.add(built.seconds)
+            with self._alone:
+                loaded = self._compiler.load(built.object_code, built.names).symbols if built.parts else {}
+            return built, loaded
+        module = write(orders, self.region, self._hot)
+        if not module.parts:
+            return Built([], {}, b"", 0.0), {}
+        with self._alone:
+            compiled = self._compiler.compile(module.text, effort, module.names)
+        return Built(module.names, module.parts, compiled.object_code, 0.0), compiled.symbols
+
+    def _do_first(self, first: Callable[[TextBuilder, Effort], None]) -> None:
+        workshop = self._workshops[Effort.HOT]
+        if self._threads and workshop.open():
+            first(self._build_text, Effort.WARM)
+            workshop.do(be_patient, _PATIENCE)
+        first(self._build_text, Effort.HOT)
+
+    def _build_text(self, text: Callable[[], str], names: list[str], effort: Effort) -> Compiled:
+        workshop = self._workshops[Effort.HOT]
+        wanted = names_of(names, effort)
+        if workshop.is_open:
+            code = workshop.do(build_text, text, names, effort)
+            self._compiler.add(0.0)
+            with self._alone:
+                compiled = self._compiler.load(code, wanted)
+        else:
+            with self._alone:
+                compiled = self._compiler.compile(renamed(text(), names, effort), effort, wanted)
+        places = {name: compiled.symbols[there] for name, there in zip(names, wanted, strict=True)}
+        return Compiled(compiled.object_code, places)
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """One bad unit spoils its batch: the others get another try, alone."""

@@ -23,6 +23,7 @@ from vmm.engine.dbt.frontend import Block, cut
 from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.rewritten import Rewritten, Version
 from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.tiers import TextBuilder
 from vmm.engine.dbt.timednative import PLACES, text
 from vmm.engine.dbt.timedregion import TimedRegion
 from vmm.engine.dbt.timedruns import one_run
@@ -108,9 +109,9 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
 
     # translations
 
-    def _compile_routines(self) -> None:
+    def _compile_routines(self, build: TextBuilder, effort: Effort) -> None:
         names = [name for name in PLACES if name not in runtime.ACCESSORS]
-        code = self.compiler.compile(text(self._costs, self._caches), Effort.HOT, names).symbols
+        code = build(partial(text, self._costs, self._caches), names, effort).symbols
         for name in names:
             self.native.routines[PLACES[name]] = code[name]
 
@@ -133,12 +134,6 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         length = block.guests[count - 1].next - block.eip & 0xFFFF_FFFF
         shorter = cut(eip, physical, block.code[:length], block.second, self._present.code32)
         return None if shorter is None else (shorter, False)
-
-    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
-        _Steps.burst(self, limit)
-
-    def _finish(self, limit: int) -> None:
-        _Steps.burst(self, limit)
 
     def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
         _Steps.burst(self, limit)

@@ -18,7 +18,7 @@ from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
 from vmm.engine.dbt.checked import boundary, live_bytes
 from vmm.engine.dbt.codestore import CodeStore
-from vmm.engine.dbt.compiler import Compiler, Effort
+from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
 from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
 from vmm.engine.dbt.layout import Context, Exit, Kind
@@ -27,15 +27,13 @@ from vmm.engine.dbt.pool import Pool, Translation
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.stepping import Stepping
-from vmm.engine.dbt.stepping import Stepping
-from vmm.engine.dbt.tiers import Job, Tiers
+from vmm.engine.dbt.tiers import Job, TextBuilder, Tiers
 from vmm.engine.dbt.unit import Rest, Unit
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.engine.interrupt import Source
 from vmm.faults import Fault, Unfinished
 from vmm.memory import PhysicalMemory
 from vmm.paging.mmu import DEFAULT_CAPACITY
-from vmm.semantics.ops import Mode
 from vmm.semantics.ops import Mode
 from vmm.state import SHADOW_NONE
 from vmm.statistics import Statistics
@@ -105,8 +103,9 @@ class Translator(Interpreter):
         self._native_steps, self._exits = 0, [0] * len(Exit)
         self.compiler = Compiler()
         self.disk = cache
-        code = self._code_of("runtime", runtime.text,
-                              ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS])
+        self._kept: set[str] = set()
+        names = ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS]
+        code = self._code_of("runtime", lambda: self.compiler.compile(runtime.text(), Effort.HOT, names), names, True)
         self._enter = _Enter(code["enter"])
         self._results = ctypes.addressof(self.native.results)
         state = self.native
@@ -163,22 +162,26 @@ class Translator(Interpreter):
             with self.translations.lock:
                 self.translations.pool.add(translation)
 
-    def _code_of(self, kind: str, text: Callable[[], str], names: list[str]) -> dict[str, int]:
-        """Code of the translator itself."""
+    def _code_of(self, kind: str, build: Callable[[], Compiled], names: list[str], lasts: bool) -> dict[str, int]:
+        """Code of the translator itself; what `lasts` is left for the next run, and not made if an earlier one did."""
         stored = None if self.disk is None else self.disk.get(kind)
         if stored is not None:
+            self._kept.add(kind)
             return self.compiler.load(stored, names).symbols
-        compiled = self.compiler.compile(text(), Effort.HOT, names)
+        compiled = build()
         self._own += 1
-        if self.disk is not None:
+        if self.disk is not None and lasts:
             self.disk.put(kind, compiled.object_code)
         return compiled.symbols
 
-    def _compile_routines(self) -> None:
+    def _compile_routines(self, build: TextBuilder, effort: Effort) -> None:
         """Put the machine's own routines, compiled, in the place of those that bail."""
+        if "routines" in self._kept:
+            return
         names = [name for name in runtime.PLACES if name not in runtime.ACCESSORS]
-        for name, code in self._code_of("routines", native.text, names).items():
-            self.native.routines[runtime.PLACES[name]] = code
+        code = self._code_of("routines", lambda: build(native.text, names, effort), names, effort is Effort.HOT)
+        for name, place in code.items():
+            self.native.routines[runtime.PLACES[name]] = place
 
     # what the interpreter's other parts tell
 

@@ -1,0 +1,123 @@
+"""A process that works for this one: compiling there takes no time from the guest, not even the interpreter lock.
+
+Rules:
+
+1. The process is a copy of this one, made when it is first wanted; it needs no start and knows what this one knew then.
+2. It gets one piece of work at a time, a function and its arguments, and gives back what that returns or raises.
+3. It ends with `stop`, whatever it is doing, or when this process does.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO, TypeVar
+
+from vmm.engine.dbt.compiler import Compiler
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The process has been stopped, or has come to its end otherwise."""
+
+
+class Workshop:
+    """One such process.
+
+    Parameters
+    ----------
+    compiler : the first argument of all work.
+    """
+
+    def __init__(self, compiler: Compiler):
+        self._compiler = compiler
+        self._child = 0
+        self._lock = threading.Lock()
+        self._requests: BinaryIO
+        self._answers: BinaryIO
+
+    @property
+    def is_open(self) -> bool:
+        return self._child > 0
+
+    def open(self) -> bool:
+        """Have the process, if this host can copy processes; whether there is one."""
+        if self._child or not hasattr(os, "fork"):
+            return self.is_open
+        theirs, requests = os.pipe()
+        answers, ours = os.pipe()
+        try:
+            with warnings.catch_warnings():
+                # other threads may hold locks, but none of those that are taken there
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._child = os.fork()
+        except OSError:
+            self._child = -1
+        if not self._child:
+            try:
+                os.close(requests)
+                os.close(answers)
+                self._serve(theirs, ours)
+            finally:
+                os._exit(0)
+        os.close(theirs)
+        os.close(ours)
+        self._requests, self._answers = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
+        return self.is_open
+
+    def do(self, work: Callable[..., T], *args: Any) -> T:
+        """Have `work(compiler, *args)` done there.
+
+        Raises
+        ------
+        Stopped
+        """
+        try:
+            pickle.dump((work, args), self._requests, pickle.HIGHEST_PROTOCOL)
+            self._requests.flush()
+            result, error = pickle.load(self._answers)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as ended:
+            raise Stopped from ended
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def stop(self) -> None:
+        """End the process now."""
+        with self._lock:
+            child, self._child = self._child, -1
+        if child > 0:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+
+    def close(self) -> None:
+        """Give back what talking to the process took; nobody may be doing so."""
+        self.stop()
+        if hasattr(self, "_requests"):
+            with suppress(OSError):
+                self._requests.close()
+            self._answers.close()
+
+    def _serve(self, requests: int, answers: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with os.fdopen(requests, "rb") as source, os.fdopen(answers, "wb") as sink:
+            while True:
+                try:
+                    work, args = pickle.load(source)
+                except EOFError:
+                    return
+                answer: tuple[Any, Exception | None]
+                try:
+                    answer = work(self._compiler, *args), None
+                except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+                    answer = None, error
+                pickle.dump(answer, sink, pickle.HIGHEST_PROTOCOL)
+                sink.flush()
