@@ -118,6 +118,16 @@ class Boundaries(WorldSwitch):
         VmExit
             It is intercepted, or its delivery does not succeed.
         """
+        svm = self.state.svm
+        before = svm.event, svm.vintr
+        try:
+            return self._take_event()
+        except Unfinished:
+            svm.event, svm.vintr = before
+            self.svm_changed()
+            raise
+
+    def _take_event(self) -> Retired | None:
         state, svm = self.state, self.state.svm
         if svm.event:
             return self._inject()

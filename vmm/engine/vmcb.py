@@ -23,7 +23,8 @@ class Area:
 
     Parameters
     ----------
-    memory, address : where it is. wide : upper halves are written. on_write : told of every write as (physical address, size, value).
+    memory, address : where it is. on_write : told of every write as (physical address, size, value).
+    wide : whether the upper halves of fields are written.
     """
 
     def __init__(self, memory: PhysicalMemory, address: int, on_write: Callable[[int, int, int], None],

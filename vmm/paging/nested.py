@@ -35,6 +35,19 @@ class Refused(Exception):
         self.fault = fault
 
 
+class Marking:
+    """Physical memory; `marked` is what a walk has written in it, by address."""
+
+    def __init__(self, memory: TableMemory):
+        self._memory = memory
+        self.read32 = memory.read32
+        self.marked: dict[int, int] = {}
+
+    def write32(self, address: int, value: int) -> None:
+        self.marked[address] = value
+        self._memory.write32(address, value)
+
+
 class NestedTables:
     """Guest-physical memory as the walk of the guest's tables sees it.
 
@@ -44,7 +57,7 @@ class NestedTables:
     """
 
     def __init__(self, memory: TableMemory, n_cr3: int, pse: bool):
-        self._memory = memory
+        self._machine = Marking(memory)
         self._n_cr3 = n_cr3
         self._pse = pse
         self._places: dict[int, int] = {}
@@ -57,7 +70,7 @@ class NestedTables:
         Refused
             The nested tables do not allow it.
         """
-        outcome = walk(self._memory, self._n_cr3, address, write=write, user=True, wp=True, pse=self._pse)
+        outcome = walk(self._machine, self._n_cr3, address, write=write, user=True, wp=True, pse=self._pse)
         if isinstance(outcome, GuestFault):
             raise Refused(NestedFault(outcome.code | cause, address))
         return outcome
@@ -65,11 +78,15 @@ class NestedTables:
     def read32(self, address: int) -> int:
         place = self.translate(address, True, NPF_TABLE).frame << 12 | address & 0xFFF
         self._places[address] = place
-        return self._memory.read32(place)
+        return self._machine.read32(place)
 
     def write32(self, address: int, value: int) -> None:
-        """Of an entry that has been read: no other is ever written."""
-        self._memory.write32(self._places[address], value)
+        """Of an entry that has been read: no other is ever written.
+
+        An entry may be in tables of both dimensions, so that it has got bits since it was read.
+        """
+        place = self._places[address]
+        self._machine.write32(place, value | self._machine.marked.get(place, 0))
 
 
 def nested_walk(memory: TableMemory, n_cr3: int, nested_pse: bool, guest: tuple[int, bool, bool] | None, linear: int,
