@@ -52,14 +52,12 @@ class Caches(Tlbs):
         if line >= state.ram_lines or _VGA_FIRST <= line < _VGA_END or state.cache_disabled:
             self.uncached(write, offset)
             return
-        index = line & state.data_sets - 1
+        entry = self.data_entry(line)
+        index = entry >> 1
         now = state.cycles + offset
         settled = 1
-        way = 0
-        if state.data_tags[2 * index + 1] == line + 1:
-            way = 1
-        if state.data_tags[2 * index + way] != line + 1:
-            way = self.fill_data(line, physical >> 2 & 7, write, offset)
+        if state.data_tags[entry] != line + 1:
+            entry = self.fill_data(line, physical >> 2 & 7, write, offset)
             settled = 0
         elif state.fill_line == line + 1 and now < state.fill_end:
             settled = 0
@@ -68,11 +66,11 @@ class Caches(Tlbs):
                 come = state.fill_first + ((physical >> 2) - state.fill_word & 7)
             if come > now:
                 state.cycles += come - now
-        state.data_used[index] = way
+        state.data_used[index] = entry & 1
         key = (linear >> 5) + 1
         state.reads[index] = key if settled else 0
         if write:
-            state.data_dirty[2 * index + way] = 1
+            state.data_dirty[entry] = 1
             # A line that is still in the list of lines gone lately is noticed again.
             state.writes[index] = key if self.notice(line) == 0 and settled else 0
         elif state.writes[index] != key:
@@ -87,41 +85,36 @@ class Caches(Tlbs):
         if line >= state.ram_lines or _VGA_FIRST <= line < _VGA_END or state.cache_disabled:
             self.uncached(0, offset)
             return
-        index = line & state.code_sets - 1
-        way = 0
-        if state.code_tags[2 * index + 1] == line + 1:
-            way = 1
-        if state.code_tags[2 * index + way] != line + 1:
-            way = self.fill_code(line, follows, offset)
-        state.code_used[index] = way
+        entry = self.code_entry(line)
+        index = entry >> 1
+        if state.code_tags[entry] != line + 1:
+            entry = self.fill_code(line, follows, offset)
+        state.code_used[index] = entry & 1
         state.code[index] = (linear >> 5) + 1
 
     def fill_code(self, line: int, follows: int, offset: int) -> int:
-        """Miss: from the data cache or past it from memory; the way that is filled."""
+        """Miss: from the data cache or past it from memory; the entry that is filled."""
         state = self.state
         state.code_misses += 1
         index = line & state.code_sets - 1
-        way = 0
-        if state.code_tags[2 * index] != 0:
-            way = 1
-            if state.code_tags[2 * index + 1] != 0:
-                way = 1 - state.code_used[index]
-        if state.code_tags[2 * index + way] != 0:
-            state.victims[state.victim_next] = state.code_tags[2 * index + way]
+        first = 2 * index
+        entry = first + self.free_way(state.code_tags[first], state.code_tags[first + 1], state.code_used[index])
+        if state.code_tags[entry] != 0:
+            state.victims[state.victim_next] = state.code_tags[entry]
             state.victim_next = state.victim_next + 1 & 3
-        state.code_tags[2 * index + way] = line + 1
-        row = line & state.data_sets - 1
+        state.code_tags[entry] = line + 1
+        held = self.data_entry(line)
         # A store to the line must be noticed from now on.
-        state.writes[row] = 0
+        state.writes[held >> 1] = 0
         now = state.cycles + offset
         begin = max(now, state.engine_free)
-        if state.data_tags[2 * row] == line + 1 or state.data_tags[2 * row + 1] == line + 1:
+        if state.data_tags[held] == line + 1:
             wait = state.code_next_cached if follows else state.code_fill_cached
         else:
             wait = state.code_next if follows else state.code_fill
         state.engine_free = begin + state.fill
         state.cycles += begin - now + wait
-        return way
+        return entry
 
     def write_back_all(self) -> None:
         """WBINVD: both caches are empty afterwards."""

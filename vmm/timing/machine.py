@@ -70,6 +70,11 @@ class TimedMachine(EmulatedMachine):
             self.platform.advance(cycles - self._passed)
             self._passed = cycles
 
+    def _come_to_the_present(self) -> None:
+        # The model counts each instruction by itself, so that there is no need to begin this one again.
+        self._catch_up()
+        self._port_used = True
+
     def _sleep(self, cycles: int) -> None:
         self.model.add(cycles)
         self.idle += cycles
