@@ -13,6 +13,8 @@ from .boundary import Source
 __all__ = ["ExitUnit"]
 
 _EXCEPTIONS = 0x40
+#: The intercept word of debug registers.
+_DEBUG_REGISTERS = 1
 _INTR, _NMI, _VINTR, _SHUTDOWN = (int(code) & 31 for code in (
     ExitCode.INTR, ExitCode.NMI, ExitCode.VINTR, ExitCode.SHUTDOWN))
 
@@ -73,10 +75,13 @@ class ExitUnit(wiring.Component):
         with m.If(self.asked):
             m.d.comb += [self.exit.eq(1), self.is_forced.eq(self.forced),
                          cause.code.eq(Mux(self.forced, self.b, self.code))]
-            with m.If(self.guest & ~self.delivering):
+            # APM 15.7.1: a task switch is not the intercept of an instruction.
+            with m.If(self.guest & ~(self.forced & (self.b == ExitCode.TASK_SWITCH))):
                 m.d.comb += cause.nrip.eq(self.next_eip)
             with m.If((self.code < _EXCEPTIONS) | (self.code == ExitCode.CR0_SEL_WRITE)):
-                m.d.comb += cause.info1.eq(Cat(self.a[:31], C(0, 32), self.a[31]))
+                # Only MOV names a general register; bit 63 says that it is MOV CR.
+                with m.If(self.a[31]):
+                    m.d.comb += cause.info1.eq(Cat(self.a[:31], C(0, 32), self.code[5:] != _DEBUG_REGISTERS))
             with m.Elif((self.code == ExitCode.SWINT) | (self.code == ExitCode.INVLPG)):
                 m.d.comb += cause.info1.eq(self.a)
         with m.Elif(self.guest):
@@ -101,8 +106,12 @@ class ExitUnit(wiring.Component):
                 with m.If((self.vector < 32) & self.exceptions.bit_select(self.vector[:5], 1)):
                     m.d.comb += [self.exit.eq(1), cause.code.eq(_EXCEPTIONS | self.vector[:5]),
                                  cause.info1.eq(self.error)]
-                    with m.If(self.vector == Vector.PF):
-                        m.d.comb += cause.info2.eq(self.address)
+                    with m.Switch(self.vector):
+                        with m.Case(Vector.PF):
+                            m.d.comb += cause.info2.eq(self.address)
+                        with m.Case(Vector.BP, Vector.OF, Vector.BR):
+                            # APM 15.7.1: INT3, INTO and BOUND save the next EIP as instructions do.
+                            m.d.comb += cause.nrip.eq(self.next_eip)
                 with m.Elif(self.double & self.exceptions[Vector.DF]):
                     m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.EXCEPTION_DF)]
                 with m.Elif(self.fatal & self.events[_SHUTDOWN]):

@@ -27,8 +27,9 @@ Rules a microprogram may rely on:
    and #VMEXIT with that code is taken: routine "vmexit", its first row like the first of "event". An instruction
    breakpoint and the check of decode go before, everything else of the row after: its segment and page faults, a walk
    of its access in M (which sets A and D bits), its own fault. Only row 0 of a program has an intercept and an access.
-   EXIT_INFO1 becomes operand A for MOV CR and MOV DR (codes 00h-3Fh and 65h: bit 31 of A as bit 63), INT n (75h) and
-   INVLPG (79h); for the others, and EXIT_INFO2, zero. NRIP becomes NEXT. In some rows a code says more:
+   EXIT_INFO1 becomes operand A for INT n (75h), INVLPG (79h), and for MOV CR and MOV DR: codes 00h-3Fh and 65h, when
+   bit 31 of A is set, which becomes bit 63 of the former. For the others, and EXIT_INFO2, it is zero. NRIP becomes
+   NEXT. In some rows a code says more:
 
    * 20h and 30h: the number of the debug register, ModRM.reg as it is encoded, is added;
    * 65h (selective CR0 write) in a WRSYS row: only if B would change a bit of CR0 other than TS and MP;
@@ -318,8 +319,8 @@ class Sys(enum.IntEnum, shape=7):
     EXIT_INFO2_HI = 77
     EXIT_INTINFO = 78  #: (r) the event in delivery, or zero
     EXIT_INTINFO_HI = 79
-    NRIP = 80    #: (r) EIP of the next instruction for the exit of an intercepted instruction (FORCE_EXIT in guest mode
-                 #: is one unless an event is in delivery), else zero
+    NRIP = 80    #: (r) EIP of the next instruction for the exit of an intercepted instruction, MSR and IOIO included,
+                 #: and for #BP of INT3, #OF of INTO, #BR of BOUND; else zero
     FETCHED = 81  #: (r) FETCHED_COUNT and 15 bytes, as four words: zero unless the exit is #PF or #NPF of a data access
     FETCHED_1 = 82
     FETCHED_2 = 83

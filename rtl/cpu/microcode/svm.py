@@ -2,15 +2,15 @@
 
 EFER.SVME and CPL are checked by decode. A world switch is one row per word of the VMCB: registers are loaded and stored
 as they lie there, fields of 64 bits with an upper half of zero. The host save area is laid out as the state-save area
-of a VMCB.
+of a VMCB; its upper halves are left alone, which saves time.
 """
 from rtl.cpu.microasm import K, Program, Y
-from rtl.cpu.uop import Alu, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Sys
+from rtl.cpu.uop import Alu, Amode, Aseg, Cond, Mem, Next, Reg, Size, Src, Status, Sys
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import EFER_SVME
 from rtl.isa.registers import CR4_WRITABLE, DR7_FIXED, Cr0
-from rtl.isa.svm import NP_ENABLE, REGION_BYTES, SegmentField, Vmcb
+from rtl.isa.svm import ASIDS, NP_ENABLE, REGION_BYTES, SegmentField, Vmcb
 
 from .macros import LIBRARY, branch, branch_status, fault, flush, jump, mov, op, physical, write
 
@@ -31,9 +31,10 @@ def _store(p: Program, area: Reg, offset: int, value, **fields) -> None:
 
 
 def _store_wide(p: Program, area: Reg, offset: int, value) -> None:
-    """A field of 64 bits."""
+    """A field of 64 bits, in a host save area its lower half."""
     _store(p, area, offset, value)
-    _store(p, area, offset + 4, Src.ZERO)
+    if area is not HOST:
+        _store(p, area, offset + 4, Src.ZERO)
 
 
 _HIDDEN = {SegmentField.SELECTOR: Sys.SEGWORD, SegmentField.LIMIT: Sys.LIMIT, SegmentField.BASE: Sys.BASE}
@@ -80,10 +81,13 @@ def _load_common(p: Program, area: Reg) -> None:
 
 
 def _vmcb_address(p: Program, code: ExitCode) -> None:
-    """T0 = the VMCB that EAX names."""
-    mov(p, VMCB, Reg.EAX, intercept=code)
+    """T0 = the VMCB that EAX names, or AX with a 16-bit address size."""
+    mov(p, VMCB, Src.ADDR, intercept=code, **_EAX_ADDRESS)
     branch(p, Cond.NZ, _GP0, Alu.AND, VMCB, K(REGION_BYTES - 1))
 
+
+#: The address in EAX by the address size.
+_EAX_ADDRESS = dict(amode=Amode.BASE, base=Reg.EAX, aseg=Aseg.LIN)
 
 #: The control area but for EVENTINJ, whose V bit an exit clears, and TLB_CONTROL, which acts.
 _CONTROL = {
@@ -238,5 +242,7 @@ def vmmcall(p: Program) -> None:
 @LIBRARY.program("invlpga")
 def invlpga(p: Program) -> None:
     write(p, Sys.INVLPGA_ASID, Reg.ECX, intercept=ExitCode.INVLPGA)
-    write(p, Sys.INVLPGA, Reg.EAX)
+    branch(p, Cond.NC, "none", Alu.SUB, Reg.ECX, K(ASIDS))
+    write(p, Sys.INVLPGA, Src.ADDR, **_EAX_ADDRESS)
+    p.label("none")
     flush(p)

@@ -12,12 +12,14 @@ from rtl.cpu.microcode import CPUID_ROM, PROGRAMS, assembled
 from rtl.cpu.uop import Alu, Amode, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Src, Step
 from rtl.isa.decoder import decode
 from rtl.isa.exceptions import VECTORS_WITH_ERROR_CODE, Combination, combine
+from rtl.isa.exitcodes import ExitCode
+from rtl.isa.msrs import Msr
 from rtl.isa.opcodes import Rep
 from rtl.isa.registers import Eflags
 from tests.rtl.cpu.check_model import check_descriptor
 from tests.rtl.cpu.uop_system import M32, SystemModel
 from vmm.engine.access import span_allowed
-from vmm.faults import Fault
+from vmm.faults import Fault, VmExit
 
 
 class Software(Fault):
@@ -36,7 +38,7 @@ class UopModel(SystemModel):
         self.rom = assembled()
         self.t = [0] * 24
         self.branched: int | None = None
-        self.rows_done = 0
+        self.rows_done = self.loaded = 0
 
     # one instruction
 
@@ -45,9 +47,10 @@ class UopModel(SystemModel):
         self.writes = []
         self.mark = state.gpr[4]
         self.start = state.eip
-        base = state.segments[1].base
-        code = bytes(self.memory.read(self.mmu.translate(base + state.eip + k & M32, False, state.cpl == 3), 1)
-                     for k in range(15))
+        base, flags = state.segments[1].base, state.system_flags
+        self.delivering = 0
+        self.code = code = bytes(self.memory.read(self.mmu.translate(base + state.eip + k & M32, False, state.cpl == 3), 1)
+                                 for k in range(15))
         self.insn = insn = decode(code, default32=state.segments[1].big)
         self.next = state.eip + insn.length & M32
         self.branched = None
@@ -56,6 +59,18 @@ class UopModel(SystemModel):
         variant = int(insn.is_memory) if form.has_rm_memory else int(form.rep is not Rep.NONE and insn.rep is not None)
         names = PROGRAMS.get(form.key)
         try:
+            self._instruction(form, names, variant)
+        except VmExit as reason:
+            state.gpr[4], state.system_flags, self.active = self.mark, flags, False
+            self.exit = reason
+            self.run({"next": Next.JUMP, "target": "vmexit"}, None)
+            state.eip = self.branched
+
+    def _instruction(self, form, names, variant: int) -> None:
+        state = self.state
+        try:
+            if form.mnemonic == "skinit" or form.feature == "svm" and form.cpl0 and not state.msrs.get(Msr.EFER, 0):
+                raise Fault(6)
             if form.cpl0 and state.cpl or form.iopl and state.cpl > state.iopl:
                 raise Fault(13, 0)
             row = self.rom.first(names[variant]) if names and names[variant] else first_row(form, bool(variant))
@@ -97,17 +112,25 @@ class UopModel(SystemModel):
         state = self.state
         software = isinstance(fault, Software)
         first = True
+        if not software or self.insn.form.operation in ("int3", "into"):
+            self.ask_exception(fault)
         while True:
             state.gpr[4] = self.mark
+            if not first:
+                self.ask_exception(fault)
             if fault.cr2 is not None:
                 state.cr2 = fault.cr2
             if not first:
                 outcome = combine(None if self.is_interrupt else self.vector, fault.vector)
                 if outcome is Combination.SHUTDOWN:
+                    if state.svm.guest and state.svm.intercepts_code(ExitCode.SHUTDOWN):
+                        self.delivering = 0
+                        raise VmExit(ExitCode.SHUTDOWN)
                     state.shutdown, state.eip = True, self.start
                     return
                 if outcome is Combination.DOUBLE_FAULT:
                     fault = Fault(8, 0)
+                    self.ask_exception(fault)
                 software = False
             self.is_interrupt = software and fault.checked
             self.vector, self.error = fault.vector, fault.error or 0
@@ -118,6 +141,8 @@ class UopModel(SystemModel):
             self.eeip = self.next if software else self.start
             self.active, first = True, False
             self.mark = state.gpr[4]
+            self.begin_delivery(fault.vector, self.error if self.has_error else None,
+                                software and self.insn.form.operation == "int")
             try:
                 self.run({"next": Next.JUMP, "target": "event"}, None)
             except Fault as second:
@@ -188,7 +213,7 @@ class UopModel(SystemModel):
         elif amode is Amode.STACK:
             base, wrap = base + constant, not self.cache(aseg).big
         offset = base & (0xFFFF if wrap else M32)
-        lin = aseg is Aseg.LIN
+        lin = aseg in (Aseg.LIN, Aseg.PHYS)
         self.linear_address = offset if lin else offset + self.cache(aseg).base & M32
         mem = row["mem"]
         if mem is not Mem.NONE:
@@ -204,6 +229,10 @@ class UopModel(SystemModel):
             self.stepped = (reg, gpr[reg] + delta, 2 if half else 4)
 
     def access(self, mem: Mem, aseg: Aseg, offset: int, width: int, user: bool) -> None:
+        if aseg is Aseg.PHYS:
+            if mem is Mem.LOAD:
+                self.loaded = self.memory.read(offset, width)
+            return
         if aseg is not Aseg.LIN and not span_allowed(self.cache(aseg), offset, width, mem is not Mem.LOAD):
             ext = int(self.active and self.ext)
             if aseg in self.caches:
@@ -221,6 +250,8 @@ class UopModel(SystemModel):
 
     def execute(self, row: dict) -> tuple[int, int]:
         """One row; its result cut to its size, and its carry."""
+        if row.get("intercept"):
+            self.ask(row)
         self.address(row)
         size = self.size(row["size"])
         mask = (1 << 8 * size) - 1
@@ -229,8 +260,7 @@ class UopModel(SystemModel):
         value, carry, overflow = self.compute(alu, a, b, size, row)
         result = value & mask
         if row["mem"] is Mem.STORE:
-            linear, width, user = self.store_at
-            self.write(linear, width, value & (1 << 8 * width) - 1, user)
+            self.store(row, value)
         if self.stepped is not None:
             self.write_register(*self.stepped)
         if row["dst"] is not Reg.NONE:
@@ -238,6 +268,15 @@ class UopModel(SystemModel):
         adjust = (a ^ b ^ result) & 0x10 if alu in (Alu.ADD, Alu.ADC, Alu.SUB, Alu.SBB) else 0
         self.write_flags(row["flags"], result, size, carry, overflow, adjust)
         return result, carry
+
+    def store(self, row: dict, value: int) -> None:
+        if row["aseg"] is Aseg.PHYS:
+            width = self.size(row["width"])
+            self.memory.write(self.linear_address, width, value & (1 << 8 * width) - 1)
+            self.writes.append((self.linear_address, width, value & (1 << 8 * width) - 1))
+        else:
+            linear, width, user = self.store_at
+            self.write(linear, width, value & (1 << 8 * width) - 1, user)
 
     def compute(self, alu: Alu, a: int, b: int, size: int, row: dict) -> tuple[int, int, int]:
         bits = 8 * size
@@ -339,4 +378,5 @@ class UopModel(SystemModel):
         more = result != 0 and (cond in (Cond.REP, Cond.REP_GO) or zf == (self.insn.rep == "rep"))
         # the golden model does one iteration at a time: always leave the loop
         return {Cond.Z: result == 0, Cond.NZ: result != 0, Cond.C: bool(carry), Cond.NC: not carry,
+                Cond.S: bool(result >> 8 * self.size(row.get("size", Size.D)) - 1),
                 Cond.REP: more, Cond.REPZ: more, Cond.REP_GO: False, Cond.REPZ_GO: False}[cond]

@@ -5,17 +5,19 @@ from rtl.cpu.uop import Aseg, Status, Sys
 from rtl.isa.decoder import Insn
 from rtl.isa.registers import Cr0, Cr4, Dr6, Dr7, Eflags
 from rtl.isa.svm import IoInfo
+from tests.rtl.cpu.uop_svm import SvmModel
 from vmm.engine.access import Access
 from vmm.state import SHADOW_MOV_SS, SegmentCache
 
 M32 = 0xFFFF_FFFF
 
 
-class SystemModel(Access):
+class SystemModel(SvmModel, Access):
     """What `Src.SYS` reads and WRSYS writes, in terms of the golden model's state."""
 
     def __init__(self, memory, io=None):
-        super().__init__(memory, io)
+        Access.__init__(self, memory, io)
+        SvmModel.__init__(self)
         self.caches = {Aseg.TMP0: SegmentCache(), Aseg.TMP1: SegmentCache()}
         self.ncpl = 0
         self.insn: Insn | None = None
@@ -43,8 +45,9 @@ class SystemModel(Access):
             Status.PCE: state.cr4 & Cr4.PCE, Status.TSD: state.cr4 & Cr4.TSD, Status.PG: state.cr0 & Cr0.PG,
             Status.TSS32: self.cache(row["sreg"]).type & 8, Status.DR_GD: state.dr[7] & Dr7.GD,
             Status.DR_UD: insn.reg in (4, 5) and state.cr4 & Cr4.DE,
-            Status.PORT_OK: state.cpl <= state.iopl, Status.BITMAP_OK: self.cache(row["sreg"]).type & 8,
-        }
+        } | self.svm_status()
+        bits[Status.PORT_OK] = state.cpl <= state.iopl and not bits[Status.IO_INTERCEPT]
+        bits[Status.BITMAP_OK] = bits[Status.TSS32] and not bits[Status.IO_INTERCEPT]
         return sum(1 << bit for bit, value in bits.items() if value)
 
     def io_info(self, row: dict) -> int:
@@ -60,6 +63,8 @@ class SystemModel(Access):
         state, sys = self.state, row["sys"]
         cache = self.cache(row.get("sreg", Aseg.ES))
         debug = self._debug_number()
+        if sys >= Sys.EFER and sys is not Sys.IO_INFO:
+            return self.read_svm(sys)
         return {
             Sys.CR0: lambda: state.cr0, Sys.CR2: lambda: state.cr2, Sys.CR3: lambda: state.cr3,
             Sys.CR4: lambda: state.cr4, Sys.EFLAGS: lambda: state.eflags | (self.active and self.rf) << 16,
@@ -67,6 +72,7 @@ class SystemModel(Access):
             Sys.EEIP: lambda: self.eeip, Sys.GDT_BASE: lambda: state.gdtr_base, Sys.GDT_LIMIT: lambda: state.gdtr_limit,
             Sys.IDT_BASE: lambda: state.idtr_base, Sys.IDT_LIMIT: lambda: state.idtr_limit, Sys.CPL: lambda: state.cpl,
             Sys.SEL: lambda: cache.selector, Sys.BASE: lambda: cache.base, Sys.LIMIT: lambda: cache.limit,
+            Sys.SEGWORD: lambda: cache.selector | cache.attributes << 16,
             Sys.ATTR: lambda: (cache.attributes & 0xFF) << 8 | (cache.attributes & 0xF00) << 12,
             Sys.DR: lambda: state.dr[debug], Sys.DR6: lambda: state.dr[6], Sys.DR7: lambda: state.dr[7],
             Sys.EXT: lambda: int(self.active and self.ext), Sys.TSC_LO: lambda: state.instructions,
@@ -77,8 +83,22 @@ class SystemModel(Access):
 
     def _wrsys(self, a: int, b: int, size: int, row: dict) -> None:
         state, sys, cache = self.state, row["sys"], self.cache(row.get("sreg", Aseg.ES))
-        if sys is Sys.SEL:
+        if sys >= Sys.EFER:
+            self.write_svm(sys, b)
+        elif sys is Sys.SEL:
             cache.selector = b & 0xFFFF
+        elif sys is Sys.SEGWORD:
+            cache.selector, cache.attributes = b & 0xFFFF, b >> 16 & 0xFFF
+        elif sys is Sys.BASE:
+            cache.base = b
+        elif sys is Sys.LIMIT:
+            cache.limit = b
+        elif sys is Sys.SWITCH_CR0:
+            state.cr0 = b & 0xE005_002F | 0x10
+        elif sys is Sys.SWITCH_CR3:
+            state.cr3 = b
+        elif sys is Sys.SWITCH_CR4:
+            state.cr4 = b
         elif sys is Sys.CR0:
             state.cr0 = b & 0xE005_002F | 0x10
             self.mmu.flush_all()
