@@ -1,0 +1,38 @@
+"""The SVM suite on the RTL computer, in lockstep with the golden model."""
+
+from pathlib import Path
+
+import pytest
+
+from firmware.build import svm_images
+from rtl.isa.cpuid import FEATURES, SVM_PRESENT, Feature
+from sim.image import Image
+from sim.lockstep import Lockstep
+from sim.rtlmachine import RtlMachine
+from sim.stop import Reason
+from tests.firmware.svm_suite import judge
+from vmm.cli.reference import GoldenReference
+
+pytestmark = pytest.mark.skipif(not SVM_PRESENT, reason="the processor does not announce SVM")
+
+QUICK = {"basic", "interrupts", "nested_walk", "rings"}
+PROGRAMS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+            for name in sorted(name.removeprefix("svm/") for name in svm_images())]
+
+
+@pytest.fixture(scope="module")
+def machine() -> RtlMachine:
+    return RtlMachine(ram_bytes=16 << 20)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_in_lockstep(program: str, built: dict[str, Path], machine: RtlMachine) -> None:
+    machine.reset()
+    heard = bytearray()
+    machine.console = heard.extend
+    machine.load(Image.load(built[f"svm/{program}"]), "")
+    outcome = Lockstep(machine, GoldenReference).run(8_000_000)
+    assert outcome.divergence is None, outcome.divergence.describe()
+    assert outcome.stop is not None and outcome.stop.reason is Reason.GUEST_EXIT
+    skips = program == "nmi" and Feature.APIC not in FEATURES
+    assert judge(program, heard.decode("latin-1").replace("\r", ""), outcome.stop.value, "rtl", skips) == []
