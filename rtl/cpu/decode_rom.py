@@ -95,8 +95,8 @@ def _allowed(form: Form, variant: int) -> bool:
 
 
 def _absent(form: Form) -> bool:
-    """Always #UD. SKINIT is not announced by CPUID."""
-    return form.feature == "smm" or form.mnemonic in ("ud2", "skinit")
+    """Always #UD."""
+    return form.feature == "smm" or form.mnemonic == "ud2"
 
 
 def _row(rom: Rom, form: Form, variant: int) -> Row:

@@ -49,7 +49,8 @@ class ExitUnit(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "event": In(1), "source": In(Source), "vector": In(8), "exception": In(1), "error": In(32), "address": In(32),
+            "event": In(1), "source": In(Source), "vector": In(8), "exception": In(1),
+            "error": In(32), "address": In(32),
             "fetch": In(1), "access": In(1), "fetch_nested": In(1), "access_nested": In(1), "fetch_table": In(1),
             "access_table": In(1), "fetch_code": In(5), "access_code": In(5), "fetch_gpa": In(32),
             "first": In(1), "row": In(1), "forced": In(1), "spared": In(1), "paused": In(1), "code": In(8),

@@ -62,7 +62,7 @@ PROGRAMS: dict[str, Names] = {
     "0F01/0": _memory("sgdt"), "0F01/1": _memory("sidt"), "0F01/2": _memory("lgdt"), "0F01/3": _memory("lidt"),
     "0F01/4": _rm("smsw"), "0F01/6": _rm("lmsw"), "0F01/7": _memory("invlpg"),
     "0F01D8": _both("vmrun"), "0F01D9": _both("vmmcall"), "0F01DA": _both("vmload"), "0F01DB": _both("vmsave"),
-    "0F01DC": _both("stgi"), "0F01DD": _both("clgi"), "0F01DF": _both("invlpga"),
+    "0F01DC": _both("stgi"), "0F01DD": _both("clgi"), "0F01DE": _both("skinit"), "0F01DF": _both("invlpga"),
     "0F02": _rm("lar"), "0F03": _rm("lsl"), "0F06": _both("clts"), "0F08": _both("invd"), "0F09": _both("wbinvd"),
     "0F21": _both("mov_r_dr"), "0F23": _both("mov_dr_r"),
     "0F30": _both("wrmsr"), "0F31": _both("rdtsc"), "0F32": _both("rdmsr"), "0F33": _both("rdpmc"),

@@ -1,4 +1,4 @@
-"""SVM: VMRUN and #VMEXIT, VMLOAD and VMSAVE, STGI, CLGI, VMMCALL, INVLPGA (AMD64 APM vol. 2, chapter 15).
+"""SVM: VMRUN and #VMEXIT, VMLOAD and VMSAVE, STGI, CLGI, VMMCALL, SKINIT, INVLPGA (AMD64 APM vol. 2, chapter 15).
 
 EFER.SVME and CPL are checked by decode. A world switch is one row per word of the VMCB: registers are loaded and stored
 as they lie there, fields of 64 bits with an upper half of zero. The host save area is laid out as the state-save area
@@ -234,9 +234,13 @@ def clgi(p: Program) -> None:
     write(p, Sys.GIF, Src.ZERO, intercept=ExitCode.CLGI)
 
 
-@LIBRARY.program("vmmcall")
-def vmmcall(p: Program) -> None:
-    p(alu=Alu.FAULT, const=Vector.UD.value, intercept=ExitCode.VMMCALL)
+def _undefined(p: Program, code: ExitCode) -> None:
+    """#UD unless intercepted."""
+    p(alu=Alu.FAULT, const=Vector.UD.value, intercept=code)
+
+
+LIBRARY.program("vmmcall", code=ExitCode.VMMCALL)(_undefined)
+LIBRARY.program("skinit", code=ExitCode.SKINIT)(_undefined)
 
 
 @LIBRARY.program("invlpga")

@@ -214,7 +214,7 @@ def test_every_exit_code_of_an_instruction_is_on_a_row():
     codes = {row["intercept"] & 0xFF for row in rows if row.get("intercept")} | {int(ExitCode.PAUSE)}
     wanted = {code for code in ExitCode if code < 0x40 or 0x65 <= code <= 0x89} - {
         ExitCode.CR8_READ, ExitCode.CR8_WRITE, ExitCode.IOIO, ExitCode.MSR, ExitCode.TASK_SWITCH, ExitCode.SHUTDOWN,
-        ExitCode.RSM, ExitCode.FERR_FREEZE, ExitCode.SKINIT, ExitCode.RDTSCP}
+        ExitCode.RSM, ExitCode.FERR_FREEZE, ExitCode.RDTSCP}
     debug = {code for code in wanted if 0x20 <= code < 0x40}
     assert codes == (wanted - debug) | {ExitCode.DR0_READ, ExitCode.DR0_WRITE}
 

@@ -49,9 +49,9 @@ class UopModel(SystemModel):
         self.start = state.eip
         base, flags = state.segments[1].base, state.system_flags
         self.delivering = 0
-        self.code = code = bytes(self.memory.read(self.mmu.translate(base + state.eip + k & M32, False, state.cpl == 3), 1)
-                                 for k in range(15))
-        self.insn = insn = decode(code, default32=state.segments[1].big)
+        self.code = bytes(self.memory.read(self.mmu.translate(base + state.eip + k & M32, False, state.cpl == 3), 1)
+                          for k in range(15))
+        self.insn = insn = decode(self.code, default32=state.segments[1].big)
         self.next = state.eip + insn.length & M32
         self.branched = None
         state.system_flags &= ~int(Eflags.RF)
@@ -69,7 +69,7 @@ class UopModel(SystemModel):
     def _instruction(self, form, names, variant: int) -> None:
         state = self.state
         try:
-            if form.mnemonic == "skinit" or form.feature == "svm" and form.cpl0 and not state.msrs.get(Msr.EFER, 0):
+            if form.feature == "svm" and form.cpl0 and not state.msrs.get(Msr.EFER, 0):
                 raise Fault(6)
             if form.cpl0 and state.cpl or form.iopl and state.cpl > state.iopl:
                 raise Fault(13, 0)
