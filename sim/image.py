@@ -22,6 +22,7 @@ from rtl.isa.platform import (
 
 from .bootinfo import BootRequest, Module, multiboot_info, pvh_start_info
 from .elf import ELF_MAGIC, EM_386, ET_EXEC, HEADER_SIZE, PT_LOAD, ElfError, ElfFile, ProgramHeader
+from .firmware_tables import TABLES_BASE, firmware_tables
 from .symbols import Symbol, SymbolTable
 
 _UNDERSTOOD_REQUIREMENTS = 0x3
@@ -113,7 +114,8 @@ class Image:
         return cls(name, protocol, entry, segments, symbols)
 
     def place(self, ram: np.ndarray, command_line: str = "", modules: Sequence[Module] = ()) -> BootState:
-        """Copy the segments, the modules and the boot information into ``ram`` and say how to start.
+        """Copy the segments, the modules, the firmware's tables and the boot information into ``ram`` and say how to
+        start.
 
         The boot information goes into the first free place from 9000h up in conventional memory, modules page-aligned
         after the image.
@@ -138,6 +140,9 @@ class Image:
             memory[segment.address + len(segment.data):segment.end] = bytes(segment.size - len(segment.data))
         for module, address in placed:
             memory[address:address + len(module.data)] = module.data
+        if ram_size >= HIGH_MEMORY_START:
+            tables = firmware_tables()
+            memory[TABLES_BASE:TABLES_BASE + len(tables)] = tables
         request = BootRequest(ram_size, os.fsencode(command_line), os.fsencode(Path(self.name).name), tuple(placed))
         build = multiboot_info if self.protocol is Protocol.MULTIBOOT else pvh_start_info
         size = len(build(0, request).data)

@@ -25,7 +25,6 @@ from vmm.faults import Unsupported
 from vmm.vcpu import Vcpu
 
 _ENOSYS = -38
-_ONES = 0xFFFF_FFFF
 
 
 class Computer:
@@ -92,10 +91,12 @@ class Computer:
             case IoExit():
                 self._catch_up()
                 left.answer(self.platform.read(left.port, left.size))
-            case MmioExit(is_write=True):
-                pass
+            case MmioExit(is_write=True, value=int(value)):
+                self._catch_up()
+                self.platform.write_memory(left.address, left.size, value)
             case MmioExit():
-                left.answer(_ONES >> 32 - 8 * left.size)
+                self._catch_up()
+                left.answer(self.platform.read_memory(left.address, left.size))
             case HypercallExit():
                 left.answer(_ENOSYS)
             case LimitExit() | InterruptWindowExit():

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from . import cpuid, exceptions, msrs, paging, platform, reference, registers, segments, svm, tss
+from . import apic, cpuid, exceptions, msrs, paging, platform, reference, registers, segments, svm, tss
 from .layout import Struct, mask
 
 #: A heading and its constants: C name and value.
@@ -29,6 +29,8 @@ def sections() -> Iterator[Section]:
     yield "Memory map", [(f"GIG_MEM_{region.name}", region.base) for region in platform.MEMORY] + [
         ("GIG_LOW_MEMORY_END", platform.LOW_MEMORY_END), ("GIG_HIGH_MEMORY_START", platform.HIGH_MEMORY_START)]
     yield "Interrupt lines", _enum("GIG_IRQ", platform.Irq)
+    yield "Local APIC and I/O APIC", (
+        _enum("X86_APIC", apic.ApicReg) + _enum("X86_IOAPIC", apic.IoApicReg) + _enum("X86_IOAPIC", apic.IoApicIndex))
     yield "Clocks", [
         ("GIG_CPU_HZ", platform.CPU_HZ), ("GIG_PIT_HZ", platform.PIT_HZ), ("GIG_UART_HZ", platform.UART_HZ),
         ("GIG_CPU_CLOCKS_PER_PIT_TICK", platform.CPU_CLOCKS_PER_PIT_TICK)]

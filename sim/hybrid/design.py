@@ -183,5 +183,6 @@ def pacer_design(config: DeviceConfig) -> SimDesign:
     """The devices under a `Pacer`. Registers are below the same names as on the full board: ``isa``."""
     pacer = Pacer(config)
     return SimDesign(
-        top=pacer, stop=pacer.stop, inputs={"apic_enable": pacer.board.apic_enable}, key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
+        top=pacer, stop=pacer.stop, inputs={"apic_enable": pacer.board.apic_enable},
+        key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
         ram=RamPort(pacer.en, pacer.addr, pacer.write, pacer.wdata, pacer.rdata, JOB_WORDS + ANSWER_WORDS))

@@ -1,8 +1,9 @@
 """A whole emulated computer: the interpreter, RAM, and the software twins of the devices.
 
 Virtual time: one instruction, or one iteration of a REP instruction, or one delivery, is `cycles_per_step` clocks.
-Devices are brought to the present before every access to a port; between accesses the processor runs up to the time a
-device could next raise an interrupt. Results therefore do not depend on how a run is cut into pieces.
+Devices are brought to the present before every access to a port or to a device in memory; between accesses the
+processor runs up to the time a device could next raise an interrupt. Results therefore do not depend on how a run is cut
+into pieces.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from rtl.isa.platform import REGION
 from rtl.isa.retire import RetireCause
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.interpreter import Interpreter, Retired
-from vmm.memory import PhysicalMemory
+from vmm.faults import Unfinished
+from vmm.memory import PhysicalMemory, Region
 from vmm.paging.mmu import DEFAULT_CAPACITY
 
 _SLICE = 1 << 30
+_DEVICES_IN_MEMORY = ("IO_APIC", "LOCAL_APIC")
 
 
 class StopReason(Enum):
@@ -67,7 +72,13 @@ class EmulatedMachine:
         self.cpu.clock = self._clock
         self._cycles_per_step = cycles_per_step
         self._port_used = False
+        #: Whether the processor has counted its steps up to the instruction it does.
+        self._exact = False
         self._steps_passed = 0
+        for name in _DEVICES_IN_MEMORY:
+            base = REGION[name].base
+            self.memory.map_region(
+                Region(base, REGION[name].size, partial(self._load, base), partial(self._store, base)))
 
     def _clock(self) -> int:
         self._catch_up()
@@ -91,6 +102,32 @@ class EmulatedMachine:
         self._port_used = True
         self.platform.write(port, size, value)
 
+    def _load(self, base: int, offset: int, size: int) -> int:
+        """A read of the processor from a device in memory."""
+        if not self.platform.is_steady(base + offset, size):
+            self._come_to_the_present()
+        return self.platform.read_memory(base + offset, size)
+
+    def _store(self, base: int, offset: int, size: int, value: int) -> None:
+        self._come_to_the_present()
+        self.platform.write_memory(base + offset, size, value)
+
+    def _come_to_the_present(self) -> None:
+        """For an access to a device in memory, which comes from anywhere: at full speed the processor finds out that
+        there is one, and then does the instruction again when its steps are counted."""
+        if not self._exact:
+            raise Unfinished
+        self._catch_up()
+        self._port_used = True
+
+    def _exactly(self, what: Callable[[], Retired]) -> Retired:
+        """Do one instruction or delivery that may access devices in memory."""
+        self._exact = True
+        try:
+            return what()
+        finally:
+            self._exact = False
+
     def run(self, max_instructions: int) -> StopInfo:
         """Run until the guest ends the run, nothing can go on, or that many instructions have completed.
 
@@ -104,7 +141,7 @@ class EmulatedMachine:
             if stop is not None:
                 return stop
             if platform.intr and self.cpu.can_interrupt:
-                self.cpu.accept(platform.ack)
+                self._accept()
             elif self.cpu.is_idle:
                 wait = platform.next_event()
                 if wait is None or not self.cpu.can_interrupt:
@@ -122,11 +159,14 @@ class EmulatedMachine:
         """One step, interrupts included; in HLT, time goes by until the next event."""
         self._catch_up()
         if self.platform.intr and self.cpu.can_interrupt:
-            return self.cpu.accept(self.platform.ack)
-        retired = self.cpu.step()
+            return self._accept()
+        retired = self._exactly(self.cpu.step)
         if retired.cause is RetireCause.HALT and retired.length == 0:
             self._sleep(self.platform.next_event() or 1)
         return retired
+
+    def _accept(self) -> Retired:
+        return self._exactly(lambda: self.cpu.accept(self.platform.ack))
 
     def save(self) -> dict[str, Any]:
         """State of processor and devices; RAM is `memory.ram`."""
@@ -172,7 +212,11 @@ class EmulatedMachine:
         has_breakpoints = bool(cpu.breakpoints)
         self._port_used = False
         while cpu.steps < last and state.instructions < end:
-            cpu.burst(min(last - cpu.steps, end - state.instructions))
+            try:
+                cpu.burst(min(last - cpu.steps, end - state.instructions))
+            except Unfinished:
+                self._exactly(cpu.step)
+                return
             if self._port_used or state.halted or state.shutdown or cpu.can_interrupt and not could:
                 return
             if has_breakpoints and cpu.at_breakpoint:
