@@ -146,18 +146,17 @@ def measure(case: Case, peers: Sequence[Peer], effort: Effort, expected: str, sa
 
 def _search(peer: Peer, case: Case, iterations: int, goal: float, expected: str, first: Timing | None) -> Timing:
     """A number of iterations of which three quarters take about ``goal``."""
-    iterations = max(iterations, _PART)
-    timing = Timing(iterations, output=peer.run(case.workload, case.with_iterations(iterations)).output)
-    if first is not None and iterations == first.iterations and timing.output != first.output:
-        raise Unable(f"after {iterations} iterations it prints '{timing.output.strip()[-80:]}'")
+    timing = Timing(max(iterations, _PART))
     if peer.keeps:
-        timing.settled = _settle(peer, case, min(_WARM * iterations, MOST_ITERATIONS))
+        timing.settled = _settle(peer, case, min(_WARM * timing.iterations, MOST_ITERATIONS))
     short = peer.run(case.workload, case.options)
     if short.output != expected:
         raise Unable(f"it prints '{short.output.strip()[-80:]}'")
     while True:
         long = peer.run(case.workload, case.with_iterations(timing.iterations))
         timing.output = long.output
+        if first is not None and timing.iterations == first.iterations and long.output != first.output:
+            raise Unable(f"after {timing.iterations} iterations it prints '{long.output.strip()[-80:]}'")
         taken = (long.processor - short.processor) * (1 - 1 / _PART)
         if taken >= 0.8 * goal or timing.iterations >= MOST_ITERATIONS:
             return timing

@@ -34,7 +34,7 @@ class Effort:
 
 FULL = Effort({"dhry": 500, "sieve": 3, "matmul": 2, "quicksort": 2, "crc32": 4, "sha256": 8, "chase": 20,
                "strings": 100, "recursion": 4, "bytecode": 1, "syscalls": 500, "pagefaults": 3, "selfmod": 500,
-               "timer": 20}, warm=5.0, samples=5)
+               "timer": 20}, warm=3.5, samples=5)
 QUICK = Effort({"dhry": 20}, warm=1.0, samples=1)
 _SAMPLE = 0.2
 
