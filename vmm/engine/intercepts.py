@@ -171,8 +171,8 @@ class Intercepts(Interrupts, SystemRegisters):
                 first = None if source is not Source.EXCEPTION else fault.vector
                 outcome = combine(first, second.vector)
                 if outcome is Combination.SHUTDOWN:
-                    self.delivering = 0
                     self.intercept(_SHUTDOWN, 0, 0)
+                    self.delivering = 0
                     state.shutdown = True
                     return None
                 if outcome is Combination.DOUBLE_FAULT:
