@@ -24,11 +24,14 @@ class Page:
 class World:
     """What the front end should see, and how the bench is to behave.
 
-    `pages` maps linear page numbers; None means that paging is off.
+    `pages` maps linear page numbers; None means that paging is off. The nested tables refuse the pages of `refused`:
+    (guest-physical address, whether it is that of a table's entry). `guest_paging` 0 leaves nested paging alone.
     """
 
     seed: int
     pages: dict[int, Page] | None = None
+    refused: dict[int, tuple[int, int]] = field(default_factory=dict)
+    guest_paging: int = 1
     cs_base: int = 0
     user: int = 0
     latency: tuple[int, int] = (1, 12)
@@ -49,7 +52,7 @@ class World:
         if self.pages is None:
             return linear
         page = self.pages.get(linear >> 12)
-        if page is None or self.user > page.user:
+        if page is None or self.user > page.user or linear >> 12 in self.refused:
             return None
         return page.frame << 12 | linear & 0xFFF
 
@@ -119,7 +122,13 @@ class Walker:
         self.delay = None
         ctx.set(port.done, 1)
         assert ctx.get(port.user) == self.world.user
-        if self.world.physical(linear) is None:
+        if linear >> 12 in self.world.refused:
+            gpa, table = self.world.refused[linear >> 12]
+            ctx.set(port.outcome, Outcome.NESTED_FAULT)
+            ctx.set(port.fault_gpa, gpa)
+            ctx.set(port.fault_table, table)
+            ctx.set(port.fault_code, self.world.fault_code(linear))
+        elif self.world.physical(linear) is None:
             ctx.set(port.outcome, Outcome.PAGE_FAULT)
             ctx.set(port.fault_code, self.world.fault_code(linear))
         else:
@@ -198,7 +207,8 @@ class Bench:
         ctx.set(dut.ram_pages, RAM_PAGES)
         ctx.set(dut.cs_base, world.cs_base)
         ctx.set(dut.user, world.user)
-        ctx.set(dut.control.paging, world.pages is not None)
+        ctx.set(dut.control.paging, world.pages is not None and world.guest_paging)
+        ctx.set(dut.control.nested, bool(world.refused) or not world.guest_paging)
         self.permitted = False
         self.eip = world.targets[0]
         self.need = 1
@@ -257,6 +267,11 @@ class Bench:
             assert ctx.get(dut.q_fault_linear) == linear
             assert world.physical(linear) is None, "a fault where there is none"
             assert ctx.get(dut.q_fault_code) == world.fault_code(linear)
+            gpa, table = world.refused.get(linear >> 12, (None, None))
+            assert ctx.get(dut.q_fault_nested) == (gpa is not None)
+            if gpa is not None:
+                assert ctx.get(dut.q_fault_table) == table
+                assert ctx.get(dut.q_fault_gpa) == (gpa if table else gpa & ~0xFFF | linear & 0xFFF)
             self.faults += 1
             self.need = 1
             return world.rng.choice(world.targets), True

@@ -64,6 +64,15 @@ class Dry:
         pass
 
 
+@dataclass(frozen=True)
+class Fault:
+    """#PF, or with `gpa` #NPF."""
+
+    code: int
+    gpa: int | None = None
+    table: int = 0
+
+
 @dataclass
 class Access:
     kind: int
@@ -96,7 +105,8 @@ class RandomTraffic:
         self.mmio: dict[int, int] = {}
         self.recent: list[Access] = []
         self.hot_lines = {n for n in range((MMIO_FRAME + 1) << 7) if self.random.random() < 0.2}
-        self.checked = {"load": 0, "store": 0, "fault": 0, "kill": 0, "code": 0, "dma": 0, "walk": 0, "compare": 0}
+        self.checked = {"load": 0, "store": 0, "fault": 0, "kill": 0, "code": 0, "dma": 0, "walk": 0, "compare": 0,
+                        "nested fault": 0}
         for frame in (*DATA_FRAMES, DMA_FRAME, VGA_FRAME):
             for word in range(1024):
                 bench.ram[frame * 1024 + word] = self.random.getrandbits(32)
@@ -199,23 +209,31 @@ class RandomTraffic:
 
     # The model: what must come out when an access leaves M.
 
-    def judge(self, access: Access, memory=None) -> tuple[int, int] | None:
-        """Translate as the architecture says: (code, linear) of a fault, or None with `access.pieces` filled."""
+    def translate(self, memory, linear: int, *, write: bool, user: bool) -> tuple[int, int, int] | Fault:
+        """(frame, U/S, R/W) of the page of `linear` as the architecture says."""
+        if not self.paging:
+            return linear >> 12, 1, 1
+        answer = walk(memory, DIRECTORY << 12, linear, write=write, user=user, wp=bool(self.wp), pse=bool(self.pse))
+        if isinstance(answer, GuestFault):
+            return Fault(answer.code)
+        return answer.frame, int(answer.user), int(answer.writable)
+
+    def judge(self, access: Access, memory=None) -> tuple[Fault, int] | None:
+        """Translate as the architecture says: a fault and its linear address, or None with `access.pieces` filled."""
         last = access.linear + (1 << access.size) - 1
         frames = {}
         for linear in (access.linear, last):
             page = (linear & 0xFFFF_FFFF) >> 12
             if page in frames:
                 continue
-            if access.phys or not self.paging:
+            if access.phys:
                 frames[page] = page
                 continue
-            answer = walk(memory or self.truth, DIRECTORY << 12, page << 12, write=access.kind != LOAD,
-                          user=bool(access.user), wp=bool(self.wp), pse=bool(self.pse))
-            if isinstance(answer, GuestFault):
-                at = linear if page == access.linear >> 12 else page << 12
-                return answer.code, at
-            frames[page] = answer.frame
+            at = linear if page == access.linear >> 12 else page << 12
+            answer = self.translate(memory or self.truth, at, write=access.kind != LOAD, user=bool(access.user))
+            if isinstance(answer, Fault):
+                return answer, at
+            frames[page] = answer[0]
         access.pieces = [frames[a >> 12] << 12 | a & 0xFFF for a in range(access.linear, last + 1)]
         return None
 
@@ -299,7 +317,11 @@ class RandomTraffic:
             return False
         if b.peek("m_fault"):
             fault = self.judge(access)
-            assert fault == (b.peek("m_fault_code"), b.peek("m_fault_linear")), (access, fault)
+            seen = Fault(b.peek("m_fault_code"))
+            if b.peek("m_fault_nested"):
+                seen = Fault(seen.code, b.peek("m_fault_gpa"), b.peek("m_fault_table"))
+            assert fault == (seen, b.peek("m_fault_linear")), (access, fault, seen)
+            self.checked["nested fault"] += seen.gpa is not None
             b.poke("m_kill", 1)
             self.checked["fault"] += 1
             return "fault"
@@ -417,14 +439,15 @@ class RandomTraffic:
         if not b.peek("walk_i_done"):
             return
         page, user = self.walk["page"], bool(self.walk["user"])
-        answer = walk(self.truth, DIRECTORY << 12, page << 12, write=False, user=user, wp=bool(self.wp),
-                      pse=bool(self.pse))
-        if isinstance(answer, GuestFault):
-            assert (b.peek("walk_i_outcome"), b.peek("walk_i_fault_code")) == (1, answer.code)
+        answer = self.translate(self.truth, page << 12, write=False, user=user)
+        if isinstance(answer, Fault):
+            seen = Fault(b.peek("walk_i_fault_code"))
+            if b.peek("walk_i_outcome") == 2:
+                seen = Fault(seen.code, b.peek("walk_i_fault_gpa"), b.peek("walk_i_fault_table"))
+            assert b.peek("walk_i_outcome") and seen == answer
         else:
             entry = b.peek("walk_i_translation")
             assert b.peek("walk_i_outcome") == 0
-            assert entry & 0xFFFFF == answer.frame
-            assert entry >> 20 & 3 == answer.user | answer.writable << 1
+            assert (entry & 0xFFFFF, entry >> 20 & 1, entry >> 21 & 1) == answer
         self.walk["done"] = True
         self.checked["walk"] += 1

@@ -66,6 +66,20 @@ def test_paging_with_faults_in_order(seed):
     assert bench.pulses["p_itlb_hit"] > 50
 
 
+@pytest.mark.parametrize("guest_paging", [0, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_nested_faults(seed, guest_paging):
+    """Of the page, of a table, and the guest's own, with the guest-physical address of the byte or of the entry."""
+    pages = {0x80000 + i: Page((7 * i + 3) % RAM_PAGES) for i in range(6)}
+    del pages[0x80002]
+    refused = {0x80001: (0x5000, 0), 0x80004: (0x6014, 1)}
+    targets = [0x80000FF0, 0x80001001, 0x80004FE5, 0x800010F3, 0x80001FF5, 0x80003FF2, 0x80002123]
+    bench = Bench(World(seed, pages=pages, refused=refused, guest_paging=guest_paging, targets=targets,
+                        redirect_chance=0.03))
+    bench.run(2000)
+    assert bench.faults > 20 and bench.pulses["p_itlb_hit"] > 5
+
+
 def test_a_page_is_walked_once():
     """4 KiB pages one by one; a 4 MiB page serves its neighbours too."""
     small = Bench(World(1, pages=FLAT, targets=[0x1000, 0x2000, 0x3000], redirect_walks=False))

@@ -21,8 +21,7 @@ class Program:
     def __init__(self, **options):
         self.bench = LsuBench(**options)
         self.events = dict.fromkeys(LsuEvents.as_shape().members, 0)
-        self.fault = None
-        self.code_lines = {}
+        self.fault = self.nested_fault = None
 
     def tick(self):
         pulses = self.bench.peek("events")
@@ -38,9 +37,9 @@ class Program:
         raise AssertionError("never idle")
 
     def access(self, kind, linear, *, size=2, data=0, user=0, phys=0, settle=True):
-        """(cycles in M, value); leaves `fault` behind. A store is committed as soon as it may."""
+        """(cycles in M, value); leaves `fault` and `nested_fault` behind. A store is committed as soon as it may."""
         b = self.bench
-        self.fault = None
+        self.fault = self.nested_fault = None
         for name, value in (("a_go", 1), ("a_linear", linear), ("a_size", size), ("a_kind", kind), ("a_user", user),
                             ("a_phys", phys), ("m_drained", 1)):
             b.poke(name, value)
@@ -54,6 +53,8 @@ class Program:
         value = b.peek("m_data")
         if b.peek("m_fault"):
             self.fault = b.peek("m_fault_code"), b.peek("m_fault_linear")
+            self.nested_fault = tuple(b.peek(f"m_fault_{name}")
+                                      for name in ("nested", "code", "table", "gpa", "linear"))
             b.poke("m_kill", 1)
         else:
             b.poke("m_go", 1)
