@@ -1,8 +1,8 @@
 """What the firmware of a PC tells of its interrupt controllers: Intel MP tables and ACPI tables, as bytes.
 
 MultiProcessor Specification 1.4, chapter 4; ACPI specification 6.4, 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.12 (MADT). There
-is no FADT: the computer has none of the fixed hardware of ACPI, and kernels take the routing of interrupts from the MADT
-alone.
+is no FADT: the computer has none of the fixed hardware of ACPI, and kernels take the routing of interrupts from the
+MADT alone.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Virtual time: one instruction, or one iteration of a REP instruction, or one delivery, is `cycles_per_step` clocks.
 Devices are brought to the present before every access to a port or to a device in memory; between accesses the
-processor runs up to the time a device could next raise an interrupt. Results therefore do not depend on how a run is cut
-into pieces.
+processor runs up to the time a device could next raise an interrupt. Results therefore do not depend on how a run is
+cut into pieces.
 """
 
 from __future__ import annotations
