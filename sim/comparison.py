@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from .rtlsvm import HOST, svm_differences
 from .stop import ArchState
 
 
@@ -91,4 +92,4 @@ def system_differences(rtl: ArchState, reference: ArchState) -> list[str]:
         mine, theirs = rtl["msrs"].get(number, 0), reference["msrs"].get(number, 0)
         if mine != theirs:
             found.append(f"MSR {number}: RTL {mine:X}, reference {theirs:X}")
-    return found
+    return found + svm_differences(rtl.get("svm", HOST), reference.get("svm", HOST))

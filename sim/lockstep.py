@@ -3,7 +3,7 @@
 The RTL machine leads. Its taps are drained after each batch of cycles; for every record of the retire port the
 reference does one step and both must agree on cause, address, registers, flags, privilege level, the bytes written to
 memory and the delivered exception. What the reference cannot know by itself is copied from the RTL: values read from
-ports and from time-stamp and performance counters, and when an external interrupt is taken.
+ports and from time-stamp and performance counters, and when an external interrupt is taken or makes a guest exit.
 
 At the end of a batch the whole processor state is compared, system registers included, and at the end of the run all
 of memory, so that accessed and dirty bits count too.
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 
 from .comparison import IoMismatch, IoReplay, Step, system_differences, write_differences
@@ -35,6 +36,9 @@ _FINE = 50
 _BOUNDARY = 20_000
 _GPRS = ("EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
 _INTERRUPT, _EXCEPTION, _HALT = RetireCause.INTERRUPT.value, RetireCause.EXCEPTION.value, RetireCause.HALT.value
+_VMEXIT = RetireCause.VMEXIT.value
+#: Exit codes of what the reference cannot know by itself.
+_FROM_OUTSIDE = (ExitCode.INTR, ExitCode.NMI)
 _NAMES = {cause.value: cause.name for cause in RetireCause}
 
 
@@ -52,6 +56,7 @@ class Reference(Protocol):
 
     def step(self) -> Step: ...
     def interrupt(self, vector: int) -> Step | None: ...
+    def interrupt_exit(self, code: int) -> Step | None: ...
     def registers(self) -> tuple[list[int], int, int, int]: ...
     def state(self) -> ArchState: ...
     def code(self, eip: int) -> bytes: ...
@@ -201,6 +206,10 @@ class Lockstep:
                 step = reference.interrupt(vector)
                 if step is None:
                     return [f"the RTL takes interrupt {vector:02X}h, the reference cannot take one here"]
+            elif cause == _VMEXIT and error in _FROM_OUTSIDE:
+                step = reference.interrupt_exit(error)
+                if step is None:
+                    return [f"the RTL leaves the guest for {exit_name(error)}, the reference cannot here"]
             else:
                 step = reference.step()
         except IoMismatch as mismatch:
@@ -218,6 +227,8 @@ class Lockstep:
                 found.append(f"vector: RTL {_vector(vector)}, reference {_vector(step.vector)}")
             elif step.error is not None and step.error != error:
                 found.append(f"error code of {_vector(vector)}: RTL {error:X}h, reference {step.error:X}h")
+        elif cause == _VMEXIT and step.error != error:
+            found.append(f"exit code: RTL {exit_name(error)}, reference {exit_name(step.error or 0)}")
         # A task switch has replaced EIP before it retires: its record has the new address in both places.
         if step.eip != eip and eip != next_eip:
             found.append(f"address: RTL {eip:08X}, reference {step.eip:08X}")
@@ -280,7 +291,7 @@ class Lockstep:
         cycle, cause, eip, _next, length, vector, error = record[:7]
         symbol = self.machine.symbols.describe(eip)
         place = f"{cycle:>10} {eip:08X} {symbol:<24}"
-        if cause in (_EXCEPTION, _INTERRUPT):
+        if cause in (_EXCEPTION, _INTERRUPT, _VMEXIT):
             return f"{place} {_cause(cause, vector, error)}"
         code = self._reference.code(eip)[:MAX_LENGTH]
         text, _size = disassemble(code, eip)
@@ -291,6 +302,8 @@ class Lockstep:
 def _cause(cause: int, vector: int | None, error: int | None) -> str:
     if cause in (_EXCEPTION, _INTERRUPT):
         return f"{_NAMES[cause]} {_vector(vector)}" + ("" if error is None else f" error {error:X}h")
+    if cause == _VMEXIT:
+        return f"{_NAMES[cause]} {exit_name(error or 0)}"
     return _NAMES.get(cause, str(cause))
 
 

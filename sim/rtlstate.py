@@ -8,6 +8,7 @@ from rtl.isa.msrs import PerfEvent
 from rtl.isa.registers import EFLAGS_FIXED, Eflags
 
 from .engines import Engine, Kind
+from .rtlsvm import HOST, read_svm, write_svm
 from .stop import ArchState
 
 GPRS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
@@ -19,7 +20,10 @@ _FLAGS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "s
           "ac": Eflags.AC, "id": Eflags.ID}
 _SYSTEM = {"cpl": "cpl", "cr0": "cr0", "cr2": "cr2", "cr3": "cr3", "cr4": "cr4", "gdtr_base": "gdt_base",
            "gdtr_limit": "gdt_limit", "idtr_base": "idt_base", "idtr_limit": "idt_limit"}
-_MSRS = {"0x174": "sysenter_cs", "0x175": "sysenter_esp", "0x176": "sysenter_eip"}
+_MSRS = {"0x174": "sysregs.sysenter_cs", "0x175": "sysregs.sysenter_esp", "0x176": "sysregs.sysenter_eip",
+         "0xc0010114": "svm.loaded_vm_cr", "0xc0010117": "svm.loaded_hsave"}
+#: EFER has one bit.
+_EFER, _SVME = "0xc0000080", 12
 _DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
 _SHADOW_STI, _SHADOW_MOV_SS = 1, 2
 M64 = (1 << 64) - 1
@@ -48,7 +52,7 @@ def read_state(engine: Engine) -> ArchState:
             ("selector", "selector"), ("base", "base"), ("limit", "limit"), ("attributes", "attributes"))}
             for row, name in enumerate(SEGMENTS)},
         "dr": [peek(f"core.sysregs.{_DR[index]}") if index in _DR else 0 for index in range(8)],
-        "msrs": {number: value for number, register in _MSRS.items() if (value := peek(f"core.sysregs.{register}"))},
+        "msrs": {number: value for number, register in _MSRS.items() if (value := peek(f"core.{register}"))},
         "instructions": peek("core.perf.instructions"),
         "tsc_offset": (peek("core.sysregs.tsc") - engine.cycle) & M64,
         "shadow": shadow,
@@ -57,6 +61,11 @@ def read_state(engine: Engine) -> ArchState:
         "halted": bool(peek("core.halted")),
         "shutdown": bool(peek("shutdown")),
     }
+    if peek("core.svm.svme"):
+        state["msrs"][_EFER] = 1 << _SVME
+    svm = read_svm(engine)
+    if svm != HOST:
+        state["svm"] = svm
     return state
 
 
@@ -82,7 +91,9 @@ def write_state(engine: Engine, state: ArchState) -> None:
     for index, register in _DR.items():
         poke(f"core.sysregs.{register}", state["dr"][index])
     for number, register in _MSRS.items():
-        poke(f"core.sysregs.{register}", state["msrs"].get(number, 0))
+        poke(f"core.{register}", state["msrs"].get(number, 0))
+    poke("core.svm.svme", state["msrs"].get(_EFER, 0) >> _SVME)
+    write_svm(engine, state.get("svm", HOST))
     poke("core.perf.instructions", state["instructions"])
     poke("core.sysregs.tsc", (state["tsc_offset"] + engine.cycle) & M64)
     poke("core.boundary.shadow", int(state["shadow"] != 0))

@@ -217,7 +217,7 @@ class Core(wiring.Component):
             address.seg_base.eq(segments.a_base), address.seg_limit.eq(segments.a_limit),
             address.seg_attr.eq(segments.a_attr),
             a_wait.eq(base_wait | index_wait
-                      | ((a.aseg != Aseg.LIN) & ((mm.valid & mm.system_write) | (x.valid & x.system_write)))
+                      | ((a.aseg < Aseg.PHYS) & ((mm.valid & mm.system_write) | (x.valid & x.system_write)))
                       | ((a.step == Step.STRING) & ((mm.valid & mm.df_write) | (x.valid & x.df_write)))),
             a_go.eq(a.valid & ~a_wait & m_free & ~flush),
             issue.a_free.eq(~a.valid | a_go),
@@ -297,6 +297,7 @@ class Core(wiring.Component):
         # ---- X: operands -----------------------------------------------------------------------------------------
         constant = constants.read_port(domain="comb")
         next_eip = Signal(32, name="x_next_eip")
+        exiting = Signal()
         status = Signal(32)
         io_exits = svm.events[ExitCode.IOIO & 31]
         sys_value = Signal(32)
@@ -339,7 +340,7 @@ class Core(wiring.Component):
                     Sys.IO_INFO: io_info.as_value(),
                     **{Sys[name]: getattr(svm, f"r_{name.lower()}") for name in READABLE},
                     Sys.EXT: events.active & events.e_ext,
-                    Sys.EFLAGS: sysregs.read | (events.active & events.e_rf) << 16}.items():
+                    Sys.EFLAGS: sysregs.read | (events.active & events.e_rf & ~exiting) << 16}.items():
                 with m.Case(number):
                     m.d.comb += sys_value.eq(value)
             with m.Default():
@@ -615,7 +616,6 @@ class Core(wiring.Component):
 
         # ---- performance counters --------------------------------------------------------------------------------
         completes = Signal()
-        exiting = Signal()
         with m.If(take):
             m.d.sync += exiting.eq(exits.exit)
         m.d.comb += completes.eq(done & (~x.event | (events.e_requested & ~exiting)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rtl.isa.exitcodes import ExitCode
 from sim.comparison import IoReplay, Step
 from sim.disassembly import MAX_LENGTH
 from sim.paging import read_linear
@@ -26,16 +27,31 @@ class GoldenReference:
         self.cpu.state.load_dict(state)
         self.cpu.state_changed()
         self.cpu.record = True
-        self.cpu.clock = lambda: self.time - self.cpu.state.tsc_offset & _M64
+        self.cpu.clock = self._clock
         self.cpu.counter = lambda _event: self.time
 
     def step(self) -> Step:
         return _step(self.cpu.step())
 
+    def _clock(self) -> int:
+        """What makes the next read of the time-stamp counter give `time`."""
+        state = self.cpu.state
+        guest = state.svm.tsc_offset if state.svm.guest else 0
+        return self.time - state.tsc_offset - guest & _M64
+
     def interrupt(self, vector: int) -> Step | None:
-        if vector != _NMI and not self.cpu.can_interrupt:
+        """An interrupt: the event that VMRUN injects, the guest's virtual interrupt, else one from outside."""
+        cpu = self.cpu
+        if cpu.state.svm.event or cpu.virtual_interrupt and vector == cpu.state.svm.vector:
+            return _step(cpu.step())
+        if vector != _NMI and not cpu.can_interrupt:
             return None
-        return _step(self.cpu.deliver_interrupt(vector))
+        return _step(cpu.deliver_interrupt(vector))
+
+    def interrupt_exit(self, code: int) -> Step | None:
+        if code == ExitCode.INTR and not (self.cpu.can_interrupt and self.cpu.intercepts_interrupts):
+            return None
+        return _step(self.cpu.interrupt_exit(code))
 
     def registers(self) -> tuple[list[int], int, int, int]:
         state = self.cpu.state
