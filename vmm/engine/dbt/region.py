@@ -205,8 +205,9 @@ class Region:
                     self._through_dispatch(known(block.end, 32))
                 else:
                     self.jump(known(block.end, 32))
-            with b.before(place):
-                self._begin_block(block, done, budget, entered, f"f{block.eip:x}")
+        # in a scope of its own: what instructions have emitted is not there yet
+        with b.before(place), b.scope():
+            self._begin_block(block, done, budget, entered, f"f{block.eip:x}")
         if loop is not None:
             loop.body()
 
