@@ -129,6 +129,7 @@ static int interrupts_of(uint32_t command)
 {
     seen = 0;
     *apic(X86_APIC_ICR_LOW) = command;
+    (void)*apic(X86_APIC_ID); /* a read waits until the write is done, STI does not */
     sti();
     for (int n = 0; n < 100; n++)
         asm volatile("nop");
