@@ -129,6 +129,15 @@ def test_an_exception_that_is_not_intercepted_is_the_guests() -> None:
     assert frame(cpu, 3) == (GUEST, KERNEL_CODE, 2 | RF)
 
 
+def test_the_state_with_which_an_exception_is_intercepted() -> None:
+    """RF and the interrupt shadow are as they were before the instruction that faults."""
+    cpu = world("fb0f0b", (ExitCode.EXCEPTION_UD,))
+    assert outcome(cpu) == ExitCode.EXCEPTION_UD and read(cpu, Vmcb.INTERRUPT_SHADOW) == 1
+    cpu = world("0f0b", (ExitCode.EXCEPTION_UD,))
+    write(cpu, Vmcb.RFLAGS, 2 | RF)
+    assert outcome(cpu) == ExitCode.EXCEPTION_UD and read(cpu, Vmcb.RFLAGS) == 2 | RF
+
+
 def test_debug_trap_exits_behind_the_instruction_with_dr6_set() -> None:
     cpu = world("90 90", (ExitCode.EXCEPTION_DB,))
     write(cpu, Vmcb.RFLAGS, 2 | TF)

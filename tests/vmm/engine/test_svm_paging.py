@@ -13,7 +13,7 @@ from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.retire import RetireCause
 from rtl.isa.svm import NPF_FINAL, NPF_P, NPF_RSVD, NPF_TABLE, NPF_U, NPF_W, Event, TlbControl, Vmcb
 from tests.vmm.engine.machine import CODE
-from tests.vmm.engine.svmguest import AFTER, GUEST, VMCB, enter, leave, outcome, read, world, write
+from tests.vmm.engine.svmguest import AFTER, GUEST, HSAVE, VMCB, enter, leave, outcome, read, world, write
 from vmm.engine.interpreter import Interpreter
 from vmm.faults import Fault, VmExit
 from vmm.memory import PhysicalMemory
@@ -310,6 +310,42 @@ def test_code_that_the_host_rewrites_is_new_to_the_guest() -> None:
     cpu.memory.write32(GUEST + 1, 2)
     again(cpu)
     assert read(cpu, Vmcb.RAX) == 2
+
+
+def test_each_asid_has_its_own_code() -> None:
+    """The same linear address leads to different code in two guests that take turns."""
+    cpu = nested("")
+    for frame, value in ((0x1_E000, 1), (0x1_F000, 2)):
+        cpu.memory.load_blob(frame, bytes.fromhex(f"b80{value}000000" + VMMCALL))
+    for asid, frame in ((1, 0x1_E000), (2, 0x1_F000), (1, 0x1_E000)):
+        map_nested(cpu, GUEST >> 12, frame | ALL)
+        write(cpu, Vmcb.ASID, asid)
+        write(cpu, Vmcb.RIP, GUEST)
+        assert again(cpu) == ExitCode.VMMCALL
+        assert read(cpu, Vmcb.RAX) == frame - 0x1_D000 >> 12
+
+
+def test_code_of_the_guest_that_the_host_writes_at_full_speed() -> None:
+    """The host has written to the page before there was code of the guest in it, and writes again afterwards."""
+    host = "c605 01c00000 05 0f01d8 0f01dc c605 01c00000 06 0f01d8 f4"
+    cpu = world("b801000000" + VMMCALL, host=host)
+    write(cpu, Vmcb.RAX, 0)
+    cpu.run(5)
+    assert read(cpu, Vmcb.RAX) == 5
+    write(cpu, Vmcb.RIP, GUEST)
+    cpu.run(100)
+    assert read(cpu, Vmcb.RAX) == 6
+
+
+def test_a_host_save_area_that_has_been_changed_is_what_the_host_gets() -> None:
+    cpu = nested(VMMCALL)
+    cpu.memory.write32(HOST_DIRECTORY + 4, ALL | isa.PTE_PS)
+    cpu.record = False
+    assert cpu.read(0x40_0000, 4, False) == cpu.memory.read32(0)
+    enter(cpu)
+    cpu.memory.write32(HSAVE + Vmcb.CR0, int(Cr0.PE | Cr0.ET))
+    leave(cpu)
+    assert cpu.read(0x40_0000, 4, False) == 0xFFFF_FFFF
 
 
 @pytest.mark.parametrize("way", ["step", "run"])
