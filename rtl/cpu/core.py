@@ -33,6 +33,7 @@ from .execute import Execute
 from .exits import ExitUnit
 from .faults import FaultUnit
 from .fetch import Fetch
+from .fetched import FetchedBytes
 from .issue import Issue
 from .lsu import Lsu
 from .microcode import assembled
@@ -116,6 +117,7 @@ class Core(wiring.Component):
         m.submodules.boundary = boundary = Boundary()
         m.submodules.svm = svm = SvmUnit()
         m.submodules.exits = exits = ExitUnit()
+        m.submodules.fetched = fetched = FetchedBytes()
         m.submodules.perf = perf = PerfCounters()
         m.submodules.constants = constants = Memory(shape=32, depth=256, init=rom.constants)
         m.submodules.cpuid = cpuid = Memory(shape=32, depth=len(CPUID_ROM), init=CPUID_ROM)
@@ -298,6 +300,7 @@ class Core(wiring.Component):
         constant = constants.read_port(domain="comb")
         next_eip = Signal(32, name="x_next_eip")
         exiting = Signal()
+        entered = Signal()
         status = Signal(32)
         io_exits = svm.events[ExitCode.IOIO & 31]
         sys_value = Signal(32)
@@ -337,7 +340,8 @@ class Core(wiring.Component):
                                                                 segments.x_attr.as_value()[8:]),
                     Sys.MUL_HI: execute.mul_hi, Sys.DIV_REM: execute.div_rem, Sys.PERF_LO: perf.value[:32],
                     Sys.PERF_HI: perf.high, Sys.SEGWORD: Cat(segments.x_sel, segments.x_attr),
-                    Sys.IO_INFO: io_info.as_value(),
+                    Sys.IO_INFO: io_info.as_value(), Sys.FETCHED: fetched.words[0], Sys.FETCHED_1: fetched.words[1],
+                    Sys.FETCHED_2: fetched.words[2], Sys.FETCHED_3: fetched.words[3],
                     **{Sys[name]: getattr(svm, f"r_{name.lower()}") for name in READABLE},
                     Sys.EXT: events.active & events.e_ext,
                     Sys.EFLAGS: sysregs.read | (events.active & events.e_rf & ~exiting) << 16}.items():
@@ -462,7 +466,8 @@ class Core(wiring.Component):
 
         # Why the guest is left, if it is.
         m.d.comb += [
-            exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector), exits.exception.eq((events.type == EventType.EXCEPTION) & (kind != Kind.TRAP)),
+            exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector),
+            exits.exception.eq((events.type == EventType.EXCEPTION) & (kind != Kind.TRAP)),
             exits.error.eq(Mux(events.has_error, faults.error, 0)), exits.address.eq(sysregs.cr2_data),
             exits.fetch.eq(x.check == Check.FETCH), exits.access.eq(x.fault == AccessFault.PAGE),
             exits.fetch_nested.eq(fetch.q_fault_nested), exits.fetch_code.eq(fetch.q_fault_code),
@@ -519,7 +524,7 @@ class Core(wiring.Component):
         x_done = Signal()
         m.d.comb += [
             x_done.eq(execute.ready & ((x.mem != Mem.STORE) | lsu.x_ready) & (~is_io | self.io.ready)
-                      & ~flushing),
+                      & ~flushing & ((x.sys != Sys.FETCHED) | fetched.ready)),
             commit.eq(x.valid & x_done & ~take & ~x_abandoned),
             x_go.eq(commit | (x.valid & (take | x_abandoned))),
             x_free.eq(~x.valid | x_go),
@@ -567,8 +572,12 @@ class Core(wiring.Component):
             issue.x_branch.eq(commit & micro_missed), issue.x_target.eq(x.alt),
             issue.drained.eq(~a.valid & ~mm.valid & ~x.valid),
             issue.branching.eq(self._branching(a) | self._branching(mm) | self._branching(x)),
-            fetch.x_redirect.eq(refetch | start),
-            fetch.x_redirect_eip.eq(Mux(start, eip, Mux(x_abandoned, x.eip, after))),
+            fetch.x_redirect.eq(refetch | start | fetched.go),
+            fetch.x_redirect_eip.eq(Mux(start, eip, Mux(x_abandoned | fetched.go, x.eip, after))),
+            # The code of an access that faults: it has just been fetched, and is so again.
+            fetched.go.eq(take & exits.exit & exits.of_access & ~events.active), fetched.drop.eq(take),
+            fetched.linear.eq(segments.cs_base[:12] + x.eip[:12]), fetched.length.eq(x.length),
+            fetched.have.eq(fetch.x_have), fetched.bytes.eq(fetch.x_bytes), fetch.x_wanted.eq(fetched.wanted),
             fetch.drained.eq(issue.drained & ~any_event & ~flush),
             predictor.x_update.eq(commit & branch.conditional), predictor.x_eip.eq(x.eip),
             predictor.x_backward.eq(x.imm[31]), predictor.x_counter.eq(x.counter), predictor.x_taken.eq(taken),
@@ -584,12 +593,18 @@ class Core(wiring.Component):
         with m.If((segments.x_load | segments.x_write_attr) & (x.sreg == Aseg.SS) & ~last):
             m.d.sync += refetch_pending.eq(1)
 
+        with m.If(svm.w_guest):
+            m.d.sync += entered.eq(x_b[0])
+        with m.If(done):
+            m.d.sync += entered.eq(0)
         with m.If(commit & x.first):
             m.d.sync += instruction_tf.eq(sysregs.eflags.tf)
         m.d.comb += [
             boundary.take.eq(take), boundary.take_event.eq(event_now), boundary.done.eq(done),
             boundary.sti.eq(sysregs.sti), boundary.stack_load.eq(sysregs.write & (x.sys == Sys.SHADOW)),
-            boundary.step.eq(commit & last & tf & ~x.event), boundary.task_trap.eq(events.done & x_b[0]),
+            # APM 15.5.1: for TF of the host, VMRUN ends with the #VMEXIT.
+            boundary.step.eq(commit & last & Mux(x.event, exiting & sysregs.eflags.tf, tf & ~entered)),
+            boundary.task_trap.eq(events.done & x_b[0]),
             boundary.data_hits.eq(debug.x_data_hits),
             boundary.nmi_unblock.eq(sysregs.write & (x.sys == Sys.NMI_UNBLOCK)),
         ]

@@ -29,7 +29,7 @@ class ExitUnit(wiring.Component):
        #VMEXIT with ``cause``: one that is asked for, a page fault of the nested tables, an interrupt or exception that
        is intercepted. The intercept of an exception's own vector goes before that of the #DF it makes (``double``) and
        of shutdown (``fatal``).
-    3. ``is_forced`` : the exit is FORCE_EXIT's.
+    3. ``is_forced`` : the exit is FORCE_EXIT's. ``of_access`` : it would be a page fault of an access, nested or not.
 
     Members
     -------
@@ -44,7 +44,7 @@ class ExitUnit(wiring.Component):
         ``exceptions`` and ``events``: intercept words, zero in host mode.
     e_vector, e_type, e_has_error, e_error : In
         The event in delivery.
-    asked, exit, is_forced : Out(1); cause : Out(Exit)
+    asked, exit, is_forced, of_access : Out(1); cause : Out(Exit)
     """
 
     def __init__(self):
@@ -58,7 +58,7 @@ class ExitUnit(wiring.Component):
             "guest": In(1), "double": In(1), "fatal": In(1), "delivering": In(1),
             "exceptions": In(32), "events": In(32),
             "e_vector": In(8), "e_type": In(EventType), "e_has_error": In(1), "e_error": In(32),
-            "asked": Out(1), "exit": Out(1), "is_forced": Out(1), "cause": Out(Exit),
+            "asked": Out(1), "exit": Out(1), "is_forced": Out(1), "of_access": Out(1), "cause": Out(Exit),
         })
 
     def elaborate(self, platform):
@@ -71,6 +71,7 @@ class ExitUnit(wiring.Component):
                 m.d.comb += row.eq(self.row & ~self.spared)
             with m.Case(ExitCode.PAUSE):
                 m.d.comb += row.eq(self.row & ~self.paused)
+        m.d.comb += self.of_access.eq(self.access & ~self.first & ~self.event & ~self.asked)
         m.d.comb += self.asked.eq((row | self.forced) & ~self.first & ~self.event)
 
         with m.If(self.asked):

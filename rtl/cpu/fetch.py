@@ -11,6 +11,7 @@ from rtl.mmu.config import MmuConfig
 __all__ = ["WINDOW_BYTES", "Fetch"]
 
 WINDOW_BYTES = 12
+_LONGEST = 15
 CHUNKS = 3
 
 
@@ -49,6 +50,8 @@ class Fetch(wiring.Component):
         Offset in CS of byte 0.
     q_fault, q_fault_code, q_fault_nested, q_fault_table, q_fault_gpa, q_fault_linear, q_walked : Out
         See rules 4 and 6.
+    x_wanted : In(1); x_bytes : Out(120); x_have : Out(5)
+        While ``x_wanted`` is 1, the bytes of the queue and how many they are.
     d_take : In(range(13))
         Bytes taken by the decoder.
     d_redirect, d_redirect_eip, x_redirect, x_redirect_eip : In
@@ -67,6 +70,9 @@ class Fetch(wiring.Component):
         own = {
             "q_bytes": Out(8 * WINDOW_BYTES),
             "q_count": Out(range(WINDOW_BYTES + 1)),
+            "x_wanted": In(1),
+            "x_bytes": Out(8 * _LONGEST),
+            "x_have": Out(5),
             "q_eip": Out(32),
             "q_fault": Out(1),
             "q_fault_code": Out(5),
@@ -171,6 +177,9 @@ class Fetch(wiring.Component):
                                     Cat(self.q_fault_linear[:12], icache.r_fault_gpa[12:]))),
             self.p_stall.eq(self.starved),
         ]
+        with m.If(self.x_wanted):
+            m.d.comb += [self.x_bytes.eq(Cat(chunks) >> shift),
+                         self.x_have.eq(Mux(count == 0, 0, (count << 3) - offset))]
         with m.Switch(count):
             with m.Case(0):
                 m.d.comb += self.q_count.eq(0)
