@@ -1,0 +1,61 @@
+"""The instruction bytes that #VMEXIT saves for page faults."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["FetchedBytes"]
+
+_LONGEST = 15
+_PATIENCE = 255
+
+
+class FetchedBytes(wiring.Component):
+    """Count and bytes of the code at the address of an instruction. AMD64 APM vol. 2, 15.8.4.
+
+    1. ``go`` asks for the bytes of the instruction at linear address ``linear``, ``length`` bytes long, whose fetch the
+       core begins anew at the same edge: 15, or as many as are left in its page, but the whole of the instruction.
+       ``drop`` asks for none.
+    2. ``ready`` says that ``words`` are there: the count, then the bytes, then zeros. If the fetch does not bring them
+       (it may have lost a translation, and does not walk now), the count is 0.
+
+    Members
+    -------
+    go, drop : In(1); linear : In(12); length : In(4)
+    have : In(5); bytes : In(120)
+        What the fetch queue has.
+    wanted : Out(1)
+        ``bytes`` is looked at.
+    ready : Out(1); words : Out(32) x 4
+    """
+
+    def __init__(self):
+        super().__init__({
+            "go": In(1), "drop": In(1), "linear": In(12), "length": In(4), "have": In(5), "bytes": In(8 * _LONGEST),
+            "wanted": Out(1), "ready": Out(1), "words": Out(32).array(4),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        count = Signal(range(_LONGEST + 1))
+        patience = Signal(range(_PATIENCE + 1))
+        left = Signal(13)
+        there = Signal()
+        m.d.comb += [
+            left.eq(0x1000 - self.linear), self.wanted.eq(count != 0), there.eq(self.have >= count),
+            self.ready.eq(there | (patience == 0)),
+        ]
+        with m.If(self.go):
+            m.d.sync += [
+                count.eq(Mux(left >= _LONGEST, _LONGEST, Mux(left > self.length, left, self.length))),
+                patience.eq(_PATIENCE),
+            ]
+        with m.Elif(self.drop):
+            m.d.sync += count.eq(0)
+        with m.Elif(self.wanted & ~there & (patience != 0)):
+            m.d.sync += patience.eq(patience - 1)
+        with m.If(self.wanted & there):
+            kept = self.bytes & Cat((number < count).replicate(8) for number in range(_LONGEST))
+            image = Cat(count, Const(0, 4), kept)
+            m.d.comb += [word.eq(image.word_select(number, 32)) for number, word in enumerate(self.words)]
+        return m
