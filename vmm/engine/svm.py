@@ -15,7 +15,7 @@ from __future__ import annotations
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr
-from rtl.isa.registers import (
+from rtl.isa.registers import (, Dr6
     CR0_WRITABLE,
     DR6_FIXED,
     DR6_WRITABLE,
@@ -57,6 +57,7 @@ _SWITCHED = ((Vmcb.ES, ES), (Vmcb.CS, CS), (Vmcb.SS, SS), (Vmcb.DS, DS))
 _LOADED = ((Vmcb.FS, FS), (Vmcb.GS, GS), (Vmcb.TR, TR), (Vmcb.LDTR, LDTR))
 _PAGE, _M32, _M64 = 0xFFF, 0xFFFF_FFFF, (1 << 64) - 1
 _IF, _PG, _PSE = int(Eflags.IF), int(Cr0.PG), int(Cr4.PSE)
+_TF, _BS = int(Eflags.TF), int(Dr6.BS)
 _NPF, _PF, _INVALID = int(ExitCode.NPF), int(ExitCode.EXCEPTION_PF), int(ExitCode.INVALID)
 _SOME_OF_ONE_ASID = (TlbControl.NOTHING, TlbControl.ASID, TlbControl.ASID_LOCAL)
 
@@ -244,6 +245,9 @@ class WorldSwitch(Intercepts):
             self._save_guest(vmcb)
         self.delivering = self.length = 0
         self._load_host()
+        if state.system_flags & _TF:
+            # 15.5.1: to a host that single-steps, VMRUN ends here
+            state.pending_debug |= _BS
         self.steps += 1
         return Retired(RetireCause.VMEXIT, start, error=reason.code & _M32, writes=self.writes)
 
