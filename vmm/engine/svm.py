@@ -15,7 +15,7 @@ from __future__ import annotations
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr
-from rtl.isa.registers import (, Dr6
+from rtl.isa.registers import (
     CR0_WRITABLE,
     DR6_FIXED,
     DR6_WRITABLE,
@@ -23,6 +23,7 @@ from rtl.isa.registers import (, Dr6
     DR7_WRITABLE,
     Cr0,
     Cr4,
+    Dr6,
     Eflags,
 )
 from rtl.isa.retire import RetireCause
