@@ -50,6 +50,8 @@ class Board(wiring.Component):
     store_valid, store_paddr, store_paddr_hi, store_size, store_data : Out
     io_valid, io_write, io_port, io_size, io_data : Out
         Every IN and OUT as it completes, with what was read or written.
+    load_valid, load_addr, load_data : Out
+        Every word read where RAM is not, as it arrives.
     uart_valid, uart_data, debug_valid, debug_data : Out
     rx_valid : In(1); rx_data : In(8); rx_ready : Out(1)
     post_code : Out(8)
@@ -64,6 +66,7 @@ class Board(wiring.Component):
             "store_valid": Out(1), "store_paddr": Out(32), "store_paddr_hi": Out(32), "store_size": Out(2),
             "store_data": Out(32),
             "io_valid": Out(1), "io_write": Out(1), "io_port": Out(16), "io_size": Out(2), "io_data": Out(32),
+            "load_valid": Out(1), "load_addr": Out(32), "load_data": Out(32),
             "uart_valid": Out(1), "uart_data": Out(8), "debug_valid": Out(1), "debug_data": Out(8),
             "rx_valid": In(1), "rx_data": In(8), "rx_ready": Out(1), "post_code": Out(8),
         })
@@ -95,6 +98,8 @@ class Board(wiring.Component):
             self.exit_value.eq(isa.exit_value), self.post_code.eq(isa.post_code),
             self.io_valid.eq(core.io.valid & core.io.ready), self.io_write.eq(core.io.write),
             self.io_port.eq(core.io.port), self.io_size.eq(core.io.size),
+            self.load_valid.eq(apics.mmio.valid & apics.mmio.ready & ~apics.mmio.write),
+            self.load_addr.eq(apics.mmio.addr), self.load_data.eq(apics.mmio.rdata),
         ]
         for name in ("valid", "paddr", "paddr_hi", "size", "data"):
             m.d.comb += getattr(self, f"store_{name}").eq(getattr(core, f"store_{name}"))

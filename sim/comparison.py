@@ -25,10 +25,17 @@ class IoMismatch(Exception):
 
 
 class IoReplay:
-    """The ports of the reference: reads give what the RTL read, writes must be what the RTL wrote."""
+    """The devices of the reference: reads give what the RTL read, writes to ports must be what the RTL wrote.
+
+    Members
+    -------
+    pending : uses of ports: whether a write, port, logarithm of the size, data.
+    loads : words of device memory that the RTL has read for this retirement, some perhaps in vain.
+    """
 
     def __init__(self) -> None:
         self.pending: deque[tuple[int, int, int, int]] = deque()
+        self.loads: dict[int, int] = {}
 
     def _next(self, write: int, port: int, size: int) -> int:
         verb = "writes" if write else "reads"
@@ -47,6 +54,15 @@ class IoReplay:
         expected = self._next(1, port, size)
         if expected != value & (1 << 8 * size) - 1:
             raise IoMismatch(f"the reference writes {value:X}h to port {port:X}h, the RTL {expected:X}h")
+
+    def load(self, address: int, size: int) -> int:
+        """A read of device memory."""
+        value = 0
+        for place, word in enumerate(range(address & ~3, address + size, 4)):
+            if word not in self.loads:
+                raise IoMismatch(f"the reference reads device memory at {word:08X}, the RTL does not")
+            value |= self.loads[word] << 32 * place
+        return value >> 8 * (address & 3) & (1 << 8 * size) - 1
 
 
 def write_differences(stores: list[tuple[int, int, int, int, int]], writes: list[tuple[int, int, int]]) -> list[str]:

@@ -3,7 +3,8 @@
 The RTL machine leads. Its taps are drained after each batch of cycles; for every record of the retire port the
 reference does one step and both must agree on cause, address, registers, flags, privilege level, the bytes written to
 memory and the delivered exception. What the reference cannot know by itself is copied from the RTL: values read from
-ports and from time-stamp and performance counters, and when an external interrupt is taken or makes a guest exit.
+ports, from device memory, and from time-stamp and performance counters, and when an external interrupt is taken or
+makes a guest exit.
 
 At the end of a batch the whole processor state is compared, system registers included, and at the end of the run all
 of memory, so that accessed and dirty bits count too.
@@ -23,7 +24,7 @@ from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 
 from .comparison import IoMismatch, IoReplay, Step, system_differences, write_differences
-from .design import IO, RETIRE, STORE
+from .design import IO, LOAD, RETIRE, STORE
 from .disassembly import MAX_LENGTH, disassemble
 from .engines import Why
 from .rtlmachine import RtlMachine
@@ -31,6 +32,7 @@ from .rtlstate import read_state
 from .stop import GPR_ROWS, ArchState, Reason, Stop, flag_text, register_dump
 
 HISTORY = 20
+_TAPS = (RETIRE, STORE, IO, LOAD)
 _BATCH = 20_000
 _FINE = 50
 _BOUNDARY = 20_000
@@ -123,19 +125,20 @@ class Lockstep:
     _history: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _stores: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
     _ios: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
+    _loads: deque[tuple[int, int, int]] = field(default_factory=deque)
 
     def run(self, max_cycles: int | None = None) -> Outcome:
         """Run until the guest ends, `max_cycles` have passed, or the two differ."""
         engine = self.machine.engine
         self._replay = IoReplay()
         self._reference = self.factory(engine.ram.copy(), read_state(engine), self._replay)
-        for name in (RETIRE, STORE, IO):
+        for name in _TAPS:
             engine.set_tap(name, True)
         try:
             return self._batches(max_cycles)
         finally:
             # Whoever runs the machine next does not empty them.
-            for name in (RETIRE, STORE, IO):
+            for name in _TAPS:
                 engine.set_tap(name, False)
                 engine.drain_tap(name)
 
@@ -182,6 +185,7 @@ class Lockstep:
         engine = self.machine.engine
         self._stores.extend(engine.drain_tap(STORE).tolist())
         self._ios.extend(engine.drain_tap(IO).tolist())
+        self._loads.extend(engine.drain_tap(LOAD).tolist())
         for record in engine.drain_tap(RETIRE).tolist():
             self.retirements += 1
             self._history.append(record)
@@ -193,13 +197,17 @@ class Lockstep:
     def _compare(self, record: tuple[int, ...]) -> list[str]:
         cycle, cause, eip, next_eip, _length, vector, error, cpl, eflags = record[:9]
         gpr = list(record[9:17])
-        stores, ios, reference = self._stores, self._ios, self._reference
+        stores, ios, loads, reference = self._stores, self._ios, self._loads, self._reference
         written = []
         while stores and stores[0][0] < cycle:
             written.append(stores.popleft())
         pending = self._replay.pending
         while ios and ios[0][0] < cycle:
             pending.append(ios.popleft()[1:])
+        self._replay.loads.clear()
+        while loads and loads[0][0] < cycle:
+            _when, address, value = loads.popleft()
+            self._replay.loads[address] = value
         reference.time = gpr[2] << 32 | gpr[0]
         try:
             if cause == _INTERRUPT:

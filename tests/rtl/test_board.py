@@ -14,7 +14,7 @@ import pytest
 from rtl.isa.devices import DEBUGCON_ID
 from rtl.isa.platform import PORT
 from rtl.isa.stop import StopReason
-from sim.design import DEBUG, IO, SERIAL, board_design
+from sim.design import DEBUG, IO, LOAD, SERIAL, board_design
 from sim.engines import Engine, State, Why, build
 
 from .cpu.board_bench import CODE, LOAD_TABLES, STACK, tables
@@ -23,7 +23,7 @@ from .cpu.board_bench import CODE, LOAD_TABLES, STACK, tables
 RAM_END = 0x10_0000
 FOREVER = "EBFE"
 ONES = 0xFFFF_FFFF
-_TAPS = (DEBUG, IO, SERIAL)
+_TAPS = (DEBUG, IO, LOAD, SERIAL)
 
 
 @dataclass
@@ -215,6 +215,46 @@ def test_timer_interrupt_reaches_the_processor(pc):
     handler = "43" + _out(0x20, 0x20) + "83FB02" "7404" "FB" "F4" "EBFC"
     assert pc.run(*code, words=tables(v32=handler)) is StopReason.STUCK
     assert pc.ebx == 2
+
+
+#: MOV dword [address], value; MOV EAX, [address].
+def _store(address: int, value: int) -> str:
+    return "C705" + _imm(address) + _imm(value)
+
+
+def _load(address: int) -> str:
+    return "A1" + _imm(address)
+
+
+def test_apics_are_in_memory(pc):
+    """Whole words of the local APIC and of the I/O APIC, parts of them, and what lies beside."""
+    assert pc.run(_store(0xFEE0_0080, 0x35), _load(0xFEE0_00A0)) is StopReason.STUCK
+    assert pc.eax == 0x35
+    assert [int(word) for word in pc.engine.drain_tap(LOAD)["data"]] == [0x35]
+    pc.run(_load(0xFEE0_0032))
+    assert pc.eax == 5
+    pc.run(_store(0xFEC0_0000, 1), _load(0xFEC0_0010))
+    assert pc.eax == 0x0017_0011
+    pc.run(_load(0xFEE0_1030))
+    assert pc.eax == ONES
+
+
+def test_apic_id_is_cheap(pc):
+    """Kernels read it very often: not much slower than memory, and independent of its latency."""
+    def cycles(count: int) -> int:
+        pc.run("BE20 00E0FE".replace(" ", ""), "8B06" * count)
+        return pc.engine.cycle
+    assert (cycles(40) - cycles(8)) / 32 <= 6
+
+
+def test_self_interrupt_and_level_of_the_io_apic(pc):
+    """An interrupt by the command register, and the timer by the I/O APIC's input 2, the 8259A pair staying masked."""
+    code = (LOAD_TABLES, _TIMER, _out(0x21, 0xFF), _store(0xFEC0_0000, 0x14), _store(0xFEC0_0010, 0x20), "31DB",
+            _store(0xFEE0_0300, 0x40028), "FB", FOREVER)
+    # INC EBX or ADD EBX, 16; end of interrupt; IRET
+    end = _store(0xFEE0_00B0, 0) + "CF"
+    assert pc.run(*code, words=tables(v32="43" + end, v40="83C310" + end)) is StopReason.NONE
+    assert pc.ebx & 0xF > 1 and pc.ebx >> 4 == 1
 
 
 def test_masked_timer_stays_away(pc):

@@ -134,6 +134,15 @@ def test_ports_are_replayed() -> None:
     assert str(error.value) == "the reference reads 1 bytes of port 60h, the RTL writes 2 bytes of port 80h"
 
 
+def test_loads_from_devices_are_replayed() -> None:
+    replay = IoReplay()
+    replay.loads = {0xFEE0_0020: 0x4433_2211, 0xFEE0_0024: 0x8877_6655}
+    assert replay.load(0xFEE0_0020, 4) == 0x4433_2211
+    assert replay.load(0xFEE0_0023, 1) == 0x44 and replay.load(0xFEE0_0022, 4) == 0x6655_4433
+    with pytest.raises(IoMismatch, match="^the reference reads device memory at FEE00028, the RTL does not$"):
+        replay.load(0xFEE0_0028, 2)
+
+
 def test_stores_are_compared_by_byte() -> None:
     crossing = [(5, 0x1FFE, 0x8000, 2, 0x4433_2211)]
     assert write_differences(crossing, [(0x1FFE, 2, 0x2211), (0x8000, 2, 0x4433)]) == []

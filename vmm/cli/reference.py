@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from rtl.isa.exitcodes import ExitCode
+from rtl.isa.platform import REGION, MemoryRange
 from sim.comparison import IoReplay, Step
 from sim.disassembly import MAX_LENGTH
 from sim.paging import read_linear
 from sim.stop import ArchState
 from vmm.engine.interpreter import Interpreter, Retired
-from vmm.memory import PhysicalMemory
+from vmm.memory import PhysicalMemory, Region
 
 _NMI = 2
 _M64 = (1 << 64) - 1
@@ -23,6 +24,8 @@ class GoldenReference:
         self.ram = ram
         self.time = 0
         self._memory = PhysicalMemory(ram)
+        for name in ("IO_APIC", "LOCAL_APIC"):
+            self._memory.map_region(_replayed(REGION[name], ports))
         self.cpu = Interpreter(self._memory, ports)
         self.cpu.state.load_dict(state)
         self.cpu.state_changed()
@@ -63,6 +66,12 @@ class GoldenReference:
     def code(self, eip: int) -> bytes:
         state = self.state()
         return read_linear(self._memory.blob, state, state["segments"]["cs"]["base"] + eip & 0xFFFF_FFFF, MAX_LENGTH)
+
+
+def _replayed(window: MemoryRange, ports: IoReplay) -> Region:
+    """Device memory that reads as on the RTL. Writes are compared like all others."""
+    return Region(window.base, window.size, lambda offset, size: ports.load(window.base + offset, size),
+                  lambda offset, size, value: None)
 
 
 def _step(retired: Retired) -> Step:
