@@ -202,7 +202,7 @@ class SoftwareVcpu:
                 return self._leave(LimitExit())
             if cpu.can_interrupt and self._event():
                 continue
-            if state.halted and not state.pending_debug:
+            if cpu.is_idle:
                 return self._leave(HltExit())
             if self._at_new_breakpoint():
                 return self._leave(DebugExit(DebugCause.BREAKPOINT, self._linear()))
@@ -239,9 +239,9 @@ class SoftwareVcpu:
         return None
 
     def _event(self) -> bool:
-        """Take the injected interrupt, or say that one could be taken."""
+        """Take the injected interrupt, or say that one could be taken. A guest's guest may have to be left first."""
         if self._vector is not None:
-            self._do(self._deliver)
+            self._do(self.cpu.interrupt_exit if self.cpu.intercepts_interrupts else self._deliver)
             return True
         if self._window:
             self._window = False
