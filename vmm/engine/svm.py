@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode
-from rtl.isa.msrs import EFER_SVME, MSRS, Msr
+from rtl.isa.msrs import Msr
 from rtl.isa.registers import (
     CR0_WRITABLE,
     DR6_FIXED,
@@ -33,15 +33,13 @@ from rtl.isa.svm import (
     FETCHED_MAX,
     INTERRUPT_SHADOW,
     NP_ENABLE,
-    VINTR_IRQ,
     TlbControl,
     Vmcb,
-    VmCr,
 )
 from vmm.engine.access import IoPorts
-from vmm.engine.intercepts import Intercepts
 from vmm.engine.retired import Retired
 from vmm.engine.svmcheck import violations
+from vmm.engine.svmregs import SvmRegisters
 from vmm.engine.vmcb import Area
 from vmm.faults import Fault, VmExit
 from vmm.memory import PhysicalMemory
@@ -63,18 +61,15 @@ _NPF, _PF, _INVALID = int(ExitCode.NPF), int(ExitCode.EXCEPTION_PF), int(ExitCod
 _SOME_OF_ONE_ASID = (TlbControl.NOTHING, TlbControl.ASID, TlbControl.ASID_LOCAL)
 
 
-class WorldSwitch(Intercepts):
-    """A processor with SVM.
+class WorldSwitch(SvmRegisters):
+    """A processor with two worlds.
 
     Members
     -------
-    svm_in_use : something here may matter: EFER.SVME is set, or guest mode, or GIF is clear.
-    attention : an event waits for the next instruction boundary of the guest, or for a chance.
     length : bytes of the instruction that faults or is intercepted; 0 if it could not be fetched.
     host_mmu, guest_mmu : who translates in each mode; `mmu` is the present one.
     """
 
-    svm_in_use = attention = False
     length = 0
     steps: int
 
@@ -86,12 +81,6 @@ class WorldSwitch(Intercepts):
         self.guest_mmu.on_flush = lambda page: self.host_mmu.on_flush(page)
         self._last_asid = 0
         self._host_paging: tuple[int, int] | None = None
-
-    def svm_changed(self) -> None:
-        """Guest mode, GIF, EFER or what waits for the guest has changed."""
-        svm = self.state.svm
-        self.svm_in_use = svm.guest or not svm.gif or bool(self.state.msrs.get(_EFER, 0))
-        self.attention = svm.guest and bool(svm.event or svm.vintr & VINTR_IRQ)
 
     # the interpreter's other parts
 
@@ -121,10 +110,6 @@ class WorldSwitch(Intercepts):
             self.mmu = self.host_mmu
             self.host_mmu.forget_writes()
 
-    def _armed(self) -> list[tuple[int, int, int]]:
-        """Breakpoints match nothing while GIF is clear (15.17)."""
-        return super()._armed() if self.state.svm.gif else []
-
     def world_changed(self) -> None:
         """Everything that follows from the mode, after it or all of the state has changed."""
         self._switch_mmu()
@@ -143,10 +128,6 @@ class WorldSwitch(Intercepts):
             self.writes.append((address, size, value))
 
     # VMRUN
-
-    def require_svm(self) -> None:
-        if not self.state.msrs.get(_EFER, 0) & EFER_SVME:
-            raise Fault(Vector.UD)
 
     def _checked(self, address: int) -> Area:
         if address & _PAGE:
@@ -167,7 +148,7 @@ class WorldSwitch(Intercepts):
         self._host_paging = state.cr0, state.cr4
         self._load_controls(vmcb)
         self._load_guest(vmcb)
-        # the single-step trap of the host has nowhere to go
+        # the single-step trap of the host comes behind #VMEXIT
         self.diverted = True
         self.world_changed()
         action = vmcb.word(Vmcb.TLB_CONTROL) & 0xFF
@@ -289,7 +270,7 @@ class WorldSwitch(Intercepts):
         if self._host_paging != (state.cr0, state.cr4):
             self.host_mmu.flush_all()
 
-    # VMLOAD, VMSAVE, STGI, CLGI, INVLPGA
+    # VMLOAD, VMSAVE, INVLPGA
 
     def vmload(self, address: int) -> None:
         state, area = self.state, self._checked(address)
@@ -306,43 +287,8 @@ class WorldSwitch(Intercepts):
         for field, msr in _SYSENTER:
             area.put_quad(field, state.msrs.get(msr, 0))
 
-    def set_global_interrupt_flag(self, value: int) -> None:
-        self.state.svm.gif = bool(value)
-        self.svm_changed()
-        self.debug_changed()
-
     def invalidate_page_of(self, asid: int, linear: int) -> None:
         if asid == 0:
             self.host_mmu.invalidate(linear)
         elif asid < ASIDS:
             self.guest_mmu.invalidate_in(asid, linear)
-
-    # time and model-specific registers
-
-    def _guest_offset(self) -> int:
-        return self.state.svm.tsc_offset if self.state.svm.guest else 0
-
-    def read_time(self) -> int:
-        return super().read_time() + self._guest_offset() & _M64
-
-    def read_msr(self, number: int) -> int:
-        if self.svm and number in (_EFER, _VM_CR, _HSAVE):
-            return self.state.msrs.get(number, 0)
-        return super().read_msr(number) + (self._guest_offset() if number == Msr.TSC else 0) & _M64
-
-    def write_msr(self, number: int, value: int) -> None:
-        if not self.svm or number not in (_EFER, _VM_CR, _HSAVE):
-            super().write_msr(number, value)
-            return
-        msrs = self.state.msrs
-        efer, control = msrs.get(_EFER, 0), msrs.get(_VM_CR, 0)
-        if value & ~MSRS[Msr(number)].writable or number == _EFER and value and control & VmCr.SVMDIS:
-            raise Fault(Vector.GP, 0)
-        if number == _VM_CR:
-            if value & VmCr.SVMDIS and efer & EFER_SVME:
-                raise Fault(Vector.GP, 0)
-            if control & VmCr.LOCK:
-                kept = int(VmCr.LOCK | VmCr.SVMDIS)
-                value = value & ~kept | control & kept
-        msrs[number] = value
-        self.svm_changed()

@@ -92,6 +92,17 @@ def test_what_vmexit_does_not_restore() -> None:
     assert (cpu.state.cr2, cpu.state.dr[6], cpu.state.dr[7]) == (0xABC, 0xFFFF_4FF0, DR7_FIXED)
 
 
+def test_a_host_that_single_steps_traps_behind_the_exit() -> None:
+    """15.5.1: VMRUN and what the guest does are one instruction to it."""
+    cpu = world("90" + VMMCALL)
+    cpu.state.system_flags |= int(Eflags.TF)
+    enter(cpu)
+    assert cpu.step().cause is RetireCause.INSTRUCTION
+    leave(cpu)
+    retired = cpu.step()
+    assert (retired.cause, retired.vector, retired.eip) == (RetireCause.EXCEPTION, Vector.DB, AFTER)
+
+
 def test_fs_gs_tr_and_ldtr_pass_through() -> None:
     cpu = world("8ee0" + VMMCALL, eax=0x10)
     enter(cpu)
