@@ -109,13 +109,15 @@ class World:
         frame = BEYOND if self.random.random() > self.sound else self.random.choice(self.frames)
         return frame << 12 | self.flags()
 
-    def change(self) -> None:
-        """Another value for one entry."""
+    def change(self) -> int:
+        """Another value for one entry; the index of its word."""
         r = self.random
         frames, indexes, entry = r.choice(((FRAMES, INDEXES, self.guest_entry),
                                            (NESTED_DIRECTORIES, REGIONS, self.nested_directory_entry),
                                            (NESTED_TABLES, INDEXES, self.nested_table_entry)))
-        self.words[r.choice(frames) * 1024 + r.choice(indexes)] = entry()
+        word = r.choice(frames) * 1024 + r.choice(indexes)
+        self.words[word] = entry()
+        return word
 
     def access(self) -> tuple[int, int, int]:
         """(linear page, write, user)."""
