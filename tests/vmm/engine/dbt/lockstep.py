@@ -22,8 +22,9 @@ VARIANTS = {"blocks": BLOCKS, "regions": REGIONS, "background": BACKGROUND}
 
 
 class CachingCompiler(Compiler):
-    """Compiles what every translator has, the same for all, once per process."""
+    """Compiles what every translator has, the same for all, once per process; checks what LLVM is given."""
 
+    careful = True
     _objects: dict[tuple[str, Effort], bytes] = {}
 
     def compile(self, text: str, effort: Effort, names: list[str]) -> Compiled:
