@@ -117,6 +117,7 @@ class Intercepts(Interrupts, SystemRegisters):
     def task_switch(self, loaded: Loaded, reason: Reason, return_eip: int, saved_rf: int = 0) -> int:
         svm = self.state.svm
         if svm.guest and svm.intercepts_code(_TASK_SWITCH):
+            self.check_tss(loaded)
             info = _CAUSES.get(reason, 0) | (TASK_RF if (self.state.eflags | saved_rf) & _RF else 0)
             event = Event.from_bits(self.delivering)
             if reason is Reason.EVENT and event.ev:

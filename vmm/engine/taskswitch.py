@@ -44,8 +44,7 @@ class Tasks(Returns):
         """
         state = self.state
         wide = bool(loaded.type & 8)
-        if loaded.limit < (TSS32_MIN_LIMIT if wide else TSS16_MIN_LIMIT):
-            raise Fault(Vector.TS, selector_error(loaded.selector))
+        self.check_tss(loaded)
         old = state.segments[TR].copy()
         self._probe(old, loaded, wide, reason)
         if reason in _LEAVING:
@@ -82,6 +81,11 @@ class Tasks(Returns):
         if trap:
             state.pending_debug |= int(Dr6.BT)
         return state.eip
+
+    def check_tss(self, loaded: Loaded) -> None:
+        """Whether the new TSS is large enough."""
+        if loaded.limit < (TSS32_MIN_LIMIT if loaded.type & 8 else TSS16_MIN_LIMIT):
+            raise Fault(Vector.TS, selector_error(loaded.selector))
 
     def debug_changed(self) -> None:
         """DR7 changed; the debug unit overrides this."""

@@ -96,13 +96,13 @@ def _new_base(p: Program) -> None:
 
 @LIBRARY.routine("task_switch")
 def task_switch(p: Program) -> None:
-    branch_status(p, "intercepted", Status.TASK_INTERCEPT)
-    # limit, and what can be touched
+    # limit, and what can be touched; the intercept comes between the two
     p(alu=Alu.LIMIT, a=HIGH, b=LOW, dst=CR3)
     branch(p, Cond.Z, "limit16", Alu.AND, HIGH, K(HIGH_GATE32))
     op(p, Alu.OR, REASON, REASON, K(WIDE))
     branch(p, Cond.C, fault(Vector.TS, TASK), Alu.SUB, CR3, K(TSS32_MIN_LIMIT))
     p.label("old")
+    branch_status(p, "intercepted", Status.TASK_INTERCEPT)
     mov(p, BASE, Y(Sys.BASE, Aseg.TR))
     branch_status(p, "old16", Status.TSS32, cond=Cond.Z)
     _span(p, Mem.RMW, TSS32_SAVED[0].value, TSS32_SAVED[-1].value + 3)
