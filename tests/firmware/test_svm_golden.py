@@ -10,10 +10,7 @@ from tests.firmware.svm_suite import judge
 from tests.vmm.engine.boot import boot
 from vmm.engine.emulate import EmulatedMachine
 
-#: Programs of which the golden model does not yet pass every check.
-UNFINISHED = {"stepping", "task_switch"}
-PROGRAMS = [pytest.param(name, marks=pytest.mark.xfail(strict=False) if name in UNFINISHED else ())
-            for name in sorted(name.removeprefix("svm/") for name in svm_images())]
+PROGRAMS = sorted(name.removeprefix("svm/") for name in svm_images())
 _LIMIT = 8_000_000
 
 
