@@ -33,10 +33,16 @@ _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
         r"core\.sysregs\.cr[0234]", r"core\.segments\.cs_(base|limit)",
         r"core\.sysregs\.(gdt|idt)_(base|limit)"), True),
     ("MMU and caches", (
-        r"core\.lsu\.walker\.(fsm_state|pde|linear|write|user)", r"core\.lsu\.walker\.backing__\w+",
         r"core\.lsu\.m_(valid|done|linear|data|fault|fault_code)", r"core\.lsu\.store_(valid|paddr|size|data)",
         r"core\.lsu\.cache\.(fsm_state|addr|owner|way|left)", r"core\.fetch\.icache\.(f_linear|r_valid|r_fault)",
         r"core\.sysregs\.inv_(all|nonglobal)"), True),
+    ("Page walks", (
+        r"core\.lsu\.walker\.guest\.(fsm_state|for_i|page|write|user|directory|table|is_large)",
+        r"core\.lsu\.walker\.(final|placed|fault_gpa|fault_code|directory_frame|table_frame)",
+        r"core\.lsu\.walker\.nested\.(fsm_state|request__(valid|page|write|done)|tlb_(hit|miss))",
+        r"core\.lsu\.walker\.nested\.walker\.(fsm_state|directory|table|is_large)",
+        r"core\.lsu\.walker\.memory__(valid|ready|addr|write|lock|wdata|rvalid|rdata)",
+        r"core\.lsu\.m_fault_(nested|table|gpa)"), True),
     ("Bus", (r"ram__\w+", r"memory\.(bus|mmio)__\w+", r"memory\.fsm_state", r"io_(valid|write|port|size|data)"), True),
     ("Devices", (
         r"isa\.(intr|ack|vector|nmi)", r"isa\.pic\.irq", r"isa\.pic\.chip[01]\.(irr|isr|imr)",
