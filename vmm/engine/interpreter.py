@@ -244,6 +244,10 @@ class Interpreter(Boundaries):
                 or self._record or state.dr[7] & 0xFF or self.attention:
             self.step()
             return
+        if state.repeating:
+            # unless it has overwritten itself, a REP instruction goes on
+            self._one_slow(limit)
+            return
         fast = self._cache.fast
         eip, done = state.eip, 0
         try:

@@ -5,7 +5,8 @@ an inner level the stack of the TSS; limit of the entry point; the frame (see `f
 values of the frame; registers. What faults leaves everything as it was, except after the
 commit point of a task switch.
 
-Rules of ours where the manual leaves room: INT n, INT3, INTO and ICEBP push RF as zero.
+Rules of ours where the manual leaves room: INT n, INT3, INTO and ICEBP push RF as zero. Deliveries that go on meeting
+faults which make no double fault, such as #AC on a stack that is misaligned, end in shutdown; a processor hangs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _CLEARED = int(Eflags.TF | Eflags.NT | Eflags.RF)
 _INTERRUPT_GATES = (SystemType.INTERRUPT_GATE16, SystemType.INTERRUPT_GATE32)
 _TRAP_GATES = (SystemType.TRAP_GATE16, SystemType.TRAP_GATE32)
 _EXCEPTIONS = 32
+#: Faults in a row, each met by the delivery of the one before, that end in shutdown.
+_SERIES = 16
 #: What a second exception makes of a first, and in the last row of a device's interrupt.
 _OUTCOMES = tuple(combine(first, second) for first in (*range(_EXCEPTIONS), None) for second in range(_EXCEPTIONS))
 
@@ -66,7 +69,7 @@ class Interrupts(Tasks):
         state = self.state
         if fault.cr2 is not None:
             state.cr2 = fault.cr2
-        held = state.pending_debug
+        held, left = state.pending_debug, _SERIES
         while True:
             try:
                 rf = _RF if resume else state.system_flags & _RF
@@ -79,7 +82,8 @@ class Interrupts(Tasks):
                     state.cr2 = second.cr2
                 first = _EXCEPTIONS if source is Source.EXTERNAL else fault.vector
                 outcome = _OUTCOMES[first * _EXCEPTIONS + second.vector]
-                if outcome is Combination.SHUTDOWN:
+                left -= 1
+                if outcome is Combination.SHUTDOWN or left == 0:
                     state.shutdown = True
                     return None
                 fault = second if outcome is Combination.SERIAL else Fault(Vector.DF, 0)

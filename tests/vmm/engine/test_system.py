@@ -415,3 +415,17 @@ def test_page_fault_sets_cr2_and_changes_nothing() -> None:
     cpu.state.cr3, cpu.state.cr4, cpu.state.cr0 = directory, int(Cr4.PSE), int(Cr0.PE | Cr0.PG | Cr0.ET)
     cpu.state_changed()
     assert fault(cpu) == (Vector.PF, 2) and cpu.state.cr2 == 0x40_0000 and cpu.state.instructions == 0
+
+
+def test_deliveries_that_fault_for_ever_end_in_shutdown() -> None:
+    """#AC with a misaligned stack and its handler at CPL 3: the delivery raises #AC, and so on; the host hung."""
+    cpu = machine("a101900000")
+    to_user(cpu)
+    set_gate(cpu, Vector.AC, gate(CODE, 0x1B, SystemType.INTERRUPT_GATE32, 3))
+    state = cpu.state
+    state.cr0 |= int(Cr0.AM)
+    state.system_flags |= int(Eflags.AC)
+    state.gpr[4] = STACK + 2
+    cpu.state_changed()
+    cpu.run(10)
+    assert state.shutdown

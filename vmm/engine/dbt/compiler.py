@@ -42,11 +42,8 @@ class Compiler:
     Members
     -------
     seconds : time spent so far. modules : how many were compiled.
-    careful : have LLVM check each module before it compiles it.
     kept : None; a dictionary put there gets the text of each module compiled, by the names of its functions.
     """
-
-    careful = False
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -85,8 +82,8 @@ class Compiler:
         begin = time.perf_counter()
         try:
             module = llvm.parse_assembly("\n".join((text, _index(names), _INTRINSICS, METADATA)))
-            if self.careful:
-                module.verify()
+            # what is wrong would take the process down with it
+            module.verify()
             machine = self._machines[effort]
             self._optimise(module, machine, effort)
             code: bytes = machine.emit_object(module)

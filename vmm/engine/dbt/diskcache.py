@@ -75,15 +75,21 @@ class DiskCache:
         path = self.path(kind)
         try:
             raw = path.read_bytes()
+        except IsADirectoryError:
+            self._warn(f"'{path}' is a folder, so that nothing is kept there")
+            return None
         except OSError:
             return None
         body = raw[_HEAD:]
         if raw[:_HEAD] != _head(path, body):
-            if not self._warned:
-                print(f"gigogne: '{path}' is damaged and is made anew", file=sys.stderr)
-            self._warned = True
+            self._warn(f"'{path}' is damaged and is made anew")
             return None
         return body
+
+    def _warn(self, sentence: str) -> None:
+        if not self._warned:
+            print(f"gigogne: {sentence}", file=sys.stderr)
+        self._warned = True
 
     def put(self, kind: str, body: bytes) -> None:
         try:

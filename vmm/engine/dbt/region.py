@@ -192,6 +192,9 @@ class Region:
             self._entered, self.budget = budget, b.name("n")
             self._shadow = self._under_shadow = self._dispatch = False
             done = 0
+            if self._version is not None and not block.repeats:
+                # the version before may be a REP instruction that has overwritten itself
+                self.fields.store("repeating", 0, "i8")
             for guest in block.guests:
                 if not self._emit_instruction(guest, done):
                     break

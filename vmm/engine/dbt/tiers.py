@@ -35,7 +35,7 @@ _BATCH = 32
 #: Seconds the guest runs on before a thread that has something to publish gets the interpreter lock.
 _HANDOVER = 5e-5
 #: By how much blocks go before regions where there are not enough processors for all.
-_PATIENCE = 10
+_PATIENCE = 3
 #: Names are those of all translations there are, also of those that other processes left on disk.
 _PROCESS = uuid.uuid4().hex[:16]
 

@@ -277,6 +277,9 @@ class Translator(Interpreter):
             if unit is None:
                 super().burst(1)
                 return
+            if state.repeating and not unit.block.repeats:
+                # a REP instruction has overwritten itself
+                state.repeating = False
             if isinstance(unit, Rest) or not unit.code:
                 before, wanted = self.steps, min(limit, unit.instructions)
                 dropped = self.translations.invalidations

@@ -358,3 +358,18 @@ def instruction_around_the_top(make: Callable[..., Interpreter]) -> Interpreter:
     # drop the frame, back to the caller
     on(cpu, Vector.GP, b"\x83\xC4\x10\x47\xC3")
     return cpu
+
+
+@scene
+def rep_that_overwrites_itself(make: Callable[..., Interpreter]) -> Interpreter:
+    """REP STOSB writes to its own last byte: what is there then is PAUSE, and nothing is repeating."""
+    begin = CODE + 0x200
+
+    def body(here: int) -> bytes:
+        # put it there, leave what it is to write in EAX, and go there
+        put = b"\xC7\x05" + asm.imm32(begin) + b"\xF3\xAA\x43\xC3"
+        set_up = b"\xFD\xB8\x90\x90\x90\x90\xB9\x06\0\0\0\xBF" + asm.imm32(begin + 1)
+        text = put + set_up
+        return text + asm.call(here + len(text), begin) + b"\xFC"
+
+    return machine(loop(body), make)

@@ -125,6 +125,15 @@ def test_a_file_under_another_name_is_foreign(tmp_path: Path, capsys: pytest.Cap
     assert "is damaged" in capsys.readouterr().err
 
 
+def test_a_folder_in_the_place_of_a_file_is_named_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = DiskCache(folder, "guest")
+    cache.path("guest").unlink()
+    cache.path("guest").mkdir()
+    assert run(ADDS, cache).compiler.modules > 0
+    assert capsys.readouterr().err == f"gigogne: '{cache.path('guest')}' is a folder, so that nothing is kept there\n"
+    assert list(folder.glob("*.tmp")) == []
+
+
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     cache = DiskCache(tmp_path / "file" / "folder", "guest")
