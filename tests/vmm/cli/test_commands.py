@@ -151,7 +151,7 @@ def test_trace_at_a_place(built: None, guest, tmp_path: Path) -> None:
     cycle = int(re.search(r"reached at cycle (\d+)", result.stderr)[1])
     assert f"cycles {cycle - 10} to {cycle + 29} in" in result.stderr
     assert "sadd\\x20eax,\\x20ecx" in text or "sadd eax, ecx" in text
-    for title in ("-Pipeline", "-Registers", "-MMU and caches", "-Bus", "-Devices"):
+    for title in ("-Pipeline", "-Registers", "-MMU and caches", "-Page walks", "-Bus", "-Devices"):
         assert title in save
     assert 'text.instruction' in save and "core.regs.eax" in save
 
