@@ -26,7 +26,7 @@ class Walker(wiring.Component):
        access writes, each by a locked read and write. If the locked read finds another value than the walk did, the
        walk begins anew.
     4. The walk cache holds directory entries. A walk that would fault after taking one from there is done again
-       without it, so that a fault is always decided by memory. Any maintenance pulse empties the walk cache.
+       without it, so that a page fault is always decided by memory. Any maintenance pulse empties the walk cache.
     5. A `fault` on the backing port ends the walk with `Outcome.NESTED_FAULT`.
     6. `at_directory` tells which entry the request on the backing port is for. A locked read, or a write, is of the
        entry of that level which this walk has read last.
