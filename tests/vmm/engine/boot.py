@@ -8,6 +8,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from rtl.isa.platform import MULTIBOOT_BOOT_MAGIC
+from sim.firmware_tables import TABLES_BASE, firmware_tables
 from vmm.engine.emulate import EmulatedMachine
 
 INFORMATION, COMMAND_LINE, MEMORY_MAP = 0x9000, 0x9100, 0x9400
@@ -28,7 +29,8 @@ def boot(image: Path, command_line: str = "", megabytes: int = 16, machine: Emul
     text = f"{image.name} {command_line}".strip().encode() + b"\0"
     information = struct.pack("<IIIIII", _FLAGS, 636, (size >> 10) - 1024, 0, COMMAND_LINE, 0).ljust(44, b"\0")
     information += struct.pack("<II", len(memory_map), MEMORY_MAP)
-    for address, blob in ((INFORMATION, information), (COMMAND_LINE, text), (MEMORY_MAP, memory_map)):
+    for address, blob in ((INFORMATION, information), (COMMAND_LINE, text), (MEMORY_MAP, memory_map),
+                          (TABLES_BASE, firmware_tables())):
         machine.memory.load_blob(address, blob)
     state = machine.cpu.state
     state.eip, state.gpr[0], state.gpr[3] = entry, MULTIBOOT_BOOT_MAGIC, INFORMATION
