@@ -150,9 +150,9 @@ def test_guest_without_paging(bench):
     assert result(bench.walk(6, write=1)) == ("nested, final", CODE_W | CODE_U, 0x6000)
 
 
-def random_walks(bench, seeds, walks, *, tangled, order):
+def random_walks(bench, seeds, walks, *, tangled, caches):
     """Walks of three address spaces in turns, in one world per seed, through tables that change now and then; after a
-    change everything is forgotten. `order`: every reference is checked too. The number of each kind of answer."""
+    change everything is forgotten. Without caches every reference is checked too. The number of each kind of answer."""
     kinds = dict.fromkeys(("translated", "page fault", "nested, table", "nested, final"), 0)
     for seed in seeds:
         world = World(seed, bench.ram, sound=(.9, .97, .99)[seed % 3], tangled=tangled)
@@ -172,10 +172,14 @@ def random_walks(bench, seeds, walks, *, tangled, order):
             bench.control(**space.control())
             answer = bench.walk(page, write=write, user=user, side=side)
             wanted, log = expected(truth, space, page, write, user)
-            assert result(answer) == wanted, (seed, number)
+            got = result(answer)
+            if caches and answer.outcome == Outcome.TRANSLATED and not answer.translation["dirty"]:
+                # The nested TLB need not know of a D that another address space has set: a write walks.
+                got, wanted = (*got[:3], 0, got[4]), (*wanted[:3], 0, wanted[4])
+            assert got == wanted, (seed, number)
             entries = [place for kind, place in log if kind == "guest"]
             # A walk through one word as directory and as table begins anew when it has set A there.
-            if order and len(set(entries)) == len(entries):
+            if not caches and not tangled and len(set(entries)) == len(entries):
                 assert answer.traffic == log, (seed, number)
             kinds[wanted[0] if isinstance(wanted[0], str) else "translated"] += 1
         assert np.array_equal(bench.ram, truth), seed
@@ -188,7 +192,7 @@ RANDOM = pytest.mark.parametrize("name, tangled", [
 
 @RANDOM
 def test_random_tables(benches, name, tangled):
-    kinds = random_walks(benches[name], range(12), 60, tangled=tangled, order=name == "bare" and not tangled)
+    kinds = random_walks(benches[name], range(12), 60, tangled=tangled, caches=name != "bare")
     assert min(kinds.values()) > 20, kinds
 
 
@@ -196,7 +200,7 @@ def test_random_tables(benches, name, tangled):
 @RANDOM
 def test_a_million_random_walks(benches, name, tangled):
     kinds = random_walks(benches[name], range(100, 300), 1000, tangled=tangled,
-                         order=name == "bare" and not tangled)
+                         caches=name != "bare")
     assert sum(kinds.values()) == 200_000 and min(kinds.values()) > 1000, kinds
 
 
