@@ -24,7 +24,6 @@ from rtl.svm.unit import READABLE, WRITABLE, SvmUnit
 from .address import AddressUnit
 from .boundary import Boundary, Source
 from .branch import BranchUnit
-from .cpuid_rom import CPUID_ROM
 from .debug import DebugUnit
 from .decode_rom import Check, build
 from .descriptor_check import DescriptorCheck
@@ -36,7 +35,7 @@ from .fetch import Fetch
 from .fetched import FetchedBytes
 from .issue import Issue
 from .lsu import Lsu
-from .microcode import assembled
+from .microcode import CPUID_ROM, assembled
 from .perf import PerfCounters
 from .predictor import Predictor, PredictorConfig
 from .regfile import RegisterFile
