@@ -159,9 +159,10 @@ class RtlPlatform:
         """Put the local APIC on the bus and between the 8259A pair and the processor, or take it away."""
         self._come_back()
         self._pass(self.cycles)
-        self._base = self._ahead
         self._apic = enabled
         self.engine.poke("apic_enable", int(enabled))
+        self._pass(self.cycles)
+        self._base = self._ahead
 
     def take_nmi(self) -> bool:
         """Whether a non-maskable interrupt has come since the last call."""

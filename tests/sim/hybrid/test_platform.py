@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from rtl.isa.apic import ApicReg
 from rtl.isa.devices import DeviceConfig
 from sim.hybrid.platform import RtlPlatform
 from tests.rtl.dev.test_isa_bus import TRANSIENT, random_accesses
-from tests.rtl.irq.apic_accesses import with_apics
+from tests.rtl.irq.apic_accesses import IO, LOCAL, with_apics
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 
@@ -94,6 +95,42 @@ def test_nothing_wakes_a_computer_whose_lines_are_masked(make: Make) -> None:
     platform.write(0x70, 1, 0x0B)
     platform.write(0x71, 1, 0x42)
     assert platform.next_event() is not None
+
+
+def test_a_computer_without_local_apic_has_the_pair_alone(make: Make) -> None:
+    platform = make()
+    initialize_pic(platform, 0xFFFE)
+    platform.write_memory(LOCAL + ApicReg.LVT_LINT0, 4, 0x10700)
+    start_timer(platform, 100)
+    platform.advance(3000)
+    assert not platform.intr, "LINT0 is masked"
+    platform.enable_apic(False)
+    assert platform.intr and platform.ack() == 0x20
+    assert platform.read_memory(LOCAL + ApicReg.ID, 4) == 0xFFFF_FFFF == platform.read_memory(LOCAL + 0x80, 4)
+    platform.write_memory(LOCAL + ApicReg.TPR, 4, 0x20)
+    platform.enable_apic(True)
+    assert platform.read_memory(LOCAL + ApicReg.TPR, 4) == platform.read_memory(LOCAL + ApicReg.ID, 4) == 0
+    assert platform.read_memory(LOCAL + ApicReg.LVT_LINT0, 4) == 0x10700
+
+
+def test_messages_and_local_timer(make: Make) -> None:
+    platform = make()
+    for reg, value in ((ApicReg.LVT_TIMER, 0x20061), (ApicReg.TIMER_DIVIDE, 0xB), (ApicReg.TIMER_INITIAL, 1000)):
+        platform.write_memory(LOCAL + reg, 4, value)
+    times = []
+    for _ in range(3):
+        run_to_interrupt(platform)
+        assert platform.ack() == 0x61
+        platform.write_memory(LOCAL + ApicReg.EOI, 4, 0)
+        times.append(platform.cycles)
+    assert times == [1000, 2000, 3000]
+    platform.write_memory(LOCAL + ApicReg.LVT_TIMER, 4, 0x30061)
+    assert platform.next_event() is None and not platform.take_nmi()
+    platform.write_memory(LOCAL + ApicReg.ICR_LOW, 4, 0x4400)
+    assert platform.take_nmi() and not platform.take_nmi()
+    platform.write_memory(IO, 4, 1)
+    assert platform.read_memory(IO + 0x10, 4) == 0x170011 and platform.read_memory(IO + 0x12, 1) == 0x17
+    assert platform.read_memory(IO + 0x1000, 4) == 0xFFFF_FFFF
 
 
 def drive(platform: Platform, seed: int, count: int, apics: bool = False) -> list[object]:
