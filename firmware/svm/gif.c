@@ -1,6 +1,6 @@
 /* gif: the global interrupt flag: what it holds back in the host, after #VMEXIT, and in a guest that clears it. APM 15.17.
  *
- * expect: gif: 14 checks
+ * expect: gif: 16 checks
  */
 #include "suite.h"
 #include "svm.h"
@@ -63,6 +63,13 @@ static void in_guest(void)
     guest_run();
     expect_exit("guest_clears_gif", SVM_EXIT_VMMCALL, closed_next);
     expect_equal("host_takes_it_then", alarms, 1);
+    watchdog = 1;
+    guest_new(closed);
+    vmcb.vintr |= SVM_VINTR_IRQ | SVM_VINTR_IGNORE_TPR;
+    vmcb.vintr_vector = 0x51;
+    guest_run();
+    expect_exit("virtual_one_is_held", SVM_EXIT_VMMCALL, closed_next);
+    expect_equal("virtual_one_stays", vmcb.vintr & SVM_VINTR_IRQ, SVM_VINTR_IRQ);
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /* nested_walk: guest-linear to guest-physical to system-physical, for every pair of page sizes, and the course's example.
  * APM 15.25.
  *
- * expect: nested_walk: 21 checks
+ * expect: nested_walk: 24 checks
  */
 #include "nested.h"
 
@@ -10,6 +10,7 @@
 #define OFFSET 0x345678 /* in 4 MiB; its last twelve bits in 4 KiB */
 
 GUEST(read, "", "movl (%esi), %ebx");
+GUEST(read_two, "movl (%esi), %ebx", "movl (%edi), %ecx");
 GUEST(write, "", "movl %ebx, (%esi)");
 GUEST(execute, "", "call *%esi");
 GUEST(course, "movl 0x1000, %ebx; movl $0x14007, (%edi); movl $0x4000, %ecx; invlpg (%ecx)", "movl $0xC0DE, (%ecx)");
@@ -75,6 +76,36 @@ static void paging_off_in_guest(void)
     expect_equal("no_guest_paging_4m", guest.ebx, 0x1FF);
 }
 
+/* A large page of the guest over small ones of the host, and the other way round: neighbours go their own ways. */
+static void splinters(void)
+{
+    static uint32_t other[1024] PAGE_ALIGNED;
+
+    map(1, 0);
+    map_page(nested_tables, GUEST_PHYSICAL + (OFFSET & -PAGE_SIZE) + PAGE_SIZE, (uint32_t)other, NESTED_RW);
+    *word(big + (OFFSET & -PAGE_SIZE) + PAGE_SIZE - 4) = 0xB16;
+    other[0] = 0x07E2;
+    nested_new(read_two, 1);
+    guest.esi = LINEAR + (OFFSET & -PAGE_SIZE) + PAGE_SIZE - 4;
+    guest.edi = guest.esi + 4;
+    guest_run();
+    expect("large_over_small", guest.ebx == 0xB16 && guest.ecx == 0x07E2);
+    map(0, 1);
+    map_page(guest_tables, LINEAR + (OFFSET & -PAGE_SIZE) + PAGE_SIZE, GUEST_PHYSICAL, NESTED_RW);
+    *word(big) = 0xF125;
+    nested_new(read_two, 1);
+    guest.esi = LINEAR + (OFFSET & -PAGE_SIZE) + PAGE_SIZE - 4;
+    guest.edi = guest.esi + 4;
+    guest_run();
+    expect("small_over_large", guest.ebx == 0xB16 && guest.ecx == 0xF125);
+    nested_new(read, 1);
+    guest.esi = LINEAR + (OFFSET & -PAGE_SIZE) + PAGE_SIZE - 2;
+    *word(big + (OFFSET & -PAGE_SIZE) + PAGE_SIZE - 4) = 0x1122CCCC;
+    *word(big) = 0xCCCC3344;
+    guest_run();
+    expect_equal("across", guest.ebx, 0x33441122);
+}
+
 /* GVA 1000h -> GPA 23000h -> HPA 17000h; then the guest maps VA 4000h -> PA 14000h, which the host has put at HPA 1B000h. */
 static void course_example(void)
 {
@@ -103,6 +134,7 @@ int main(void)
     pair((const char *const[]){"read_4m_4k", "write_4m_4k", "execute_4m_4k"}, 1, 0);
     pair((const char *const[]){"read_4m_4m", "write_4m_4m", "execute_4m_4m"}, 1, 1);
     paging_off_in_guest();
+    splinters();
     course_example();
     return suite_end("nested_walk");
 }
