@@ -86,7 +86,7 @@ def words(text: str, count: int) -> list[int]:
 _VENDOR = words(VENDOR, 3)
 _BRAND = words(BRAND, 12)
 
-LEAVES: dict[int, Leaf] = {
+_BASE: dict[int, Leaf] = {
     0x0000_0000: Leaf(1, _VENDOR[0], _VENDOR[2], _VENDOR[1]),
     0x0000_0001: Leaf(SIGNATURE, 0, 0, FEATURE_BITS),
     0x8000_0000: Leaf(0x8000_0004, _VENDOR[0], _VENDOR[2], _VENDOR[1]),
@@ -106,10 +106,10 @@ SVM_LEAVES: dict[int, Leaf] = {
     **{number: Leaf() for number in range(0x8000_0005, SVM_LEAF)},
     SVM_LEAF: Leaf(REVISION, ASIDS, 0, int(CPUID_SVM)),
 }
-if SVM_PRESENT:
-    LEAVES.update(SVM_LEAVES)
+#: What this processor has.
+LEAVES: dict[int, Leaf] = _BASE | (SVM_LEAVES if SVM_PRESENT else {})
 
 
 def cpuid(leaf: int, svm: bool = SVM_PRESENT) -> Leaf:
     """What CPUID returns with EAX = `leaf` on a processor with or without SVM."""
-    return SVM_LEAVES[leaf] if svm and leaf in SVM_LEAVES else LEAVES.get(leaf, Leaf())
+    return (_BASE | SVM_LEAVES if svm else _BASE).get(leaf, Leaf())

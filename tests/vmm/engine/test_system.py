@@ -345,7 +345,7 @@ def test_time_and_counters_come_from_the_owner() -> None:
     assert cpu.state.gpr[0] == 42
 
 
-@pytest.mark.parametrize("number", [0x1B, 0xC000_0080, 0x9999, int(Msr.PERF_BASE) + len(PerfEvent)])
+@pytest.mark.parametrize("number", [int(Msr.PAT), 0xC000_0081, 0x9999, int(Msr.PERF_BASE) + len(PerfEvent)])
 def test_absent_msrs(number: int) -> None:
     for code in ("0f 30", "0f 32"):
         assert fault(machine(code, ecx=number)) == (Vector.GP, 0)
