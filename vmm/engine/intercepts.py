@@ -28,7 +28,7 @@ from rtl.isa.svm import (
     msrpm_bit,
 )
 from vmm.engine.far import Reason
-from vmm.engine.interrupt import Interrupts, Source
+from vmm.engine.interrupt import SERIES, Interrupts, Source
 from vmm.engine.segmentation import Loaded
 from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault, VmExit
@@ -154,7 +154,7 @@ class Intercepts(Interrupts, SystemRegisters):
     def raise_event(self, fault: Fault, resume: bool, source: Source, event: int) -> Fault | None:
         """`Interrupts.raise_fault` for a guest, once the event itself is not intercepted."""
         state = self.state
-        held = state.pending_debug
+        held, left = state.pending_debug, SERIES
         while True:
             self.delivering = event
             if fault.cr2 is not None:
@@ -171,7 +171,8 @@ class Intercepts(Interrupts, SystemRegisters):
                     state.cr2 = second.cr2
                 first = None if source is not Source.EXCEPTION else fault.vector
                 outcome = combine(first, second.vector)
-                if outcome is Combination.SHUTDOWN:
+                left -= 1
+                if outcome is Combination.SHUTDOWN or left == 0:
                     self.intercept(_SHUTDOWN, 0, 0)
                     self.delivering = 0
                     state.shutdown = True

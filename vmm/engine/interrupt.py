@@ -29,7 +29,7 @@ _INTERRUPT_GATES = (SystemType.INTERRUPT_GATE16, SystemType.INTERRUPT_GATE32)
 _TRAP_GATES = (SystemType.TRAP_GATE16, SystemType.TRAP_GATE32)
 _EXCEPTIONS = 32
 #: Faults in a row, each met by the delivery of the one before, that end in shutdown.
-_SERIES = 16
+SERIES = 16
 #: What a second exception makes of a first, and in the last row of a device's interrupt.
 _OUTCOMES = tuple(combine(first, second) for first in (*range(_EXCEPTIONS), None) for second in range(_EXCEPTIONS))
 
@@ -69,7 +69,7 @@ class Interrupts(Tasks):
         state = self.state
         if fault.cr2 is not None:
             state.cr2 = fault.cr2
-        held, left = state.pending_debug, _SERIES
+        held, left = state.pending_debug, SERIES
         while True:
             try:
                 rf = _RF if resume else state.system_flags & _RF

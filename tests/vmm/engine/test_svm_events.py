@@ -6,7 +6,7 @@ import pytest
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import EXCEPTION, ExitCode
-from rtl.isa.registers import DR7_FIXED, Dr6, Dr7, Eflags
+from rtl.isa.registers import DR7_FIXED, Cr0, Dr6, Dr7, Eflags
 from rtl.isa.retire import RetireCause
 from rtl.isa.segments import SystemType
 from rtl.isa.svm import Event, EventType, TaskInfo, VintrLayout, Vmcb
@@ -204,6 +204,20 @@ def test_shutdown(intercepted: bool) -> None:
         assert read(cpu, Vmcb.EXITINTINFO) == event(Vector.DF, error=0) and not cpu.state.shutdown
     else:
         assert retired.cause is RetireCause.SHUTDOWN and cpu.state.shutdown
+
+
+def test_deliveries_without_end_shut_down() -> None:
+    """#UD whose handler is conforming and whose frame is misaligned for #AC, again and again: the host stays alive."""
+    cpu = world("0f0b", (ExitCode.SHUTDOWN,))
+    to_user_guest(cpu)
+    write(cpu, Vmcb.CR0, 0x11 | int(Cr0.AM))
+    write(cpu, Vmcb.RFLAGS, 2 | int(Eflags.AC))
+    write(cpu, Vmcb.RSP, GUEST_STACK + 1)
+    conforming = FREE | 3
+    set_descriptor(cpu, FREE, 0x00CF_9E00_0000_FFFF)
+    for vector in (Vector.UD, Vector.AC):
+        set_gate(cpu, vector, gate(HANDLERS, conforming, SystemType.INTERRUPT_GATE32))
+    assert outcome(cpu) == ExitCode.SHUTDOWN and read(cpu, Vmcb.RIP) == GUEST
 
 
 def test_a_task_gate_says_what_it_delivers() -> None:
