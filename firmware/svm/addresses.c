@@ -1,4 +1,5 @@
-/* addresses: VMRUN and its like where they must not work: SVME clear, addresses unaligned; the MSRs of SVM and CPUID. APM 15.4, 15.5, 15.30.
+/* addresses: VMRUN and its like where they must not work: SVME clear, addresses unaligned; the MSRs of SVM and CPUID.
+ * APM 15.4, 15.5, 15.30.
  *
  * expect: addresses: 25 checks
  */

@@ -1,5 +1,5 @@
-/* asid: translations of one address space identifier are no other's, and what TLB_CONTROL, INVLPG, INVLPGA and MOV CR3 forget.
- * APM 15.16.
+/* asid: translations of one address space identifier are no other's, and what TLB_CONTROL, INVLPG, INVLPGA and MOV
+ * CR3 forget. APM 15.16.
  *
  * Nothing here depends on a translation being kept, only on its being forgotten when it must.
  *
@@ -11,7 +11,8 @@
 #define WINDOW 0x40000000
 
 GUEST(look, "", "movl 0x40000000, %ebx");
-GUEST(look_invlpg_look, "movl 0x40000000, %ebx; movl pte, %eax; movl second, %ecx; movl %ecx, (%eax); invlpg 0x40000000",
+GUEST(look_invlpg_look, "movl 0x40000000, %ebx; movl pte, %eax; movl second, %ecx; movl %ecx, (%eax); "
+                        "invlpg 0x40000000",
       "movl 0x40000000, %ecx");
 GUEST(look_cr3_look, "movl 0x40000000, %ebx; movl pte, %eax; movl second, %ecx; movl %ecx, (%eax); movl %cr3, %eax; "
                      "movl %eax, %cr3",

@@ -17,7 +17,7 @@ GUEST(rdmsr_, "movl $0x10, %ecx", "rdmsr");
 GUEST(iret_, "pushl $2; pushl $8; pushl $iret__next", "iretl");
 GUEST(breakpoint, "", "int3");
 GUEST(overflow, "movb $0x7F, %al; incb %al", "into");
-GUEST(bound, "movl $9, %eax", "boundl %eax, bounds");
+GUEST(bound, "movl $9, %eax", ".byte 0x62, 0x05; .long bounds");
 GUEST(undefined, "", "ud2");
 GUEST(from_cr0_ebx, "", "movl %cr0, %ebx");
 GUEST(to_cr3_esi, "", "movl %esi, %cr3");

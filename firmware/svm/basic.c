@@ -58,7 +58,8 @@ static void state(void)
     expect("cs_out", vmcb.cs.selector == SEL_KCODE && vmcb.cs.base == 0 && vmcb.cs.limit == 0xFFFFFFFF);
     expect_equal("cs_attributes", vmcb.cs.attributes & ~X86_TYPE_ACCESSED, 0xC9A);
     expect("tables_out", vmcb.gdtr.limit == GDT_ENTRIES * 8 - 1 && vmcb.idtr.base == (uint32_t)guest_idt);
-    expect("paging_registers_out", vmcb.cr0 == (X86_CR0_PE | X86_CR0_ET) && vmcb.cr4 == 0 && vmcb.efer == X86_EFER_SVME);
+    expect("paging_registers_out",
+           vmcb.cr0 == (X86_CR0_PE | X86_CR0_ET) && vmcb.cr4 == 0 && vmcb.efer == X86_EFER_SVME);
     expect_equal("cpl_out", vmcb.cpl, 0);
 }
 

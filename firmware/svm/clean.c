@@ -1,5 +1,5 @@
-/* clean: the clean bits: what is never cached is read, what is not marked clean is read, a VMCB never seen is read whole.
- * APM 15.15.
+/* clean: the clean bits: what is never cached is read, what is not marked clean is read, a VMCB never seen is read
+ * whole. APM 15.15.
  *
  * expect: clean: 15 checks
  */

@@ -10,7 +10,8 @@
 
 GUEST(constant, "", "movl $0x11111111, %ebx");
 GUEST(patches_itself, "movl $0x33333333, constant_at + 1", "jmp constant");
-GUEST(patches_alias, "movl $constant_at + 1, %edi; andl $0xFFF, %edi; movl $0x55555555, 0x80000000(%edi)", "jmp constant");
+GUEST(patches_alias, "movl $constant_at + 1, %edi; andl $0xFFF, %edi; movl $0x55555555, 0x80000000(%edi)",
+      "jmp constant");
 
 static void set_constant(uint32_t value) { memcpy(constant_at + 1, &value, sizeof value); }
 

@@ -1,5 +1,5 @@
-/* combine: faults in the delivery of faults: which is intercepted, what EXITINTINFO says, double fault, shutdown. APM 15.7.2,
- * 15.12.
+/* combine: faults in the delivery of faults: which is intercepted, what EXITINTINFO says, double fault, shutdown. APM
+ * 15.7.2, 15.12.
  *
  * expect: combine: 23 checks
  */

@@ -58,8 +58,9 @@ static void rules(void)
     vmcb.interrupt_shadow = 1;
     guest_run();
     expect_guest_trap("interrupt_ignores_shadow", 0x20, 0, here);
-    expect("frame_flags", guest_trapped() != NULL &&
-                              (guest_trapped()->eflags & (X86_EFLAGS_IF | X86_EFLAGS_CF)) == (X86_EFLAGS_IF | X86_EFLAGS_CF));
+    const struct guest_trap *trap = guest_trapped();
+
+    expect("frame_flags", trap != NULL && (trap->eflags & X86_EFLAGS_IF) != 0 && (trap->eflags & X86_EFLAGS_CF) != 0);
     expect_equal("interrupt_clears_if", vmcb.rflags & X86_EFLAGS_IF, 0);
     inject(FAULT | X86_VEC_UD, 0);
     intercept(SVM_EXIT_EXCEPTION_UD);

@@ -1,4 +1,5 @@
-/* exceptions: the intercept of each vector, the error code it gives, and what is delivered where none is set. APM 15.12.
+/* exceptions: the intercept of each vector, the error code it gives, and what is delivered where none is set. APM
+ * 15.12.
  *
  * expect: exceptions: 39 checks
  */
@@ -10,7 +11,7 @@ GUEST(single_step, "pushfl; orl $0x100, (%esp); popfl; nop", "");
 GUEST(breakpoint, "", "int3");
 GUEST(overflow, "movb $0x7F, %al; incb %al", "into");
 GUEST(no_overflow, "xorl %eax, %eax", "into");
-GUEST(bound, "movl $9, %eax", "boundl %eax, bounds");
+GUEST(bound, "movl $9, %eax", ".byte 0x62, 0x05; .long bounds");
 GUEST(undefined, "", "ud2");
 GUEST(no_device, "", ".byte 0xD9, 0xD0");
 GUEST(invalid_tss, "", "int $0x30");

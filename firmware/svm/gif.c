@@ -1,4 +1,5 @@
-/* gif: the global interrupt flag: what it holds back in the host, after #VMEXIT, and in a guest that clears it. APM 15.17.
+/* gif: the global interrupt flag: what it holds back in the host, after #VMEXIT, and in a guest that clears it. APM
+ * 15.17.
  *
  * expect: gif: 16 checks
  */

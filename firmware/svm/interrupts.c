@@ -1,5 +1,5 @@
-/* interrupts: physical interrupts in guest mode: intercepted or delivered, masked by whose IF, held by the shadow, ending
- * HLT. APM 15.13.1, 15.21.1.
+/* interrupts: physical interrupts in guest mode: intercepted or delivered, masked by whose IF, held by the shadow,
+ * ending HLT. APM 15.13.1, 15.21.1.
  *
  * expect: interrupts: 18 checks
  */

@@ -1,5 +1,5 @@
-/* isolation: under nested paging a guest changes its CR3, CR0 and CR4 as it likes and reaches nothing but what N_CR3 maps; it
- * cannot even see N_CR3. The last paragraph of the course. APM 15.25.2.
+/* isolation: under nested paging a guest changes its CR3, CR0 and CR4 as it likes and reaches nothing but what N_CR3
+ * maps; it cannot even see N_CR3. The last paragraph of the course. APM 15.25.2.
  *
  * expect: isolation: 22 checks
  */
@@ -43,7 +43,7 @@ static void own_registers(void)
     guest_run();
     expect_exit("paging_off_and_on", SVM_EXIT_VMMCALL, paging_off_and_on_next);
     expect("both_modes_translate", guest.ebx == 0x1111 && guest.ecx == 0x1111);
-    /* The nested dimension keeps the host's CR4.PSE: here a 4 MiB nested page, under a guest that has turned PSE off. */
+    /* The nested dimension keeps the host's CR4.PSE: a 4 MiB nested page, under a guest that has turned PSE off. */
     map_large(nested_tables, 0x80000000, 8 << 20, NESTED_RW);
     map_page(guest_tables, 0x50000000, 0x80000000 + PAGE_SIZE, NESTED_RW);
     *(volatile uint32_t *)((8 << 20) + PAGE_SIZE) = 0x8888;

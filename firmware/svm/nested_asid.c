@@ -1,5 +1,5 @@
-/* nested_asid: two guests with nested tables of their own, told apart by ASID alone, and what makes a changed nested table
- * known. APM 15.16, 15.25.1.
+/* nested_asid: two guests with nested tables of their own, told apart by ASID alone, and what makes a changed nested
+ * table known. APM 15.16, 15.25.1.
  *
  * expect: nested_asid: 17 checks
  */

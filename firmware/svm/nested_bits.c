@@ -1,5 +1,5 @@
-/* nested_bits: accessed and dirty bits in both dimensions: a guest's table is written at the nested level even to be read.
- * APM 15.25.5.
+/* nested_bits: accessed and dirty bits in both dimensions: a guest's table is written at the nested level even to be
+ * read. APM 15.25.5.
  *
  * expect: nested_bits: 29 checks
  */

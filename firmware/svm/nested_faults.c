@@ -1,5 +1,5 @@
-/* nested_faults: nested page faults: what EXITINFO1 and EXITINFO2 say of each kind, and which fault comes before which. APM
- * 15.25.6.
+/* nested_faults: nested page faults: what EXITINFO1 and EXITINFO2 say of each kind, and which fault comes before
+ * which. APM 15.25.6.
  *
  * expect: nested_faults: 40 checks
  */
@@ -145,7 +145,8 @@ static void in_delivery(void)
     map_page(nested_tables, GUEST_PHYSICAL, 0, 0);
     run(interrupt);
     expect_npf("in_delivery", interrupt_at, U | W, FINAL, (uint32_t)vmcb.exit_info2);
-    expect("in_delivery_address", vmcb.exit_info2 - GUEST_PHYSICAL < 0x800 && vmcb.exit_info2 - GUEST_PHYSICAL >= 0x7F4);
+    expect("in_delivery_address",
+           vmcb.exit_info2 - GUEST_PHYSICAL < 0x800 && vmcb.exit_info2 - GUEST_PHYSICAL >= 0x7F4);
     expect_exit_event("in_delivery_event", SVM_EVENT_V | SVM_EVENT_TYPE_SOFTWARE | 0x30, 0);
     nested_new(read, 1);
     vmcb.event = SVM_EVENT_V | SVM_EVENT_TYPE_INTERRUPT | 0x31;

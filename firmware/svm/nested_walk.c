@@ -1,5 +1,5 @@
-/* nested_walk: guest-linear to guest-physical to system-physical, for every pair of page sizes, and the course's example.
- * APM 15.25.
+/* nested_walk: guest-linear to guest-physical to system-physical, for every pair of page sizes, and the course's
+ * example. APM 15.25.
  *
  * expect: nested_walk: 24 checks
  */
@@ -106,7 +106,8 @@ static void splinters(void)
     expect_equal("across", guest.ebx, 0x33441122);
 }
 
-/* GVA 1000h -> GPA 23000h -> HPA 17000h; then the guest maps VA 4000h -> PA 14000h, which the host has put at HPA 1B000h. */
+/* GVA 1000h -> GPA 23000h -> HPA 17000h; then the guest maps VA 4000h -> PA 14000h, which the host has put at HPA
+ * 1B000h. */
 static void course_example(void)
 {
     map_page(guest_tables, 0x1000, 0x23000, NESTED_RW);

@@ -1,5 +1,5 @@
-/* nmi: NMIs in guest mode, intercepted, delivered, held back by GIF, before other interrupts. The local APIC sends them. APM
- * 15.13.2, 15.17, 15.21.9.
+/* nmi: NMIs in guest mode, intercepted, delivered, held back by GIF, before other interrupts. The local APIC sends
+ * them. APM 15.13.2, 15.17, 15.21.9.
  *
  * expect: nmi: 15 checks
  */

@@ -1,5 +1,5 @@
-/* repeat: a REP instruction that exits half-way has done so much and no more, and goes on when the guest is run again. APM 15.7,
- * 15.25.6.
+/* repeat: a REP instruction that exits half-way has done so much and no more, and goes on when the guest is run
+ * again. APM 15.7, 15.25.6.
  *
  * expect: repeat: 15 checks
  */
@@ -49,7 +49,8 @@ static void faults(void)
     guest.edi = LINEAR + PAGE_SIZE - 8;
     guest.ecx = 4;
     guest_run();
-    expect_npf("copy_faults", copy_at, SVM_NPF_P | SVM_NPF_U | SVM_NPF_W, SVM_NPF_FINAL_HIGH, GUEST_PHYSICAL + PAGE_SIZE);
+    expect_npf("copy_faults", copy_at, SVM_NPF_P | SVM_NPF_U | SVM_NPF_W, SVM_NPF_FINAL_HIGH,
+               GUEST_PHYSICAL + PAGE_SIZE);
     expect("copy_progress", guest.ecx == 2 && guest.esi == (uint32_t)guest_stack + 8);
     map(0);
     nested_new(copy, 1);

@@ -1,5 +1,5 @@
-/* segments: a guest's segments are what the VMCB says of them, whatever its descriptor tables hold: bases, limits, sizes, CPL.
- * APM 15.5.1.
+/* segments: a guest's segments are what the VMCB says of them, whatever its descriptor tables hold: bases, limits,
+ * sizes, CPL. APM 15.5.1.
  *
  * expect: segments: 23 checks
  */

@@ -1,12 +1,13 @@
-/* stepping: EFLAGS.TF of host and guest around VMRUN, which is one instruction to the host; the host's breakpoints after it.
- * APM 15.5.1, 15.6.
+/* stepping: EFLAGS.TF of host and guest around VMRUN, which is one instruction to the host; the host's breakpoints
+ * after it. APM 15.5.1, 15.6.
  *
  * expect: stepping: 7 checks
  */
 #include "suite.h"
 
 GUEST(two, "nop", "nop");
-CODE(stepped, "pushl %ebp; movl $vmcb, %eax; clgi; pushfl; orl $0x100, (%esp); popfl", "vmrun; stepped_stop: popl %ebp");
+CODE(stepped, "pushl %ebp; movl $vmcb, %eax; clgi; pushfl; orl $0x100, (%esp); popfl",
+     "vmrun; stepped_stop: popl %ebp");
 
 extern char stepped_stop[];
 

@@ -1,5 +1,5 @@
-/* task_switch: the intercept of task switches by CALL, JMP, IRET, gates, interrupts and faults, after the checks of the new TSS.
- * APM 15.14.1.
+/* task_switch: the intercept of task switches by CALL, JMP, IRET, gates, interrupts and faults, after the checks of
+ * the new TSS. APM 15.14.1.
  *
  * expect: task_switch: 30 checks
  */

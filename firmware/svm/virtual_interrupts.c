@@ -1,5 +1,5 @@
-/* virtual_interrupts: V_IRQ and its priority, V_TPR, V_IGN_TPR, the VINTR intercept, shadow, HLT, faults in delivery. APM
- * 15.21.
+/* virtual_interrupts: V_IRQ and its priority, V_TPR, V_IGN_TPR, the VINTR intercept, shadow, HLT, faults in delivery.
+ * APM 15.21.
  *
  * expect: virtual_interrupts: 37 checks
  */

@@ -29,9 +29,11 @@ static void saved(void)
     expect("fs", area.fs.selector == SEL_FREE && area.fs.limit == 0x777 && (uint32_t)area.fs.base == 0x12345000);
     expect_equal("fs_attributes", area.fs.attributes, SEG_32 << 8 | X86_ACCESS_DATA | ACC_DPL3);
     expect("gs", area.gs.selector == SEL_KDATA && area.gs.limit == 0xFFFFFFFF && (uint32_t)area.gs.base == 0);
-    expect("ldtr", area.ldtr.selector == SEL_FREE + 8 && area.ldtr.limit == 0x3F && (uint32_t)area.ldtr.base == 0x23456000);
+    expect("ldtr",
+           area.ldtr.selector == SEL_FREE + 8 && area.ldtr.limit == 0x3F && (uint32_t)area.ldtr.base == 0x23456000);
     expect_equal("ldtr_attributes", area.ldtr.attributes, ACC_LDT);
-    expect("tr", area.tr.selector == SEL_TSS && area.tr.limit == sizeof tss - 1 && (uint32_t)area.tr.base == (uint32_t)&tss);
+    expect("tr",
+           area.tr.selector == SEL_TSS && area.tr.limit == sizeof tss - 1 && (uint32_t)area.tr.base == (uint32_t)&tss);
     expect_equal("tr_is_busy", area.tr.attributes, X86_ATTR_P | X86_TYPE_TSS32_AVAILABLE | 2);
     expect("sysenter", (uint32_t)area.sysenter_cs == 8 && (uint32_t)area.sysenter_esp == 0x11111111 &&
                            (uint32_t)area.sysenter_eip == 0x22222222);

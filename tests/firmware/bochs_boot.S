@@ -1,5 +1,5 @@
-/* Boots a flat image from the first disk on a machine that boots from nothing else, as a Multiboot loader would: read it to
- * 1 MiB by the BIOS, enter protected mode, EAX = magic, EBX = information.
+/* Boots a flat image from the first disk on a machine that boots from nothing else, as a Multiboot loader would: read
+ * it to 1 MiB by the BIOS, enter protected mode, EAX = magic, EBX = information.
  *
  * The two words at `image_chunks` are filled in by whoever makes the disk.
  */

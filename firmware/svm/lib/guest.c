@@ -17,7 +17,8 @@ uint8_t iopm[3 * 4096] PAGE_ALIGNED, msrpm[2 * 4096] PAGE_ALIGNED;
 _Static_assert(sizeof(struct vmcb) == VMCB_BYTES && offsetof(struct vmcb, iopm_base) == VMCB_IOPM_BASE &&
                    offsetof(struct vmcb, pause_count) == VMCB_PAUSE_COUNT &&
                    offsetof(struct vmcb, exit_event) == VMCB_EXITINTINFO &&
-                   offsetof(struct vmcb, np_enable) == VMCB_NP_ENABLE && offsetof(struct vmcb, event) == VMCB_EVENTINJ &&
+                   offsetof(struct vmcb, np_enable) == VMCB_NP_ENABLE &&
+                   offsetof(struct vmcb, event) == VMCB_EVENTINJ &&
                    offsetof(struct vmcb, fetched_count) == VMCB_FETCHED_COUNT && offsetof(struct vmcb, es) == VMCB_ES &&
                    offsetof(struct vmcb, tr) == VMCB_TR && offsetof(struct vmcb, cpl) == VMCB_CPL &&
                    offsetof(struct vmcb, efer) == VMCB_EFER && offsetof(struct vmcb, cr4) == VMCB_CR4 &&

@@ -12,8 +12,8 @@
 #define GUEST(name, before, culprit)                                                                                   \
     void name(void);                                                                                                   \
     extern char name##_at[], name##_next[];                                                                            \
-    asm(".pushsection .text.guests, \"ax\"\n" #name ":\n" before "\n" #name "_at: " culprit "\n" #name                    \
-        "_next: vmmcall\n.popsection")
+    asm(".pushsection .text.guests, \"ax\"\n" #name ":\n" before "\n" #name "_at: " culprit "\n"                       \
+        #name "_next: vmmcall\n.popsection")
 
 /* What VMRUN leaves alone; EAX, ESP and EIP are in the VMCB. */
 struct guest_registers {

@@ -8,7 +8,13 @@
 #include "string.h"
 #include "timer.h"
 
-enum { PIT_CONTROL = 3, PIT_ONE_SHOT_BOTH_BYTES = 0x30, READ_REQUESTS = 0x0A, EXTENDED_MAX = 0x80000000, EXTENDED_FEATURES = 0x80000001 };
+enum {
+    PIT_CONTROL = 3,
+    PIT_ONE_SHOT_BOTH_BYTES = 0x30,
+    READ_REQUESTS = 0x0A, /* of the PIC */
+    EXTENDED_MAX = 0x80000000,
+    EXTENDED_FEATURES = 0x80000001,
+};
 
 uint8_t host_save_area[4096] PAGE_ALIGNED;
 int watchdog = 1;
@@ -96,7 +102,8 @@ static void look(struct host_state *at)
     at->efer = rdmsr(X86_MSR_EFER);
     asm volatile("sgdt %0" : "=m"(at->gdtr));
     asm volatile("sidt %0" : "=m"(at->idtr));
-    asm volatile("movw %%cs, %0; movw %%ds, %1; movw %%es, %2; movw %%ss, %3; movw %%fs, %4; movw %%gs, %5; str %6; sldt %7"
+    asm volatile("movw %%cs, %0; movw %%ds, %1; movw %%es, %2; movw %%ss, %3\n\t"
+                 "movw %%fs, %4; movw %%gs, %5; str %6; sldt %7"
                  : "=m"(at->segments[0]), "=m"(at->segments[1]), "=m"(at->segments[2]), "=m"(at->segments[3]),
                    "=m"(at->segments[4]), "=m"(at->segments[5]), "=m"(at->segments[6]), "=m"(at->segments[7]));
 }

@@ -8,7 +8,8 @@
 extern uint8_t host_save_area[4096];
 extern struct vmcb host; /* FS, GS, LDTR, TR and the SYSENTER registers, by VMSAVE */
 
-/* Let the timer interrupt once, so many ticks of 1.193182 MHz from now; what an earlier alarm has left is taken away. */
+/* Let the timer interrupt once, so many ticks of 1.193182 MHz from now; what an earlier alarm has left is taken
+ * away. */
 void alarm_in(uint16_t ticks);
 
 /* The same, and wait until the interrupt is pending. */
