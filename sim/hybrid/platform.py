@@ -125,15 +125,13 @@ class RtlPlatform:
         """A serial byte from the host; False if the UART has no place for it yet."""
         return bool(self._command(Do.RECEIVE, value=byte))
 
-    def is_steady(self, address: int, size: int) -> bool:
-        """A read gives the same whatever time goes by, and changes nothing."""
-        return address == _STEADY and size == 4
+    def steady(self, address: int, size: int) -> int | None:
+        """What a read of memory gives whatever time goes by; None if that may change, or the read changes something."""
+        return APIC_ID << 24 if address == _STEADY and size == 4 and self._apic else None
 
     def read_memory(self, address: int, size: int) -> int:
         """Read where memory-mapped devices may be; ones where none is."""
         first, value = address & ~3, 0
-        if self._apic and self.is_steady(address, size):
-            return APIC_ID << 24
         for place, word in enumerate(range(first, address + size, 4)):
             device = self._device_word(word)
             read = _WORD if device is None else self._command(Do.LOAD, device, 4)

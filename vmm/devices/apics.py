@@ -11,7 +11,8 @@ from vmm.devices.lapic import STEADY, LocalApic
 from vmm.devices.pic import PicPair
 
 _LOCAL, _IO = REGION["LOCAL_APIC"], REGION["IO_APIC"]
-_INT, _NMI = 0, 1
+_LOCAL_BASE = _LOCAL.base
+_INT = 0
 _SPACE = 1 << 32
 
 
@@ -114,9 +115,10 @@ class Apics:
 
     # Registers.
 
-    def is_steady(self, address: int, size: int) -> bool:
-        """A read gives the same whatever time has gone by, and changes nothing."""
-        return size == 4 and address - _LOCAL.base in STEADY
+    def steady(self, address: int, size: int) -> int | None:
+        """What a read gives whatever time goes by; None if that may change, or the read changes something."""
+        offset = address - _LOCAL_BASE
+        return self.local.read(offset) if size == 4 and offset in STEADY and self.enable else None
 
     def read(self, address: int, size: int) -> int:
         """Read memory where the APICs may be."""

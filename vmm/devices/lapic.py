@@ -29,8 +29,9 @@ _MASKED, _PERIODIC, _LEVEL, _ACTIVE_LOW, _REMOTE_IRR, _LOGICAL = (
                          IrqBits.LOGICAL))
 _TIMER_REGISTERS = frozenset((ApicReg.TIMER_INITIAL, ApicReg.TIMER_CURRENT, ApicReg.TIMER_DIVIDE))
 STEADY = frozenset(int(reg) for reg in (ApicReg.ID, ApicReg.VERSION, ApicReg.TPR, ApicReg.LDR, ApicReg.DFR, ApicReg.SVR,
-                                        ApicReg.ICR_LOW, ApicReg.ICR_HIGH, *LVT_WRITABLE))
-"""Registers that nothing but a write changes, and whose reading changes nothing. LINT0 is one while edge-triggered."""
+                                        ApicReg.ICR_LOW, ApicReg.ICR_HIGH, ApicReg.LVT_TIMER, ApicReg.LVT_LINT1,
+                                        ApicReg.LVT_ERROR))
+"""Registers that nothing but a write changes, and whose reading changes nothing."""
 
 
 class LocalApic:

@@ -128,14 +128,12 @@ class PcPlatform:
     def write(self, port: int, size: int, value: int) -> None:
         self.io.write(port, size, value)
 
-    def is_steady(self, address: int, size: int) -> bool:
-        """A read gives the same whatever time goes by, and changes nothing."""
-        return self.apics.is_steady(address, size)
+    def steady(self, address: int, size: int) -> int | None:
+        """What a read of memory gives whatever time goes by; None if that may change, or the read changes something."""
+        return self.apics.steady(address, size)
 
     def read_memory(self, address: int, size: int) -> int:
         """Read where memory-mapped devices may be; ones where none is."""
-        if self.is_steady(address, size):
-            return self.apics.read(address, size)
         self._pass_to_present(self._local_timer)
         value = self.apics.read(address, size)
         self._look_ahead(self._local_timer)

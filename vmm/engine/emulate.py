@@ -104,9 +104,11 @@ class EmulatedMachine:
 
     def _load(self, base: int, offset: int, size: int) -> int:
         """A read of the processor from a device in memory."""
-        if not self.platform.is_steady(base + offset, size):
+        value = self.platform.steady(base + offset, size)
+        if value is None:
             self._come_to_the_present()
-        return self.platform.read_memory(base + offset, size)
+            value = self.platform.read_memory(base + offset, size)
+        return value
 
     def _store(self, base: int, offset: int, size: int, value: int) -> None:
         self._come_to_the_present()

@@ -108,6 +108,18 @@ def test_a_received_byte_times_out_without_an_access():
     assert platform.intr and platform.read(0x3FA, 1) == 0xCC
 
 
+def test_what_is_steady_does_not_ask_for_the_time():
+    """The APIC ID and the like give their value at once; what time or interrupts change says that it must be asked."""
+    platform = PcPlatform()
+    assert platform.steady(0xFEE0_0020, 4) == 0 and platform.steady(0xFEE0_0030, 4) == 0x50014
+    for address, size in ((0xFEE0_0390, 4), (0xFEE0_0350, 4), (0xFEE0_0200, 4), (0xFEE0_0030, 2), (0xFEC0_0000, 4)):
+        assert platform.steady(address, size) is None
+    platform.write_memory(0xFEE0_0080, 4, 0x30)
+    assert platform.steady(0xFEE0_0080, 4) == 0x30
+    platform.enable_apic(False)
+    assert platform.steady(0xFEE0_0020, 4) is None and platform.read_memory(0xFEE0_0020, 4) == 0xFFFF_FFFF
+
+
 def test_serial_console_and_exit():
     platform = PcPlatform()
     for byte in b"hi\n":
