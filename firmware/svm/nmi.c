@@ -11,8 +11,7 @@ GUEST(closed, "clgi; movl $0xFEE00300, %edi; movl $0x4400, (%edi); nop; nop", "s
 
 extern char closed_stop[], svm_switch_open[];
 
-/* The interrupt command register: destination in the upper word; assert, delivery mode NMI. */
-enum { ICR_LOW = 0x300, ICR_HIGH = 0x310, ID = 0x20, SEND_NMI = 1 << 14 | 4 << 8 };
+enum { SEND_NMI = 1 << 14 | 4 << 8 }; /* a command: assert, delivery mode NMI */
 
 static uint32_t nmis, nmi_eip;
 
@@ -28,9 +27,9 @@ static void on_nmi(struct trap_frame *frame)
 static void send(void)
 {
     nmis = 0;
-    *apic(ICR_HIGH) = *apic(ID);
+    *apic(X86_APIC_ICR_HIGH) = *apic(X86_APIC_ID);
     asm volatile("clgi" : : : "memory");
-    *apic(ICR_LOW) = SEND_NMI;
+    *apic(X86_APIC_ICR_LOW) = SEND_NMI;
 }
 
 static void in_host(void)
@@ -87,7 +86,7 @@ static void delivered(void)
     expect_exit("injected_one_blocks_none", SVM_EXIT_NMI, here);
     guest_new(closed);
     intercept(SVM_EXIT_NMI);
-    *apic(ICR_HIGH) = *apic(ID);
+    *apic(X86_APIC_ICR_HIGH) = *apic(X86_APIC_ID);
     nmis = 0;
     guest_run();
     expect_exit("held_by_gif_in_guest", SVM_EXIT_NMI, closed_stop);
