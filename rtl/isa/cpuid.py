@@ -97,7 +97,7 @@ _BASE: dict[int, Leaf] = {
 }
 
 #: Whether the hardware has SVM. The processor announces it, and the golden model has it, when this is set.
-SVM_PRESENT = False
+SVM_PRESENT = True
 SVM_LEAF = 0x8000_000A
 #: The leaves that differ when SVM is announced. Leaves 80000005h to 80000009h read as zeros.
 SVM_LEAVES: dict[int, Leaf] = {

@@ -124,7 +124,6 @@ class UopModel(SystemModel):
                 outcome = combine(None if self.is_interrupt else self.vector, fault.vector)
                 if outcome is Combination.SHUTDOWN:
                     if state.svm.guest and state.svm.intercepts_code(ExitCode.SHUTDOWN):
-                        self.delivering = 0
                         raise VmExit(ExitCode.SHUTDOWN)
                     state.shutdown, state.eip = True, self.start
                     return
