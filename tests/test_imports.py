@@ -1,6 +1,6 @@
 """Imports run downhill.
 
-    rtl.isa <- rtl.bus <- rtl.mmu, rtl.cache, rtl.irq, rtl.dev <- rtl.cpu <- rtl.board <- sim <- vmm <- vmm.cli
+    rtl.isa <- rtl.bus <- rtl.mmu, rtl.cache, rtl.irq, rtl.dev, rtl.svm <- rtl.cpu <- rtl.board <- sim <- vmm <- vmm.cli
 
 Of the hardware `sim` sees only the boards and the ground floor. `vmm` sees the ground floor and the face machines
 share.
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = ("rtl", "sim", "vmm", "firmware", "tests")
 
 _GROUND = ("rtl.isa",)
-_MIDDLE = ("rtl.isa", "rtl.bus", "rtl.mmu", "rtl.cache", "rtl.irq", "rtl.dev")
+_MIDDLE = ("rtl.isa", "rtl.bus", "rtl.mmu", "rtl.cache", "rtl.irq", "rtl.dev", "rtl.svm")
 _ALL = ("rtl", "sim", "vmm", "firmware")
 
 #: What the modules of a package may import of ours; the longest matching name counts.
@@ -28,6 +28,7 @@ MAY_SEE: dict[str, tuple[str, ...]] = {
     "rtl.mmu": _MIDDLE,
     "rtl.cache": _MIDDLE,
     "rtl.irq": _MIDDLE,
+    "rtl.svm": _MIDDLE,
     "rtl.dev": _MIDDLE,
     "rtl.cpu": (*_MIDDLE, "rtl.cpu"),
     "rtl.board": (*_MIDDLE, "rtl.cpu"),
