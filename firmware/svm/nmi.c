@@ -7,7 +7,8 @@
 #include "svm.h"
 
 GUEST(here, "", "nop");
-GUEST(closed, "clgi; movl $0xFEE00300, %edi; movl $0x4400, (%edi); nop; nop", "stgi; closed_stop: nop");
+GUEST(closed, "clgi; movl $0xFEE00300, %edi; movl $0x4400, (%edi); movl (%edi), %eax; .fill 16, 1, 0x90",
+      "stgi; closed_stop: nop");
 
 extern char closed_stop[], svm_switch_open[];
 
