@@ -663,6 +663,12 @@ class Core(wiring.Component):
                 PerfEvent.DTLB_HITS: pulses.tlb_hit, PerfEvent.DTLB_MISSES: pulses.tlb_miss,
                 PerfEvent.WALK_CACHE_HITS: pulses.walk_cache_hit, PerfEvent.WALK_CACHE_MISSES: pulses.walk_cache_miss,
                 PerfEvent.WALK_REFS_GUEST: pulses.walk_d | pulses.walk_i,
+                PerfEvent.WALK_REFS_NESTED: pulses.walk_nested_d | pulses.walk_nested_i,
+                PerfEvent.NESTED_TLB_HITS: pulses.nested_tlb_hit,
+                PerfEvent.NESTED_TLB_MISSES: pulses.nested_tlb_miss,
+                PerfEvent.NESTED_WALK_CACHE_HITS: pulses.nested_cache_hit,
+                PerfEvent.NESTED_WALK_CACHE_MISSES: pulses.nested_cache_miss,
+                PerfEvent.VMRUNS: svm.w_guest & x_b[0], PerfEvent.VMEXITS: take & exits.exit,
                 PerfEvent.WALK_WRITES: pulses.walk_update}.items():
             m.d.comb += perf.pulse[event].eq(pulse)
 
