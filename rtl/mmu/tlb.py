@@ -84,6 +84,9 @@ class Tlb(wiring.Component):
         page_set = kept.inv_linear[12:12 + set_bits]
         fill_small = self.fill & ~self.filled.large
         fill_large = self.fill & self.filled.large
+        # Changes of the valid bits stay behind one condition, which spares a simulator the work.
+        invalidates = Signal()
+        m.d.comb += invalidates.eq(kept.inv_all | kept.inv_asid | kept.inv_nonglobal | kept.inv_page)
 
         # One bit of a register, written by a mask: simulated far faster than an addressed bit.
         at = Signal(sets)
@@ -110,7 +113,7 @@ class Tlb(wiring.Component):
             m.d.comb += [
                 read.addr.eq(go_set),
                 read.en.eq(self.go & self.translate),
-                hit.eq(l_valid & (row.tag == l_tag)),
+                hit.eq(l_translate & l_valid & (row.tag == l_tag)),
                 write.addr.eq(l_set),
                 write.data.tag.eq(l_tag),
                 write.data.frame.eq(self.filled.frame),
@@ -124,21 +127,22 @@ class Tlb(wiring.Component):
             with m.If(self.go):
                 m.d.sync += l_valid.eq(valid.bit_select(go_set, 1))
             with m.If(write.en):
-                m.d.sync += [put(valid, 1), put(shared, self.filled.shared)]
+                m.d.sync += put(shared, self.filled.shared)
                 m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
-            with m.If(fill_large & hit):
-                m.d.sync += put(valid, 0)
             others = Signal(sets, name=f"others{way}")  # entries of other address spaces
             m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
                                                for bit, plane in enumerate(asids))))
-            with m.If(kept.inv_all):
-                m.d.sync += valid.eq(0)
-            with m.Elif(kept.inv_asid):
-                m.d.sync += valid.eq(valid & others)
-            with m.Elif(kept.inv_nonglobal):
-                m.d.sync += valid.eq(valid & (others | shared))
-            with m.Elif(kept.inv_page):
-                m.d.sync += valid.bit_select(page_set, 1).eq(0)
+            with m.If(invalidates | write.en | (fill_large & hit)):
+                with m.If(kept.inv_all):
+                    m.d.sync += valid.eq(0)
+                with m.Elif(kept.inv_asid):
+                    m.d.sync += valid.eq(valid & others)
+                with m.Elif(kept.inv_nonglobal):
+                    m.d.sync += valid.eq(valid & (others | shared))
+                with m.Elif(kept.inv_page):
+                    m.d.sync += valid.eq(valid & ~(1 << page_set))
+                with m.Else():
+                    m.d.sync += put(valid, write.en)
             rows.append(row)
             hits.append(hit)
             valids.append(l_valid)
@@ -149,8 +153,8 @@ class Tlb(wiring.Component):
         with m.If(fill_small):
             m.d.sync += put(next_victim, ~victim)
 
-        large_hit = Signal(self._large)
-        large_valid = Signal(self._large)
+        large_hits = []
+        large_hit = Signal()
         large_next = Signal(range(self._large))
         large_values = []
         entry_shape = data.StructLayout({
@@ -158,16 +162,15 @@ class Tlb(wiring.Component):
         })
         for index in range(self._large):
             entry = Signal(entry_shape, name=f"large{index}")
-            hit = large_hit[index]
-            valid = large_valid[index]
+            hit = Signal(name=f"large_hit{index}")
+            valid = Signal(name=f"large_valid{index}")
             written = Signal(name=f"large_written{index}")
             m.d.comb += [
-                hit.eq(valid & (entry.tag == Cat(l_page[10:], l_asid))),
-                written.eq(fill_large & Mux(large_hit.any(), hit, large_next == index)),
+                hit.eq(l_translate & valid & (entry.tag == Cat(l_page[10:], l_asid))),
+                written.eq(fill_large & Mux(large_hit, hit, large_next == index)),
             ]
             with m.If(written):
                 m.d.sync += [
-                    valid.eq(1),
                     entry.tag.eq(Cat(l_page[10:], l_asid)),
                     entry.frame.eq(self.filled.frame[10:]),
                     entry.user.eq(self.filled.user),
@@ -176,16 +179,17 @@ class Tlb(wiring.Component):
                     entry.uncached.eq(self.filled.uncached),
                     entry.shared.eq(self.filled.shared),
                 ]
-            with m.Elif(fill_small & hit):
-                m.d.sync += valid.eq(0)
-            with m.If(kept.inv_all):
-                m.d.sync += valid.eq(0)
-            with m.Elif(entry.tag[10:] == kept.asid):
-                with m.If(kept.inv_asid | (kept.inv_nonglobal & ~entry.shared)
-                          | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:]))):
+            with m.If(invalidates):
+                with m.If(kept.inv_all | (entry.tag[10:] == kept.asid) & (
+                        kept.inv_asid | (kept.inv_nonglobal & ~entry.shared)
+                        | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:])))):
                     m.d.sync += valid.eq(0)
+            with m.Elif(written | (fill_small & hit)):
+                m.d.sync += valid.eq(written)
+            large_hits.append(hit)
             large_values.append(entry)
-        with m.If(fill_large & ~large_hit.any()):
+        m.d.comb += large_hit.eq(Cat(large_hits).any())
+        with m.If(fill_large & ~large_hit):
             m.d.sync += large_next.eq(Mux(large_next == self._large - 1, 0, large_next + 1))
 
         answer = self.translation
@@ -197,10 +201,10 @@ class Tlb(wiring.Component):
                 answer.writable.eq(1),
                 answer.dirty.eq(1),
             ]
-        with m.Elif(large_hit.any()):
+        with m.Elif(large_hit):
             m.d.comb += self.hit.eq(1)
             for index, entry in enumerate(large_values):
-                with m.If(large_hit[index]):
+                with m.If(large_hits[index]):
                     m.d.comb += [
                         answer.frame.eq(Cat(l_page[:10], entry.frame)),
                         answer.user.eq(entry.user),
