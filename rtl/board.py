@@ -33,7 +33,8 @@ class Board(wiring.Component):
     """A PC with one processor.
 
     1. ``ram`` is the port of the RAM chips, whose contents are the host's; ``ram_size_words`` says how many there are.
-    2. ``stop`` is `StopReason`; EXIT (with ``exit_value``) and RESET are pulses, the others stay.
+    2. ``stop`` is `StopReason`; EXIT (with ``exit_value``), DOORBELL (with ``doorbell_value``) and RESET are pulses,
+       the others stay.
     3. ``console`` bytes are pulses; the host is always ready. ``rx`` bytes are taken when ``rx_ready``.
 
     Parameters
@@ -45,7 +46,10 @@ class Board(wiring.Component):
     ram : Out(RamSignature())
     ram_size_words : In(30)
     stop : Out(StopReason)
-    exit_value : Out(8)
+    exit_value, doorbell_value : Out(8)
+    kick : In(1)
+        An interrupt request beside those of the controllers, with which a monitor outside gets its processor out of a
+        guest. Nothing acknowledges it.
     retire : Out(RetireSignature())
     store_valid, store_paddr, store_paddr_hi, store_size, store_data : Out
     io_valid, io_write, io_port, io_size, io_data : Out
@@ -61,7 +65,7 @@ class Board(wiring.Component):
         self.config = config or BoardConfig()
         super().__init__({
             "ram": Out(RamSignature()), "ram_size_words": In(30, init=0x400000),
-            "stop": Out(StopReason), "exit_value": Out(8),
+            "stop": Out(StopReason), "exit_value": Out(8), "doorbell_value": Out(8), "kick": In(1),
             "retire": Out(RetireSignature()),
             "store_valid": Out(1), "store_paddr": Out(32), "store_paddr_hi": Out(32), "store_size": Out(2),
             "store_data": Out(32),
@@ -90,12 +94,14 @@ class Board(wiring.Component):
             core.ram_size_words.eq(self.ram_size_words), memory.ram_size_words.eq(self.ram_size_words),
             apics.irq.eq(isa.lines), apics.pic_intr.eq(isa.intr), isa.ack.eq(apics.pic_ack),
             apics.pic_vector.eq(isa.vector), apics.nmi_in.eq(isa.nmi),
-            core.intr.eq(apics.intr), apics.ack.eq(core.intack), core.vector.eq(apics.vector), core.nmi.eq(apics.nmi),
+            core.intr.eq(apics.intr | self.kick), apics.ack.eq(core.intack), core.vector.eq(apics.vector),
+            core.nmi.eq(apics.nmi),
             self.uart_valid.eq(isa.uart_tx_valid), self.uart_data.eq(isa.uart_tx_data),
             isa.uart_rx_valid.eq(self.rx_valid), isa.uart_rx_data.eq(self.rx_data),
             self.rx_ready.eq(isa.uart_rx_ready),
             self.debug_valid.eq(isa.debug_valid), self.debug_data.eq(isa.debug_data),
-            self.exit_value.eq(isa.exit_value), self.post_code.eq(isa.post_code),
+            self.exit_value.eq(isa.exit_value), self.doorbell_value.eq(isa.doorbell_value),
+            self.post_code.eq(isa.post_code),
             self.io_valid.eq(core.io.valid & core.io.ready), self.io_write.eq(core.io.write),
             self.io_port.eq(core.io.port), self.io_size.eq(core.io.size),
             self.load_valid.eq(apics.mmio.valid & apics.mmio.ready & ~apics.mmio.write),
@@ -109,6 +115,8 @@ class Board(wiring.Component):
             m.d.comb += self.io_data.eq(core.io.rdata)
         with m.If(isa.exit_valid):
             m.d.comb += self.stop.eq(StopReason.EXIT)
+        with m.Elif(isa.doorbell_valid):
+            m.d.comb += self.stop.eq(StopReason.DOORBELL)
         with m.Elif(core.shutdown):
             m.d.comb += self.stop.eq(StopReason.SHUTDOWN)
         with m.Elif(isa.reset_request | apics.init):

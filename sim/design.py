@@ -65,6 +65,7 @@ def board_design(config: BoardConfig | None = None) -> SimDesign:
         ram=RamPort(ram.en, ram.addr, ram.we, ram.wdata, ram.rdata),
         stop=Value.cast(board.stop),
         taps=taps,
-        inputs={"ram_size_words": board.ram_size_words, "rx_valid": board.rx_valid, "rx_data": board.rx_data},
+        inputs={"ram_size_words": board.ram_size_words, "kick": board.kick,
+                "rx_valid": board.rx_valid, "rx_data": board.rx_data},
         key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
     )

@@ -32,7 +32,10 @@ _REASONS = {
     StopReason.STUCK: Reason.HALT_FOREVER,
     StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
     StopReason.RESET: Reason.RESET,
+    StopReason.DOORBELL: Reason.DOORBELL,
 }
+#: What the guest said with them.
+_VALUES = {Reason.GUEST_EXIT: "exit_value", Reason.DOORBELL: "doorbell_value"}
 #: Cycles between two looks at the console.
 _CHUNK = 200_000
 _CHUNK_PYSIM = 500
@@ -251,7 +254,8 @@ class RtlMachine:
 
     def _guest_stop(self, value: int) -> Stop:
         reason = _REASONS[StopReason(value)]
-        return self.stop_here(reason, self.engine.peek("exit_value") if reason is Reason.GUEST_EXIT else None)
+        said = _VALUES.get(reason)
+        return self.stop_here(reason, None if said is None else self.engine.peek(said))
 
     def _flush_console(self) -> None:
         said = self._said()

@@ -23,6 +23,7 @@ class Reason(enum.Enum):
     TRIPLE_FAULT = "triple fault"
     HALT_FOREVER = "HLT with interrupts off"
     RESET = "reset requested by the guest"
+    DOORBELL = "doorbell of the monitor"
     CYCLE_LIMIT = "cycle limit reached"
     INSTRUCTION_LIMIT = "instruction limit reached"
     BREAKPOINT = "breakpoint"
@@ -41,7 +42,7 @@ class Stop:
 
     Members
     -------
-    reason : why. value : what the guest wrote to the exit port, for GUEST_EXIT.
+    reason : why. value : what the guest wrote to the exit port, for GUEST_EXIT, or to the doorbell, for DOORBELL.
     cycle, instructions : counts since the start.
     state : architectural state after the last completed instruction.
     symbol, code : name and bytes of `place`; empty when unknown.

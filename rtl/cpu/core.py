@@ -633,6 +633,11 @@ class Core(wiring.Component):
         with m.If(take):
             m.d.sync += exiting.eq(exits.exit)
         m.d.comb += completes.eq(done & (~x.event | (events.e_requested & ~exiting)))
+        in_guest = Signal()   # from the end of VMRUN to the beginning of #VMEXIT
+        with m.If(take & exits.exit):
+            m.d.sync += in_guest.eq(0)
+        with m.Elif(completes & svm.guest):
+            m.d.sync += in_guest.eq(1)
         # A jump to the next instruction is how microprograms drop what was fetched too early.
         refetches = (x.alu == Alu.JMPI) & (x.a == Src.NEXT)
         is_branch = completes & (taken | branch.conditional) & ~refetches & ~x.event
@@ -669,6 +674,7 @@ class Core(wiring.Component):
                 PerfEvent.NESTED_WALK_CACHE_HITS: pulses.nested_cache_hit,
                 PerfEvent.NESTED_WALK_CACHE_MISSES: pulses.nested_cache_miss,
                 PerfEvent.VMRUNS: svm.w_guest & x_b[0], PerfEvent.VMEXITS: take & exits.exit,
+                PerfEvent.GUEST_CYCLES: in_guest, PerfEvent.GUEST_INSTRUCTIONS: completes & in_guest,
                 PerfEvent.WALK_WRITES: pulses.walk_update}.items():
             m.d.comb += perf.pulse[event].eq(pulse)
 

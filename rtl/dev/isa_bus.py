@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl.bus.regport import RegisterPort
 from rtl.dev.cmos import CmosRtc
 from rtl.dev.debugcon import DebugConsole
+from rtl.dev.doorbell import Doorbell
 from rtl.dev.exit import ExitPort
 from rtl.dev.i8042 import Kbc8042
 from rtl.dev.pit import Pit8254
@@ -64,6 +65,8 @@ class IsaBus(wiring.Component):
         Debug console bytes to the host.
     exit_valid, exit_value : ``Out(1)``, ``Out(8)``
         The guest asks the simulation to stop.
+    doorbell_valid, doorbell_value : ``Out(1)``, ``Out(8)``
+        The monitor is called.
     post_code : ``Out(8)``
         The last POST code.
     elapse : ``In``
@@ -97,6 +100,8 @@ class IsaBus(wiring.Component):
             "debug_data": Out(8),
             "exit_valid": Out(1),
             "exit_value": Out(8),
+            "doorbell_valid": Out(1),
+            "doorbell_value": Out(8),
             "post_code": Out(8),
             "elapse": In(span, init=1),
             "until_tick": Out(span),
@@ -115,6 +120,7 @@ class IsaBus(wiring.Component):
         m.submodules.control_b = control_b = SystemControlB()
         m.submodules.debugcon = debugcon = DebugConsole()
         m.submodules.exit = exit_port = ExitPort()
+        m.submodules.doorbell = doorbell = Doorbell()
         m.submodules.post = post = PostCode()
 
         ports = {
@@ -133,6 +139,7 @@ class IsaBus(wiring.Component):
             "VGA_STATUS": vga.bus,
             "UART": uart.bus,
             "ELCR": pic.elcr,
+            "DOORBELL": doorbell.bus,
         }
         for port in {id(port): port for port in ports.values()}.values():
             # A device sees the low bits of the port: its ranges are aligned to the span of its registers.
@@ -172,6 +179,8 @@ class IsaBus(wiring.Component):
             self.debug_data.eq(debugcon.data),
             self.exit_valid.eq(exit_port.valid),
             self.exit_value.eq(exit_port.value),
+            self.doorbell_valid.eq(doorbell.valid),
+            self.doorbell_value.eq(doorbell.value),
             self.post_code.eq(post.code),
             self.settled.eq(pic.settled & ~rtc.updating),
         ]

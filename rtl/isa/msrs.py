@@ -95,6 +95,8 @@ class PerfEvent(enum.IntEnum):
     NESTED_TLB_MISSES = 35
     NESTED_WALK_CACHE_HITS = 36
     NESTED_WALK_CACHE_MISSES = 37
+    GUEST_CYCLES = 38
+    GUEST_INSTRUCTIONS = 39
 
 
 #: Counters are this wide and read zero-extended to 64 bits.
@@ -139,4 +141,6 @@ PERF_TEXT: dict[PerfEvent, str] = {
     PerfEvent.NESTED_TLB_MISSES: "nested TLB misses",
     PerfEvent.NESTED_WALK_CACHE_HITS: "nested page-walk cache hits",
     PerfEvent.NESTED_WALK_CACHE_MISSES: "nested page-walk cache misses",
+    PerfEvent.GUEST_CYCLES: "clocks between the end of a VMRUN and the beginning of its #VMEXIT",
+    PerfEvent.GUEST_INSTRUCTIONS: "instructions completed by guests; a REP instruction is one",
 }

@@ -12,3 +12,4 @@ class StopReason(enum.IntEnum):
     STUCK = 2       #: HLT with interrupts off
     SHUTDOWN = 3    #: triple fault
     RESET = 4       #: the guest asked for a reset
+    DOORBELL = 5    #: a virtual machine monitor's part on the processor calls the part outside

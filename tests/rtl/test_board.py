@@ -106,6 +106,20 @@ def test_exit_port_stops_with_its_value(pc, value):
     assert pc.engine.peek("exit_value") == value
 
 
+def test_the_doorbell_stops_and_the_program_goes_on(pc):
+    """MOV AL, 5; MOV DX, 600h; OUT DX, AL; INC EAX; HLT."""
+    assert pc.run("B805000000", "66BA0006" "EE" "40" "F4") is StopReason.DOORBELL
+    assert (pc.engine.peek("doorbell_value"), pc.engine.peek("core.regs.eax")) == (5, 5)
+    assert pc.go_on() is StopReason.STUCK
+    assert pc.engine.peek("core.regs.eax") == 6
+
+
+def test_nobody_notices_a_kick_outside_of_a_guest_with_interrupts_off(pc):
+    pc.engine.poke("kick", 1)
+    assert pc.run("40" "F4") is StopReason.STUCK
+    assert pc.engine.peek("core.regs.eax") == 1
+
+
 def test_exit_comes_before_halt(pc):
     """The HLT behind the OUT must not win: EXIT is a pulse of one cycle."""
     assert pc.run(_out(PORT["EXIT"].base, 7), "F4") is StopReason.EXIT

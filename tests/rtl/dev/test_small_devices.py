@@ -1,9 +1,10 @@
-"""Debug console, exit port, POST code, VGA registers and system control ports: one body, hardware and software."""
+"""Debug console, exit port, doorbell, POST code, VGA registers, system control ports: one body, twice executed."""
 
 import pytest
 from amaranth.sim import Simulator
 
 from rtl.dev.debugcon import DebugConsole
+from rtl.dev.doorbell import Doorbell
 from rtl.dev.exit import ExitPort
 from rtl.dev.postcode import PostCode
 from rtl.dev.sysctl import SystemControlA, SystemControlB
@@ -42,18 +43,20 @@ def test_debug_console_bytes():
 
 
 @TWINS
-def test_exit_port(kind):
+@pytest.mark.parametrize("component, device", ((ExitPort, misc.ExitPort), (Doorbell, misc.Doorbell)))
+def test_exit_port_and_doorbell(kind, component, device):
     async def body(port):
         assert [await port.read(offset) for offset in range(4)] == [0xFF] * 4
         await port.write(0, 0x31)
         assert port.pin("value") == 0x31
         await port.write(1, 0x77)
         assert port.pin("value") == 0x31
-    run(kind, ExitPort, misc.ExitPort, body)
+    run(kind, component, device, body)
 
 
-def test_exit_request_is_in_the_cycle_of_the_write():
-    port = ExitPort()
+@pytest.mark.parametrize("component", (ExitPort, Doorbell))
+def test_exit_request_is_in_the_cycle_of_the_write(component):
+    port = component()
 
     async def testbench(ctx):
         ctx.set(port.bus.w_data, 5)
