@@ -103,30 +103,33 @@ class NestedTranslator(wiring.Component):
             enough.eq(tlb.hit & found.user & (~request.write | found.writable & found.dirty)),
             request.translation.eq(walker.d.translation),
         ]
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += tlb.go.eq(request.valid)
-                with m.If(request.valid):
-                    m.next = "LOOK"
-            with m.State("LOOK"):
-                with m.If(enough):
+        active = Signal()
+        with m.If(active):
+            with m.FSM() as fsm:
+                with m.State("IDLE"):
+                    m.d.comb += tlb.go.eq(request.valid)
+                    with m.If(request.valid):
+                        m.next = "LOOK"
+                with m.State("LOOK"):
+                    with m.If(enough):
+                        m.d.comb += [
+                            request.done.eq(1),
+                            request.outcome.eq(Outcome.TRANSLATED),
+                            request.translation.eq(found),
+                            self.tlb_hit.eq(1),
+                        ]
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.d.comb += [walker.d.valid.eq(1), self.tlb_miss.eq(1)]
+                        m.next = "WALK"
+                with m.State("WALK"):
                     m.d.comb += [
-                        request.done.eq(1),
-                        request.outcome.eq(Outcome.TRANSLATED),
-                        request.translation.eq(found),
-                        self.tlb_hit.eq(1),
+                        walker.d.valid.eq(1),
+                        request.done.eq(walker.d.done),
+                        tlb.fill.eq(walker.d.done & (walker.d.outcome == Outcome.TRANSLATED)
+                                    & (self.keep | walker.d.translation.large)),
                     ]
-                    m.next = "IDLE"
-                with m.Else():
-                    m.d.comb += [walker.d.valid.eq(1), self.tlb_miss.eq(1)]
-                    m.next = "WALK"
-            with m.State("WALK"):
-                m.d.comb += [
-                    walker.d.valid.eq(1),
-                    request.done.eq(walker.d.done),
-                    tlb.fill.eq(walker.d.done & (walker.d.outcome == Outcome.TRANSLATED)
-                                & (self.keep | walker.d.translation.large)),
-                ]
-                with m.If(walker.d.done):
-                    m.next = "IDLE"
+                    with m.If(walker.d.done):
+                        m.next = "IDLE"
+        m.d.comb += active.eq(request.valid | ~fsm.ongoing("IDLE"))
         return m

@@ -1,6 +1,6 @@
 """Page-walk cache: page-directory entries that point to page tables."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -90,8 +90,6 @@ class WalkCache(wiring.Component):
                 l_asid.eq(self.asid),
                 l_valid.eq(valid.bit_select(self.directory[:index_bits], 1)),
             ]
-        with m.If(self.insert):
-            m.d.sync += valid.bit_select(l_directory[:index_bits], 1).eq(1)
-        with m.If(self.flush):
-            m.d.sync += valid.eq(0)
+        with m.If(self.flush | self.insert):
+            m.d.sync += valid.eq(Mux(self.flush, 0, valid | (1 << l_directory[:index_bits])))
         return m

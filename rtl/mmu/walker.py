@@ -183,73 +183,77 @@ class Walker(wiring.Component):
             with m.If(backing.ready):
                 m.next = following
 
-        with m.FSM():
-            with m.State("IDLE"):
-                for side, chosen in ((self.i, 1), (self.d, 0)):
-                    with m.If(side.valid):
-                        m.d.sync += [
-                            for_i.eq(chosen),
-                            page.eq(side.page),
-                            write.eq(side.write),
-                            user.eq(side.user),
-                        ]
-                with m.If(self.d.valid | self.i.valid):
-                    m.d.comb += begin.eq(1)
-                    m.d.sync += [may_use_cache.eq(1), from_cache.eq(0)]
-                    m.next = "DIRECTORY"
-            with m.State("DIRECTORY"):
-                m.d.comb += self.at_directory.eq(1)
-                m.d.sync += [is_large.eq(0), from_cache.eq(0)]
-                with m.If(may_use_cache & cached_hit & ~waiting):
-                    m.d.comb += self.cache_hit.eq(1)
-                    m.d.sync += [directory.eq(cached_entry), from_cache.eq(1)]
-                    m.next = "TABLE"
-                with m.Else():
-                    if self._walk_cache_entries:
-                        m.d.comb += self.cache_miss.eq(backing.valid & backing.ready)
-                    with m.If(read(directory_address)):
-                        m.d.sync += [
-                            directory.eq(answer),
-                            is_large.eq(answer.is_leaf(1, control.pse)),
-                            table.eq(0),
-                        ]
-                        with m.If(answer.p & ~answer.is_leaf(1, control.pse)):
-                            m.next = "TABLE"
-                        with m.Else():
-                            m.next = "CHECK"
-            with m.State("TABLE"):
-                with m.If(read(table_address)):
-                    m.d.sync += table.eq(answer)
-                    m.next = "CHECK"
-            with m.State("CHECK"):
-                with m.If(~allowed & from_cache):
-                    m.d.sync += may_use_cache.eq(0)
-                    m.next = "DIRECTORY"
-                with m.Elif(~allowed):
-                    m.d.comb += [done.eq(1), outcome.eq(Outcome.PAGE_FAULT)]
+        # An idle walker stays behind one condition, which spares a simulator the work.
+        active = Signal()
+        with m.If(active):
+            with m.FSM() as fsm:
+                with m.State("IDLE"):
+                    for side, chosen in ((self.i, 1), (self.d, 0)):
+                        with m.If(side.valid):
+                            m.d.sync += [
+                                for_i.eq(chosen),
+                                page.eq(side.page),
+                                write.eq(side.write),
+                                user.eq(side.user),
+                            ]
+                    with m.If(self.d.valid | self.i.valid):
+                        m.d.comb += begin.eq(1)
+                        m.d.sync += [may_use_cache.eq(1), from_cache.eq(0)]
+                        m.next = "DIRECTORY"
+                with m.State("DIRECTORY"):
+                    m.d.comb += self.at_directory.eq(1)
+                    m.d.sync += [is_large.eq(0), from_cache.eq(0)]
+                    with m.If(may_use_cache & cached_hit & ~waiting):
+                        m.d.comb += self.cache_hit.eq(1)
+                        m.d.sync += [directory.eq(cached_entry), from_cache.eq(1)]
+                        m.next = "TABLE"
+                    with m.Else():
+                        if self._walk_cache_entries:
+                            m.d.comb += self.cache_miss.eq(backing.valid & backing.ready)
+                        with m.If(read(directory_address)):
+                            m.d.sync += [
+                                directory.eq(answer),
+                                is_large.eq(answer.is_leaf(1, control.pse)),
+                                table.eq(0),
+                            ]
+                            with m.If(answer.p & ~answer.is_leaf(1, control.pse)):
+                                m.next = "TABLE"
+                            with m.Else():
+                                m.next = "CHECK"
+                with m.State("TABLE"):
+                    with m.If(read(table_address)):
+                        m.d.sync += table.eq(answer)
+                        m.next = "CHECK"
+                with m.State("CHECK"):
+                    with m.If(~allowed & from_cache):
+                        m.d.sync += may_use_cache.eq(0)
+                        m.next = "DIRECTORY"
+                    with m.Elif(~allowed):
+                        m.d.comb += [done.eq(1), outcome.eq(Outcome.PAGE_FAULT)]
+                        m.next = "IDLE"
+                    with m.Elif(directory_is_old & ~from_cache):
+                        m.next = "LOCK DIRECTORY"
+                    with m.Elif(table_is_old):
+                        m.next = "LOCK TABLE"
+                    with m.Else():
+                        m.d.comb += [done.eq(1), inserted.eq(~is_large & ~from_cache)]
+                        m.next = "IDLE"
+                with m.State("LOCK DIRECTORY"):
+                    m.d.comb += self.at_directory.eq(1)
+                    set_flags(directory_address, directory, "DIRECTORY")
+                with m.State("WRITE DIRECTORY"):
+                    m.d.comb += self.at_directory.eq(1)
+                    write_back(directory_address, new_directory, "CHECK")
+                    m.d.sync += directory.eq(new_directory)
+                with m.State("LOCK TABLE"):
+                    set_flags(table_address, table, "TABLE")
+                with m.State("WRITE TABLE"):
+                    write_back(table_address, new_table, "CHECK")
+                    m.d.sync += table.eq(new_table)
+                with m.State("BACKING FAULT"):
+                    m.d.comb += [done.eq(1), outcome.eq(Outcome.NESTED_FAULT)]
                     m.next = "IDLE"
-                with m.Elif(directory_is_old & ~from_cache):
-                    m.next = "LOCK DIRECTORY"
-                with m.Elif(table_is_old):
-                    m.next = "LOCK TABLE"
-                with m.Else():
-                    m.d.comb += [done.eq(1), inserted.eq(~is_large & ~from_cache)]
-                    m.next = "IDLE"
-            with m.State("LOCK DIRECTORY"):
-                m.d.comb += self.at_directory.eq(1)
-                set_flags(directory_address, directory, "DIRECTORY")
-            with m.State("WRITE DIRECTORY"):
-                m.d.comb += self.at_directory.eq(1)
-                write_back(directory_address, new_directory, "CHECK")
-                m.d.sync += directory.eq(new_directory)
-            with m.State("LOCK TABLE"):
-                set_flags(table_address, table, "TABLE")
-            with m.State("WRITE TABLE"):
-                write_back(table_address, new_table, "CHECK")
-                m.d.sync += table.eq(new_table)
-            with m.State("BACKING FAULT"):
-                m.d.comb += [done.eq(1), outcome.eq(Outcome.NESTED_FAULT)]
-                m.next = "IDLE"
+        m.d.comb += active.eq(self.d.valid | self.i.valid | ~fsm.ongoing("IDLE"))
         return m
 
     def _walk_cache(self, m, begin, directory):
