@@ -67,7 +67,8 @@ class Tiers:
 
     Members
     -------
-    region : makes the IR of a translation. warm, regions : units compiled so far.
+    region : makes the IR of a translation. after_first : what is compiled needs what `first` brings.
+    warm, regions : units compiled so far.
     failures : units LLVM refused, and `failure` why the last one.
     """
 
@@ -76,6 +77,7 @@ class Tiers:
         self._compiler = compiler
         self._store = store
         self.region: Maker = Region
+        self.after_first = False
         self._hot = hot
         self._first: Callable[[TextBuilder, Effort], None] | None = first
         self._jobs: dict[Effort, list[Job]] = {effort: [] for effort in Effort}
@@ -158,7 +160,9 @@ class Tiers:
                     return
 
     def _waits(self, effort: Effort) -> bool:
-        return bool(self._jobs[effort]) or effort is Effort.HOT and self._first is not None
+        if self._first is not None:
+            return effort is Effort.HOT or bool(self._jobs[effort]) and not self.after_first
+        return bool(self._jobs[effort])
 
     def _step(self, effort: Effort) -> bool:
         """Do one piece of work; False if there was none."""

@@ -93,6 +93,8 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self.model.adopt(TimingState.from_address(self.context.address + Arena.timing.offset))
         self.translations.rewritten = _Unchecked()
         self.tiers.region = partial(TimedRegion, costs=costs, caches=caches)
+        # the model's routines are no part of the interpreter: nothing can be done in their place
+        self.tiers.after_first = True
         self._sink = None
 
     @property

@@ -120,6 +120,14 @@ def test_guests(name: str, options: str, firmware: dict[str, Path]) -> None:
     assert run_both(golden, tested, random.Random(name), 40_000) in (StopReason.GUEST_EXIT, StopReason.LIMIT)
 
 
+def test_compiled_in_the_background() -> None:
+    """Code was used before the model's routines it calls were there."""
+    golden, tested = machines(programs.RAM, replace(BLOCKS, background=True))
+    for machine in (golden, tested):
+        programs.place(machine.memory, machine.timed)
+    assert run_both(golden, tested, random.Random(1), 10_000) is StopReason.HALT_FOREVER
+
+
 def test_another_deadline_stops_native_code() -> None:
     """Nothing is run beyond the first end of a run behind the deadline."""
     _golden, tested = machines(programs.RAM, BLOCKS)
