@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .chains import unfold_reductions
 from .divide import divide
 from .guards import Guards
 from .netlist import SOURCES, Netlist
@@ -53,6 +54,7 @@ def split_words(net: Netlist, describe: Callable[[Netlist], Sinks]) -> Sinks:
 
 def plan(net: Netlist, sinks: Sinks) -> Program:
     """The program of a cycle: guarded, ordered, divided into functions. Adds copies to ``net`` where needed."""
+    unfold_reductions(net)
     effects = sink_inputs(net, sinks)
     order = topological(net, set().union(*effects.values()))
     regions = Regions(net, Guards(net, sinks, order), order, {step: effect_cost(net, step) for step in effects})
