@@ -6,6 +6,8 @@ reaches when its instruction is done, and the processor runs up to the time a de
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import StopInfo, StopReason
@@ -22,9 +24,8 @@ from vmm.exits import (
     ShutdownExit,
 )
 from vmm.faults import Unsupported
+from vmm.hypercall import ENOSYS
 from vmm.vcpu import Vcpu
-
-_ENOSYS = -38
 
 
 class Computer:
@@ -32,15 +33,17 @@ class Computer:
 
     Members
     -------
-    cpu, platform : its parts. asleep : time spent in HLT, by which the devices are ahead of the virtual CPU.
+    cpu, platform : its parts. hypercall : answers hypercalls. asleep : time spent in HLT, by which
+        the devices are ahead of the virtual CPU.
     """
 
     def __init__(self, cpu: Vcpu, platform: Platform | None = None):
         self.cpu = cpu
         self.platform: Platform = platform or PcPlatform()
         self.asleep = self.platform.cycles - cpu.time
+        self.hypercall: Callable[[HypercallExit], int] = lambda _call: -ENOSYS
 
-    def run(self, max_instructions: int) -> StopInfo:
+    def run(self, max_instructions: int | None = None) -> StopInfo:
         """Run until the guest ends the run, nothing can go on, or that many instructions have completed.
 
         Raises
@@ -49,11 +52,11 @@ class Computer:
             The guest wants a mode that there is not.
         """
         cpu, platform = self.cpu, self.platform
-        end = cpu.instructions + max_instructions
+        end = None if max_instructions is None else cpu.instructions + max_instructions
         while True:
             self._catch_up()
             stop = self._requested_stop()
-            if stop is None and cpu.instructions >= end:
+            if stop is None and end is not None and cpu.instructions >= end:
                 stop = StopInfo(StopReason.LIMIT)
             if stop is not None:
                 return stop
@@ -62,7 +65,8 @@ class Computer:
             elif platform.intr:
                 cpu.request_interrupt_window()
             wait = platform.next_event()
-            stop = self._serve(cpu.run(end - cpu.instructions, None if wait is None else cpu.time + wait))
+            stop = self._serve(cpu.run(None if end is None else end - cpu.instructions,
+                                       None if wait is None else cpu.time + wait))
             if stop is not None:
                 return stop
 
@@ -77,6 +81,9 @@ class Computer:
         if platform.exit_value is not None:
             value, platform.exit_value = platform.exit_value, None
             return StopInfo(StopReason.GUEST_EXIT, value)
+        if platform.rung is not None:
+            value, platform.rung = platform.rung, None
+            return StopInfo(StopReason.DOORBELL, value)
         if platform.reset_requested:
             platform.reset_requested = False
             return StopInfo(StopReason.RESET)
@@ -98,7 +105,7 @@ class Computer:
                 self._catch_up()
                 left.answer(self.platform.read_memory(left.address, left.size))
             case HypercallExit():
-                left.answer(_ENOSYS)
+                left.answer(self.hypercall(left))
             case LimitExit() | InterruptWindowExit():
                 pass
             case HltExit():

@@ -36,7 +36,15 @@ def refuse_mute(rules: Sequence[Rule]) -> None:
 
 
 def _emulated(options: Options) -> bool:
-    return bool(options["technique"] != "native")
+    return options["technique"] in ("emulate", "dbt")
+
+
+def _native(options: Options) -> bool:
+    return bool(options["technique"] == "native")
+
+
+def _not_monitored(options: Options) -> bool:
+    return bool(options["technique"] != "svm")
 
 
 def _switched(options: Options) -> bool:
@@ -60,17 +68,21 @@ COSTS = (
     Rule("no_cache_model", lambda options: options["timing"] == "model", f"--no-cache-model {_MODEL}"),
     Rule("costs", lambda options: options["timing"] == "model", f"--costs {_MODEL}"),
 )
-_FAST_FORWARD = Rule("fast_forward", lambda options: not _emulated(options), f"--fast-forward-to {_ON_RTL}")
+_FAST_FORWARD = Rule("fast_forward", _native, f"--fast-forward-to {_ON_RTL}")
 RUN = (
     *COSTS,
     Rule("timing", lambda options: _emulated(options) or options["timing"] == "none",
          "The RTL has cycles of its own; '--timing model' needs '--technique emulate' or 'dbt'"),
-    Rule("devices", lambda options: _emulated(options) or options["devices"] == "rtl",
+    Rule("devices", lambda options: not _native(options) or options["devices"] == "rtl",
          "The RTL processor has RTL devices; --devices software needs another --technique"),
+    Rule("devices", lambda options: _not_monitored(options) or options["devices"] == "software",
+         "A guest under '--technique svm' has devices of software, not '--devices {devices}'"),
+    Rule("load_path", _not_monitored, "--load is not for '--technique svm': its guest begins with an image"),
+    Rule("save_path", _not_monitored, "--save is not for '--technique svm'"),
     Rule("engine", lambda options: not _emulated(options) or options["devices"] == "rtl",
          "--engine simulates RTL; with technique '{technique}' there is some only with '--devices rtl'"),
     _FAST_FORWARD,
-    Rule("sample", lambda options: not _emulated(options), f"--sample {_ON_RTL}"),
+    Rule("sample", _native, f"--sample {_ON_RTL}"),
     Rule("sample_warmup", lambda options: options["sample"] is not None,
          "--sample-warmup is about samples; ask for them with '--sample N/M'"),
     Rule("translation_cache", lambda options: not options["translation_cache"] or _translated(options),

@@ -1,12 +1,12 @@
-"""`gigogne compare`: one guest, executed by the RTL and by the interpreter."""
+"""`gigogne compare`: one guest, executed by the RTL and by other techniques."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -18,10 +18,9 @@ from sim.bootinfo import Module
 from sim.calibration.calibrate import configuration_of
 from sim.engines import EngineError
 from sim.image import Image, ImageError
-from sim.rtlmachine import RtlMachine
 from sim.stop import Reason, Stop
 from vmm.cli.combinations import COMPARE, refuse_mute
-from vmm.cli.emulated import Emulated
+from vmm.cli.monitored import Monitored
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -37,10 +36,15 @@ from vmm.cli.options import (
     write_whole,
 )
 from vmm.cli.status import Status, status_of
-from vmm.cli.techniques import make_computer
+from vmm.cli.techniques import TECHNIQUES, make_computer
 from vmm.cli.timing import CHOICES, cache_option, costs_option, timing_of
 from vmm.timing.costs import Costs
 
+if TYPE_CHECKING:
+    from vmm.cli.techniques import Computer
+
+EMULATED = ("emulate", "dbt")
+OTHERS = tuple(name for name in TECHNIQUES if name != "native")
 #: Counters that only hardware has, in the order of the table.
 _EVENTS = tuple(event for event in PerfEvent if event not in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS))
 
@@ -56,6 +60,7 @@ class Result:
     seconds: float
     counters: dict[str, int]
     output: bytes
+    exits: dict[str, int] = field(default_factory=dict)
 
     @property
     def cpi(self) -> float:
@@ -67,7 +72,7 @@ class Result:
                 "seconds": round(self.seconds, 3),
                 "instructions_per_second": round(self.instructions / self.seconds) if self.seconds else None,
                 "cycles_per_second": round(self.cycles / self.seconds) if self.seconds else None,
-                "counters": self.counters}
+                "counters": self.counters} | ({"exits": self.exits} if self.exits else {})
 
 
 @click.command()
@@ -77,8 +82,9 @@ class Result:
 @initrd_option
 @engine_option
 @cycles_option
-@click.option("--technique", type=click.Choice(("emulate", "dbt")), default="emulate", show_default=True,
-              help="Who executes beside the RTL: the interpreter, or the translator.")
+@click.option("--technique", "techniques", type=click.Choice(OTHERS), multiple=True, default=("emulate",),
+              show_default=True, help="Who executes beside the RTL; may be given several times: the interpreter, the "
+                                      "translator, the RTL in guest mode under a monitor.")
 @click.option("--timing", type=click.Choice(CHOICES), default="model", show_default=True,
               help="What its cycles are: a cycle per step, or the estimate of the timing model.")
 @cache_option
@@ -86,11 +92,13 @@ class Result:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write the figures there, too.")
 def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
-            technique: str, timing: str, no_cache_model: bool, costs: Path | None, json_path: Path | None) -> None:
-    """Run IMAGE on the RTL processor and on the interpreter or the translator, and put the figures side by side.
+            techniques: tuple[str, ...], timing: str, no_cache_model: bool, costs: Path | None,
+            json_path: Path | None) -> None:
+    """Run IMAGE on the RTL processor and under other techniques, and put the figures side by side.
 
-    Cycles of the latter are the estimate of the timing model, with its error, or virtual time without the model. The
-    status is that of the guest, or 4 when the two runs print different things or end differently.
+    Cycles of software are the estimate of the timing model, with its error, or virtual time without the model. Under
+    svm they are those of the guest and of the transitions into it and out of it. The status is that of the guest, or 4
+    when the runs print different things or end differently.
     """
     refuse_mute(COMPARE)
     model = timing_of(timing, no_cache_model, costs)
@@ -100,12 +108,11 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
     if json_path is not None:
         check_writable(json_path)
     results = []
-    for name in ("native", technique):
+    for name in ("native", *dict.fromkeys(techniques)):
         output = bytearray()
         try:
-            machine: RtlMachine | Emulated
             machine = make_computer(name, engine=engine, ram_bytes=memory, console=output.extend,
-                                    timing=None if name == "native" else model)
+                                    timing=model if name in EMULATED else None)
             result = execute(name, machine, loaded, append, modules, max_cycles, output)
         except (ImageError, EngineError) as error:
             raise BadInput(str(error)) from None
@@ -118,25 +125,30 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
         figures: dict[str, Any] = {"image": Path(loaded.name).name, "append": append, "memory": memory,
                    "runs": [result.to_dict() for result in results]}
         if model is not None:
-            figures["error"] = round(estimate_error(*results), 5)
+            errors = [estimate_error(results[0], result) for result in results if result.technique in EMULATED]
+            if errors:
+                figures["error"] = round(errors[0], 5)
         write_whole(json_path, json.dumps(figures, indent=2) + "\n")
-    native, emulated = results
-    if (native.output, native.stop.reason, native.stop.value) != (
-            emulated.output, emulated.stop.reason, emulated.stop.value):
-        note(f"the runs differ: native ends with {_end(native.stop)} after {len(native.output)} bytes of output, "
-             f"{technique} with {_end(emulated.stop)} after {len(emulated.output)}")
-        raise SystemExit(Status.DIVERGENCE)
+    native = results[0]
+    for other in results[1:]:
+        if (native.output, native.stop.reason, native.stop.value) != (
+                other.output, other.stop.reason, other.stop.value):
+            note(f"the runs differ: native ends with {_end(native.stop)} after {len(native.output)} bytes of output, "
+                 f"{other.technique} with {_end(other.stop)} after {len(other.output)}")
+            raise SystemExit(Status.DIVERGENCE)
     raise SystemExit(status_of(native.stop))
 
 
-def execute(technique: str, machine: RtlMachine | Emulated, image: Image, append: str, modules: list[Module],
+def execute(technique: str, machine: Computer, image: Image, append: str, modules: list[Module],
             max_cycles: int | None, output: bytearray) -> Result:
     """Run the image to its end and take the figures."""
     machine.load(image, append, modules)
     begin = time.perf_counter()
     stop = machine.run(max_cycles)
     seconds = time.perf_counter() - begin
-    return Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output))
+    exits = machine.exits.by_reason() if isinstance(machine, Monitored) else {}
+    return Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output),
+                  exits)
 
 
 def check_configuration(costs: Costs) -> None:
@@ -165,17 +177,23 @@ def table(image: Image, results: list[Result], estimated: bool = False) -> Table
 
     row("ended by", [_end(result.stop) for result in results])
     row("instructions", [f"{result.instructions:,}" for result in results])
+    software = [result.technique for result in results if result.technique in EMULATED]
     row("cycles", [f"{result.cycles:,}" for result in results],
-        f"{results[1].technique}: "
-        + ("estimate of the timing model" if estimated else "virtual time, one per instruction"))
-    if estimated:
-        row("error", ["exact", *(f"{estimate_error(results[0], result):+.2%}" for result in results[1:])],
-            "of the estimate, without waits in HLT")
+        f"{', '.join(software)}: " + ("estimate of the timing model" if estimated else
+                                      "virtual time, one per instruction") if software else "")
+    if estimated and software:
+        row("error", [f"{estimate_error(results[0], result):+.2%}" if result.technique in EMULATED else "exact"
+                      for result in results], "of the estimate, without waits in HLT")
     row("CPI", [f"{result.cpi:.3f}" for result in results])
     for event in _EVENTS:
         values = [result.counters.get(event.name.lower()) for result in results]
         if any(values):
             row(event.name.lower(), ["-" if value is None else f"{value:,}" for value in values], PERF_TEXT[event])
+    if any(result.exits for result in results):
+        row("transition cycles", [f"{result.counters['transition_cycles']:,}" if result.exits else "-"
+                                  for result in results], "into guests and out of them")
+        for reason in dict.fromkeys(reason for result in results for reason in result.exits):
+            row(f"exit {reason}", [f"{result.exits.get(reason, 0):,}" if result.exits else "-" for result in results])
     row("wall time", [f"{result.seconds:.2f} s" for result in results])
     row("M instructions/s", [f"{result.instructions / result.seconds / 1e6:,.3f}" for result in results])
     row("cycles/s", [f"{result.cycles / result.seconds:,.0f}" for result in results])

@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 @engine_option
 @cycles_option
 @click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
-              help="Who executes the guest: the RTL processor, the interpreter, or the translator.")
+              help="Who executes the guest: the RTL processor, the interpreter, the translator, or the RTL "
+                   "processor in guest mode, under a monitor.")
 @click.option("--devices", type=click.Choice(DEVICES), default=None,
               help="What the devices are made of, for an emulated processor.  [default: software]")
 @click.option("--timing", type=click.Choice(CHOICES), default="none", show_default=True,
@@ -128,6 +129,9 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     with progress:
         stop = machine.run(max_cycles)
     finish(machine, stop, save_path, machine.counters() if stats else {}, first, begin)
+    if stats:
+        for line in exit_lines(machine):
+            note(line)
     end_process(status_of(stop), leave(machine) or was_compiling)
 
 
@@ -143,6 +147,12 @@ def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: 
     for name, value in counters.items():
         if value:
             note(f"{name:<20} {value:>15,}")
+
+
+def exit_lines(machine: Transferable) -> list[str]:
+    """The exits of a guest under a monitor, as lines of a table."""
+    exits = getattr(machine, "exits", None)
+    return exits.table() if exits is not None and exits.samples else []
 
 
 def restore(machine: Computer, path: Path) -> None:

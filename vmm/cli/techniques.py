@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from rtl.isa.devices import DeviceConfig
     from sim.rtlmachine import RtlMachine
     from vmm.cli.emulated import Emulated
+    from vmm.cli.monitored import Monitored
     from vmm.devices.protocol import Platform
     from vmm.engine.dbt.diskcache import DiskCache
     from vmm.timing.machine import Timing
 
-    Computer: TypeAlias = RtlMachine | Emulated
+    Computer: TypeAlias = RtlMachine | Emulated | Monitored
 
-TECHNIQUES = ("native", "emulate", "dbt")
-
+#: Those whose guest a trace can show.
+TRACED = ("native", "emulate", "dbt")
+TECHNIQUES = (*TRACED, "svm")
 
 DEVICES = ("software", "rtl")
 
@@ -45,6 +47,10 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
         from sim.rtlmachine import RtlMachine
 
         return RtlMachine(engine=engine, ram_bytes=ram_bytes, console=console)
+    if technique == "svm":
+        from vmm.cli.monitored import Monitored
+
+        return Monitored(engine=engine, ram_bytes=ram_bytes, console=console)
     from vmm.cli.emulated import Emulated
     from vmm.devices.platform import PcPlatform
 

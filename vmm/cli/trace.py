@@ -32,7 +32,7 @@ from vmm.cli.options import (
 from vmm.cli.progress import Progress
 from vmm.cli.status import Status
 from vmm.cli.switched import fast_forward_option, fast_forward_to, go_on, make_fast, place_in
-from vmm.cli.techniques import TECHNIQUES
+from vmm.cli.techniques import TRACED
 from vmm.cli.translations import cache_of, leave
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _SEARCH = 1_000_000_000
 @append_option
 @initrd_option
 @engine_option
-@click.option("--technique", type=click.Choice(TECHNIQUES), default="native", show_default=True,
+@click.option("--technique", type=click.Choice(TRACED), default="native", show_default=True,
               help="Who executes the guest. With an emulated processor the waveform is of RTL devices.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gigogne.vcd"), show_default=True,
               help="The VCD file; the GTKWave savefile lies beside it.")

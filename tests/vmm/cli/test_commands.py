@@ -6,16 +6,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 import sim.rtlmachine
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
-from vmm.cli import check, compare, trace
+from vmm.cli import check, trace
 from vmm.cli.main import main
 from vmm.cli.status import Status
-from vmm.cli.techniques import TECHNIQUES
+from vmm.cli.techniques import TECHNIQUES, TRACED
 from vmm.engine.interpreter import Interpreter
 from vmm.statistics import Statistics
 
@@ -28,14 +29,16 @@ def machine() -> RtlMachine:
 @pytest.fixture
 def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands share one machine: making the engine ready takes longer than these runs."""
-    def again(*, engine: str, ram_bytes: int, console: object = None) -> RtlMachine:
+    def again(*, engine: str, ram_bytes: int = 0, console: object = None, ram: np.ndarray | None = None) -> RtlMachine:
         assert engine == "native"
+        if ram is not None:
+            return RtlMachine(ram=ram)
         machine.reset()
         machine.breakpoints = set()
         machine.console = console or (lambda _data: None)  # type: ignore[assignment]
         return machine
 
-    for module in (sim.rtlmachine, check, compare, trace):
+    for module in (sim.rtlmachine, check, trace):
         monkeypatch.setattr(module, "RtlMachine", again)
 
 
@@ -93,7 +96,7 @@ def test_save_and_load(built: None, guest, tmp_path: Path) -> None:
     path, state = guest(guests.say("a") + guests.count(3000) + guests.say("b") + guests.leave(0)), f"{tmp_path}/state"
     first = invoke("run", path, "--max-cycles", "2000", "--save", state)
     assert (first.exit_code, first.stdout) == (Status.LIMIT, "a")
-    for technique in TECHNIQUES:
+    for technique in TRACED:
         second = invoke("run", path, "--load", state, "--technique", technique)
         assert (second.exit_code, second.stdout) == (0, "b")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import sim.rtlmachine
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
-from vmm.cli import compare
 from vmm.cli.main import main
 from vmm.timing.costs import Costs, default_costs
 
@@ -37,7 +37,7 @@ def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
         machine.console = console or (lambda _data: None)  # type: ignore[assignment]
         return machine
 
-    monkeypatch.setattr(compare, "RtlMachine", again)
+    monkeypatch.setattr(sim.rtlmachine, "RtlMachine", again)
 
 
 def invoke(*arguments: str) -> Result:

@@ -1,0 +1,168 @@
+"""A guest in guest mode of the RTL processor, behind the face all machines share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+
+import numpy as np
+
+from rtl.isa.devices import DeviceConfig
+from sim import rtlmachine
+from sim.bootinfo import Module
+from sim.image import Image
+from sim.machine import ConsoleSink, MachineError, check_ram_size
+from sim.rtlhost import RtlHost
+from sim.savefile import SavedState
+from sim.stop import ArchState, Reason, Stop
+from sim.symbols import SymbolTable
+from sim.typedstop import typed_stop
+from vmm.computer import Computer
+from vmm.devices.platform import PcPlatform
+from vmm.engine.emulate import StopInfo, StopReason
+from vmm.faults import Unsupported
+from vmm.hypercall import Hypercalls
+from vmm.monitor.area import AREA_BYTES
+from vmm.monitor.report import ExitStatistics
+from vmm.monitor.vcpu import Paused, SvmVcpu
+from vmm.registers import Registers
+
+_REASONS = {
+    StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
+    StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
+    StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
+    StopReason.RESET: Reason.RESET,
+    StopReason.DOORBELL: Reason.DOORBELL,
+}
+
+
+class Monitored:
+    """`sim.machine.Machine` made of an RTL computer, the hosted monitor, and the devices in software.
+
+    Its cycles are those of the processor, transitions included, and those that the guest has slept through.
+
+    Parameters
+    ----------
+    engine, ram_bytes, console : as for `RtlMachine`; the computer has some RAM more, which the guest does not see.
+
+    Members
+    -------
+    on_slice : called several times a second while the machine runs.
+    """
+
+    def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
+                 host: rtlmachine.RtlMachine | None = None) -> None:
+        check_ram_size(ram_bytes)
+        if host is None:
+            host = rtlmachine.RtlMachine(engine=engine, ram=np.zeros((ram_bytes + AREA_BYTES) // 4, dtype=np.uint32))
+        self.host = RtlHost(host)
+        self.ram = self.host.ram[:ram_bytes // 4]
+        self.vcpu = SvmVcpu(self.host, ram_bytes)
+        self.platform = PcPlatform(replace(DeviceConfig(), ram_bytes=ram_bytes))
+        self.computer = Computer(self.vcpu, self.platform)
+        self._begin = self.computer.asleep
+        self.computer.hypercall = Hypercalls(self._read, self.platform.debug_out.extend).answer
+        self.vcpu.tsc = lambda: self.cycle
+        self.console = console or (lambda _data: None)
+        self.symbols = SymbolTable()
+
+    @property
+    def on_slice(self) -> Callable[[], None]:
+        return self._on_slice
+
+    @on_slice.setter
+    def on_slice(self, told: Callable[[], None]) -> None:
+        def slice_() -> None:
+            self._flush_console()
+            told()
+
+        self._on_slice = told
+        self.host.on_slice = slice_
+
+    def _read(self, address: int, size: int) -> bytes:
+        self.host.spill()
+        return bytes(self.vcpu.memory.host_bytes(address, size))
+
+    def load(self, image: Image, command_line: str = "", modules: Sequence[Module] = ()) -> None:
+        """Place the image and set the registers it starts with. Raises ImageError if it does not fit."""
+        boot = image.place(self.ram, command_line, modules)
+        self.symbols = image.symbols
+        self.vcpu.registers = Registers(eax=boot.eax, ebx=boot.ebx, eip=boot.eip)
+
+    @property
+    def cycle(self) -> int:
+        return self.host.cycle + self.computer.asleep
+
+    @property
+    def instructions(self) -> int:
+        return self.vcpu.instructions
+
+    @property
+    def exits(self) -> ExitStatistics:
+        return self.vcpu.costs
+
+    def counters(self) -> dict[str, int]:
+        """Those of the processor; `halted` is what the guest slept, `transition_cycles` went for the world switches."""
+        return self.host.counters() | {
+            "cycles": self.cycle, "instructions": self.instructions, "halted": self.computer.asleep - self._begin,
+            "transition_cycles": self.exits.cycles}
+
+    def state(self) -> ArchState:
+        """The guest's registers; while it runs, as the processor has them."""
+        return self.host.state() if self.vcpu.is_inside else self.vcpu.save()
+
+    def set_state(self, state: ArchState) -> None:
+        raise MachineError("A guest under svm begins with an image, not with a state")
+
+    def memory_image(self) -> np.ndarray:
+        self.host.spill()
+        return self.ram.copy()
+
+    @property
+    def breakpoints(self) -> Set[int]:
+        return frozenset()
+
+    @breakpoints.setter
+    def breakpoints(self, addresses: Set[int]) -> None:
+        if addresses:
+            raise MachineError("A guest under svm does not stop at breakpoints")
+
+    def save(self) -> SavedState:
+        raise MachineError("A guest under svm cannot be saved")
+
+    def hand_over(self) -> SavedState | Stop:
+        return self.save()
+
+    def restore(self, saved: SavedState) -> None:
+        raise MachineError("A guest under svm cannot go on from a saved state")
+
+    def leave(self) -> bool:
+        """Nothing is at work when the process ends."""
+        return False
+
+    def run(self, max_cycles: int | None = None) -> Stop:
+        end = None if max_cycles is None else self.cycle + max_cycles
+        self.vcpu.pause = lambda: None if end is None else end - self.cycle
+        try:
+            info = self.computer.run()
+        except Paused as paused:
+            return self._stop(paused.reason)
+        except Unsupported as error:
+            return self._stop(Reason.UNSUPPORTED, detail=str(error))
+        return self._typed(info)
+
+    def _typed(self, info: StopInfo) -> Stop:
+        return self._stop(_REASONS[info.reason], info.value)
+
+    def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
+        self._flush_console()
+        cycle, instructions, state = self.cycle, self.instructions, self.state()
+        self.host.spill()
+        return typed_stop(reason, cycle, instructions, state, self.symbols,
+                          self.vcpu.memory.blob, value, detail)
+
+    def _flush_console(self) -> None:
+        for buffer in (self.platform.serial_out, self.platform.debug_out):
+            if buffer:
+                self.console(bytes(buffer))
+                buffer.clear()

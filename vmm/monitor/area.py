@@ -1,0 +1,108 @@
+"""The monitor's own memory, behind the guest's, and what lies there when it begins.
+
+| offset | what |
+|---|---|
+| 0000h | the stub |
+| 1E00h | the frame; no line of it falls on lines of the VMCB in use |
+| 2000h | VMCB |
+| 3000h | host save area |
+| 4000h | I/O permission map, all ones |
+| 7000h | MSR permission map |
+| 9000h | page directory of the host: everything, at its own address |
+| A000h | page directory of nested paging: guest-physical memory, at its own address |
+| B000h | nested page table for what is not a multiple of 4 MiB |
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from rtl.isa.msrs import Msr, PerfEvent
+from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
+from rtl.isa.svm import IOPM_BYTES, MSRPM_BYTES, msrpm_bit
+from vmm.memory import PAGE
+
+_LARGE = PAGE << 10
+_LEAF = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D
+_TABLE = PTE_P | PTE_RW | PTE_US | PTE_A
+#: MSRs the guest reaches without the monitor: read, written.
+_READ = (Msr.TSC, Msr.SYSENTER_CS, Msr.SYSENTER_ESP, Msr.SYSENTER_EIP,
+         *(Msr.PERF_BASE + event for event in PerfEvent))
+_WRITTEN = (Msr.SYSENTER_CS, Msr.SYSENTER_ESP, Msr.SYSENTER_EIP)
+
+AREA_BYTES = 12 * PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Addresses, for a guest whose memory ends where the area begins.
+
+    Members
+    -------
+    base : the first address, which is the size of the guest's memory.
+    """
+
+    base: int
+
+    @property
+    def stub(self) -> int:
+        return self.base
+
+    @property
+    def frame(self) -> int:
+        return self.base + 0x1E00
+
+    @property
+    def vmcb(self) -> int:
+        return self.base + 0x2000
+
+    @property
+    def host_save(self) -> int:
+        return self.base + 0x3000
+
+    @property
+    def iopm(self) -> int:
+        return self.base + 0x4000
+
+    @property
+    def msrpm(self) -> int:
+        return self.base + 0x7000
+
+    @property
+    def host_directory(self) -> int:
+        return self.base + 0x9000
+
+    @property
+    def nested_directory(self) -> int:
+        return self.base + 0xA000
+
+    @property
+    def nested_table(self) -> int:
+        return self.base + 0xB000
+
+    def contents(self) -> dict[int, bytes]:
+        """What lies there besides the stub and the VMCB, by address."""
+        whole, rest = divmod(self.base, _LARGE)
+        nested = [number * _LARGE | _LEAF | PTE_PS for number in range(whole)]
+        if rest:
+            nested.append(self.nested_table | _TABLE)
+        table = [whole * _LARGE + number * PAGE | _LEAF for number in range(rest // PAGE)]
+        host = [number * _LARGE | _LEAF & ~PTE_US | PTE_PS for number in range(1024)]
+        return {self.iopm: b"\xFF" * IOPM_BYTES, self.msrpm: _msrpm(), self.host_directory: _words(host),
+                self.nested_directory: _words(nested), self.nested_table: _words(table)}
+
+
+def _words(values: list[int]) -> bytes:
+    return struct.pack("<1024I", *values, *[0] * (1024 - len(values)))
+
+
+def _msrpm() -> bytes:
+    """All intercepted but what the guest may have."""
+    bits = bytearray(b"\xFF" * MSRPM_BYTES)
+    for numbers, write in ((_READ, False), (_WRITTEN, True)):
+        for number in numbers:
+            place = msrpm_bit(number, write)
+            assert place is not None
+            bits[place // 8] &= ~(1 << place % 8)
+    return bytes(bits)

@@ -1,0 +1,21 @@
+"""The few instructions of the monitor that the simulated processor executes: `firmware/monitor/stub.S` as bytes."""
+
+from enum import IntEnum
+
+CODE = bytes.fromhex(
+    "0f01ddfbc74424180000000066ba0006ee8b54241885d274f84a7511595a5b5d5e5f0f01d8575655"
+    "535251ebd74a75050f01daebe70f01dbebca")
+
+#: The frame: these registers of the guest, a word each, then a word with the `Wish`. ESP is FRAME_WISH behind its start
+#: at each VMRUN, and at its start when the doorbell rings.
+FRAME = ("ecx", "edx", "ebx", "ebp", "esi", "edi")
+FRAME_WISH = 4 * len(FRAME)
+
+
+class Wish(IntEnum):
+    """What the stub is to do; it waits while there is nothing."""
+
+    WAIT = 0     #: nothing yet
+    RUN = 1      #: run the guest
+    VMLOAD = 2   #: load what VMLOAD loads from the VMCB first
+    VMSAVE = 3   #: save what VMSAVE saves to the VMCB, and ring again

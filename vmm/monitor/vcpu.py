@@ -1,0 +1,479 @@
+"""A virtual CPU in guest mode of the simulated processor: `vmm.vcpu.Vcpu` on SVM with nested paging."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from rtl.isa.cpuid import ECX_HYPERVISOR, cpuid
+from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode, exit_name, intercept_bit, intercept_word
+from rtl.isa.msrs import EFER_SVME, MSRS, Msr
+from rtl.isa.registers import Cr0, Cr4, Eflags
+from rtl.isa.svm import (
+    EVENT_EV,
+    EVENT_V,
+    INTERRUPT_SHADOW,
+    NP_ENABLE,
+    VINTR_IGNORE_TPR,
+    VINTR_IRQ,
+    VINTR_MASKING,
+    VINTR_PRIORITY,
+    EventType,
+    IoInfo,
+    Vmcb,
+)
+from sim.stop import Reason
+from vmm import hypercall
+from vmm.engine.interpreter import Interpreter
+from vmm.engine.vcpu import SoftwareVcpu
+from vmm.exits import (
+    AnswerError,
+    Exit,
+    FailEntryExit,
+    HltExit,
+    HypercallExit,
+    InterruptWindowExit,
+    IoExit,
+    LimitExit,
+    MmioExit,
+    ShutdownExit,
+)
+from vmm.monitor.area import Area
+from vmm.monitor.control import Control
+from vmm.monitor.host import Host
+from vmm.monitor.report import ExitStatistics
+from vmm.monitor.stub import CODE, Wish
+from vmm.registers import Registers, SystemRegisters
+from vmm.slots import MemorySlot, SlotMemory
+from vmm.state import EAX, EBX, ECX, EDX, ESP, CpuState
+from vmm.statistics import Statistics
+from vmm.vcpu import GuestDebug, VcpuError
+
+_M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
+#: What the guest may not do by itself. SVM does not exist for it.
+_INTERCEPTED = (
+    ExitCode.INTR, ExitCode.CPUID, ExitCode.INVD, ExitCode.HLT, ExitCode.IOIO, ExitCode.MSR, ExitCode.SHUTDOWN,
+    ExitCode.VMRUN, ExitCode.VMMCALL, ExitCode.VMLOAD, ExitCode.VMSAVE, ExitCode.STGI, ExitCode.CLGI, ExitCode.SKINIT,
+    ExitCode.INVLPGA)
+_ASID = 1
+_DEBUG = (0, 1, 2, 3, 6, 7)
+#: The reset value of PAT, which the processor wants legal.
+_PAT = 0x0007_0406
+_EVENT_TYPE_SHIFT = 8
+_INVALID = _M32
+
+
+class Paused(Exception):
+    """The run was cut while the guest ran; the next `run` goes on as if it had not been."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class SvmVcpu:
+    """The guest of a host; its memory is the host's from 0 up to the monitor's area, at the same addresses.
+
+    1. Time is cycles of the simulated processor, transitions between the worlds included; what the monitor does takes
+       none. `until` is exact: in that cycle the processor gets an interrupt request, which makes it leave the guest at
+       the next instruction. At least one instruction is done.
+    2. Injected interrupts are virtual interrupts (V_IRQ), and the interrupt window is the exit of one.
+    3. Ports, CPUID, MSRs, HLT and hypercalls are handled by what the exit says; an instruction that accesses memory
+       where none is, or moves a string to or from a port, is executed by the interpreter on the guest's state.
+    4. Cycles, not instructions, limit a run.
+
+    Parameters
+    ----------
+    host : the computer, with AREA_BYTES of RAM beyond the guest's. size : bytes of the guest's memory, whole pages.
+
+    Members
+    -------
+    memory : the guest's physical memory, up to date while no guest runs. costs : exits and their cycles.
+    pause : cycles the processor may run before `run` raises Paused, None for no limit.
+    tsc : clocks of the guest's time-stamp counter, before the guest has set it.
+    """
+
+    def __init__(self, host: Host, size: int) -> None:
+        self.host = host
+        self.area = area = Area(size)
+        self.control = Control(host, area)
+        self.costs = ExitStatistics()
+        self.pause: Callable[[], int | None] = lambda: None
+        self.tsc: Callable[[], int] = lambda: host.cycle
+        self._tsc_set = 0
+        self.memory = SlotMemory(host.ram[:size // 4])
+        self.memory.map(MemorySlot(0, size))
+        self._emulator = SoftwareVcpu(self.memory, Interpreter)
+        self._emulating = False
+        self._inside = self._halted = self._shut_down = self._window = False
+        self._load_wanted = True
+        self._kicked = False
+        self._begun = self._done = 0
+        self._vector: int | None = None
+        self._event = 0
+        self._open: Exit | None = None
+        self._finish: Callable[[int], None] | None = None
+        self._counts: Counter[str] = Counter()
+        self._seen = 0, 0
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Lay out the monitor's memory, and start the host's processor up to the first ring."""
+        host, area, control = self.host, self.area, self.control
+        view = host.ram.data.cast("B")
+        for address, content in {**area.contents(), area.stub: CODE}.items():
+            view[address:address + len(content)] = content
+        state = CpuState()
+        state.eip, state.gpr[EAX], state.gpr[ESP] = area.stub, area.vmcb, area.frame
+        state.cr0 = int(Cr0.PE | Cr0.ET | Cr0.PG)
+        state.cr3, state.cr4 = area.host_directory, int(Cr4.PSE)
+        state.msrs = {Msr.EFER: EFER_SVME, Msr.VM_HSAVE_PA: area.host_save}
+        host.start(state.to_dict())
+        for code in _INTERCEPTED:
+            self._intercept(code, True)
+        for field, value in (
+                (Vmcb.IOPM_BASE, area.iopm), (Vmcb.MSRPM_BASE, area.msrpm), (Vmcb.ASID, _ASID),
+                (Vmcb.NP_ENABLE, NP_ENABLE), (Vmcb.N_CR3, area.nested_directory), (Vmcb.G_PAT, _PAT),
+                (Vmcb.G_PAT + 4, _PAT)):
+            control.put(field, value)
+        control.store(CpuState())
+        reason = host.run(10_000)
+        if reason is not Reason.DOORBELL:
+            raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
+        self._seen = host.cycle, host.guest_cycles
+
+    def _intercept(self, code: ExitCode, wanted: bool) -> None:
+        field, bit = 4 * intercept_word(code), intercept_bit(code)
+        old = self.control.get(field)
+        self.control.put(field, old | bit if wanted else old & ~bit)
+
+    # registers
+
+    def _state(self) -> CpuState:
+        """All of the guest's state; VMSAVE is asked of the stub."""
+        if self._inside:
+            raise VcpuError("the registers cannot be had while the guest runs")
+        if not self._load_wanted:
+            self.control.wish(Wish.VMSAVE)
+            reason = self.host.run(10_000)
+            if reason is not Reason.DOORBELL:
+                raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
+        state = CpuState()
+        self.control.load(state)
+        state.halted, state.shutdown, state.instructions = self._halted, self._shut_down, self.instructions
+        return state
+
+    def _set_state(self, state: CpuState) -> None:
+        self.control.store(state)
+        self._load_wanted = True
+        self._halted, self._shut_down = state.halted, state.shutdown
+        self._open, self._finish, self._emulating = None, None, False
+
+    @property
+    def registers(self) -> Registers:
+        return Registers.of(self._state())
+
+    @registers.setter
+    def registers(self, values: Registers) -> None:
+        state = self._state()
+        values.put(state)
+        state.halted = state.shutdown = False
+        self._set_state(state)
+
+    @property
+    def system_registers(self) -> SystemRegisters:
+        return SystemRegisters.of(self._state())
+
+    @system_registers.setter
+    def system_registers(self, values: SystemRegisters) -> None:
+        state = self._state()
+        values.put(state)
+        state.shutdown = False
+        self._set_state(state)
+
+    @property
+    def debug_registers(self) -> tuple[int, ...]:
+        return tuple(self._state().dr[number] for number in _DEBUG)
+
+    @debug_registers.setter
+    def debug_registers(self, values: tuple[int, ...]) -> None:
+        state = self._state()
+        for number, value in zip(_DEBUG, values, strict=True):
+            state.dr[number] = value
+        self._set_state(state)
+
+    def msr(self, number: int) -> int:
+        if number == Msr.TSC:
+            return self.tsc() + self._tsc_set & _M64
+        value = self._state().msrs.get(number)
+        if value is None:
+            raise VcpuError(f"there is no MSR {number:#x} to read")
+        return value
+
+    def set_msr(self, number: int, value: int) -> None:
+        if number == Msr.TSC:
+            self._tsc_set = value - self.tsc()
+            return
+        state = self._state()
+        if number not in state.msrs or not 0 <= value <= MSRS[Msr(number)].writable:
+            raise VcpuError(f"there is no MSR {number:#x} to write {value:#x} to")
+        state.msrs[number] = value
+        self._set_state(state)
+
+    def save(self) -> dict[str, Any]:
+        if self._open is not None or self._emulating:
+            raise VcpuError("the state cannot be saved in the middle of an instruction; run on with a limit of 0")
+        return self._state().to_dict() | {"interrupt": self._vector}
+
+    def load(self, image: dict[str, Any]) -> None:
+        state, vector = CpuState.from_dict(image), image["interrupt"]
+        self._set_state(state)
+        self._vector = vector
+
+    @property
+    def instructions(self) -> int:
+        return self.host.guest_instructions + self._done
+
+    @property
+    def time(self) -> int:
+        return self.host.cycle
+
+    @property
+    def can_interrupt(self) -> bool:
+        return (not self._inside and not self._emulating and self._open is None and self._vector is None
+                and not self._event and bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF)
+                and not self.control.get(Vmcb.INTERRUPT_SHADOW) & INTERRUPT_SHADOW)
+
+    def interrupt(self, vector: int) -> None:
+        if not 0 <= vector < 256:
+            raise VcpuError(f"interrupt vectors are 0 to 255, not {vector}")
+        if self._vector is not None:
+            raise VcpuError(f"interrupt {vector:#x} cannot be injected while {self._vector:#x} waits")
+        self._vector = vector
+
+    def request_interrupt_window(self) -> None:
+        self._window = True
+
+    def debug(self, wanted: GuestDebug) -> None:
+        if wanted != GuestDebug():
+            raise VcpuError("a guest of the hardware has neither breakpoints nor single steps from outside")
+
+    def statistics(self) -> Statistics:
+        return Statistics(exits=dict(self._counts))
+
+    @property
+    def is_inside(self) -> bool:
+        """The run was cut while the processor was in the guest, or on the way there."""
+        return self._inside
+
+    # running
+
+    def run(self, max_instructions: int | None = None, until: int | None = None) -> Exit:
+        """See `vmm.vcpu.Vcpu`. Raises Paused when the cycles of `pause` are over, or the user wants an end."""
+        if max_instructions is not None:
+            raise VcpuError("a guest of the hardware is limited by cycles, not by instructions")
+        self._take_answer()
+        while True:
+            left = self._emulate() if self._emulating else self._once(until)
+            if left is not None:
+                self._counts[type(left).__name__.removesuffix("Exit")] += 1
+                if isinstance(left, (IoExit, MmioExit, HypercallExit)) and not left.is_answered:
+                    self._open = left
+                return left
+
+    def _take_answer(self) -> None:
+        question = self._open
+        if question is None:
+            return
+        assert isinstance(question, (IoExit, MmioExit, HypercallExit))
+        value = question.result if isinstance(question, HypercallExit) else question.value
+        if value is None:
+            raise AnswerError(f"{question} has to be answered before the next run")
+        self._open = None
+        if self._finish is not None:
+            self._finish(value)
+            self._finish = None
+
+    def _once(self, until: int | None) -> Exit | None:
+        """Into the guest and back, and what its exit asks for; None if that is nothing."""
+        if not self._inside:
+            if self._shut_down:
+                return ShutdownExit()
+            if self._halted and self._vector is None:
+                if self._window and self.can_interrupt:
+                    self._window = False
+                    return InterruptWindowExit()
+                return HltExit()
+            if until is not None and self.time >= until:
+                return LimitExit()
+            self._prepare()
+        self._enter(until)
+        return self._leave()
+
+    def _prepare(self) -> None:
+        """What the guest begins with."""
+        control = self.control
+        self._halted = False
+        vintr = VINTR_MASKING
+        if self._vector is not None or self._window:
+            vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_PRIORITY
+        self._intercept(ExitCode.VINTR, self._vector is None and self._window)
+        control.put(Vmcb.VINTR, vintr)
+        control.put(Vmcb.VINTR + 4, self._vector or 0)
+        control.put_wide(Vmcb.EVENTINJ, self._event)
+        control.put_wide(Vmcb.TSC_OFFSET, self.tsc() + self._tsc_set - self.host.cycle & _M64)
+        control.wish(Wish.VMLOAD if self._load_wanted else Wish.RUN)
+        self._load_wanted = False
+        self._event = 0
+        self._inside = True
+        self._kicked = False
+        self._begun = self.host.guest_instructions
+
+    def _enter(self, until: int | None) -> None:
+        """Run to the next ring; from `until` on with an interrupt request, once an instruction is done."""
+        host = self.host
+        reason = Reason.CYCLE_LIMIT
+        while reason is not Reason.DOORBELL:
+            pause = self.pause()
+            if reason is not Reason.CYCLE_LIMIT or pause is not None and pause <= 0:
+                raise Paused(reason)
+            if until is not None and not self._kicked and host.cycle >= until and (
+                    host.guest_instructions != self._begun):
+                self._kicked = True
+                host.kick(True)
+            wait = None if until is None or self._kicked else max(until - host.cycle, 1)
+            limits = [limit for limit in (wait, pause) if limit is not None]
+            reason = host.run(min(limits) if limits else None)
+        self._inside = False
+        if self._kicked:
+            host.kick(False)
+        if self._vector is not None and not self.control.get(Vmcb.VINTR) & VINTR_IRQ:
+            self._vector = None
+
+    def _leave(self) -> Exit | None:
+        """One short arm per reason."""
+        control, host = self.control, self.host
+        code = control.get(Vmcb.EXITCODE)
+        (cycle, guest), self._seen = self._seen, (host.cycle, host.guest_cycles)
+        self.costs.count(ExitCode.INVALID if code == _INVALID else code,
+                         self._seen[0] - cycle - (self._seen[1] - guest))
+        delivering = control.get(Vmcb.EXITINTINFO)
+        match code:
+            case ExitCode.INTR:
+                self._event = control.wide(Vmcb.EXITINTINFO) if delivering & EVENT_V else 0
+                return None
+            case ExitCode.VINTR:
+                self._window = False
+                return InterruptWindowExit()
+            case ExitCode.IOIO:
+                return self._port(IoInfo.from_bits(control.get(Vmcb.EXITINFO1)))
+            case ExitCode.NPF if delivering & EVENT_V:
+                return FailEntryExit(f"the delivery of an event accesses {control.get(Vmcb.EXITINFO2):#x}, where there "
+                                     f"is no memory")
+            case ExitCode.NPF:
+                self._begin_emulation()
+                return None
+            case ExitCode.CPUID:
+                self._cpuid()
+                return None
+            case ExitCode.MSR:
+                self._msr()
+                return None
+            case ExitCode.INVD:
+                self._skip()
+                return None
+            case ExitCode.HLT:
+                self._skip()
+                self._halted = True
+                return HltExit()
+            case ExitCode.VMMCALL:
+                self._skip()
+                self._finish = self._answer_hypercall
+                eax, ecx, edx, ebx, _, _, esi, edi = control.gpr
+                return HypercallExit(eax, (ebx, ecx, edx, esi, edi), control.cpl)
+            case ExitCode.SHUTDOWN:
+                self._shut_down = True
+                return ShutdownExit()
+            case (ExitCode.VMRUN | ExitCode.VMLOAD | ExitCode.VMSAVE | ExitCode.STGI | ExitCode.CLGI | ExitCode.SKINIT
+                  | ExitCode.INVLPGA):
+                self._inject(Vector.UD)
+                return None
+            case _ if code == _INVALID:
+                return FailEntryExit("the processor refuses the guest's state (VMEXIT_INVALID)")
+            case _:
+                return FailEntryExit(f"the monitor knows nothing of the exit {exit_name(code)}")
+
+    def _skip(self) -> None:
+        """The instruction is done."""
+        self._done += 1
+        self.control.put(Vmcb.RIP, self.control.get(Vmcb.NRIP))
+        self.control.put(Vmcb.INTERRUPT_SHADOW, 0)
+
+    def _inject(self, vector: Vector, error: int | None = None) -> None:
+        self._event = vector | EventType.EXCEPTION << _EVENT_TYPE_SHIFT | EVENT_V
+        if error is not None:
+            self._event |= EVENT_EV | error << 32
+
+    # what exits ask for
+
+    def _port(self, info: Any) -> Exit | None:
+        if info.string:
+            self._begin_emulation()
+            return None
+        size = info.size8 | info.size16 << 1 | info.size32 << 2
+        mask = (1 << 8 * size) - 1
+        self._skip()
+        old = self.control.register(EAX)
+        if not info.input:
+            return IoExit(port=info.port, size=size, is_write=True, value=old & mask)
+        self._finish = lambda value: self.control.set_register(EAX, old & ~mask | value)
+        return IoExit(port=info.port, size=size, is_write=False, value=None)
+
+    def _answer_hypercall(self, result: int) -> None:
+        self.control.set_register(EAX, result)
+
+    def _cpuid(self) -> None:
+        number = self.control.register(EAX)
+        leaf = hypercall.LEAVES.get(number) or cpuid(number, svm=False)
+        ecx = leaf.ecx | ECX_HYPERVISOR if number == 1 else leaf.ecx
+        for register, value in ((EAX, leaf.eax), (EBX, leaf.ebx), (ECX, ecx), (EDX, leaf.edx)):
+            self.control.set_register(register, value)
+        self._skip()
+
+    def _msr(self) -> None:
+        """Only the time-stamp counter can be written here; what else comes does not exist for the guest."""
+        number, is_write = self.control.register(ECX), self.control.get(Vmcb.EXITINFO1)
+        if number != Msr.TSC or not is_write:
+            self._inject(Vector.GP, 0)
+            return
+        value = self.control.register(EAX) | self.control.register(EDX) << 32
+        self._tsc_set = value - self.tsc()
+        self._skip()
+
+    # the interpreter
+
+    def _begin_emulation(self) -> None:
+        state = self._state()
+        self.host.spill()
+        self._emulator.load(state.to_dict() | {"interrupt": None})
+        self._emulator.cpu.clock = lambda: self.tsc() + self._tsc_set
+        self._emulating = True
+
+    def _emulate(self) -> Exit | None:
+        """Do the instruction as far as it goes."""
+        emulator = self._emulator
+        before = emulator.instructions
+        left = emulator.run(max_instructions=1)
+        self._done += emulator.instructions - before
+        if isinstance(left, (IoExit, MmioExit)):
+            return left
+        self._emulating = False
+        state = CpuState.from_dict(emulator.save())
+        self.host.refill()
+        self._set_state(state)
+        if state.pending_debug:
+            self.control.put(Vmcb.DR6, self.control.get(Vmcb.DR6) | state.pending_debug)
+            self._inject(Vector.DB)
+        return left if isinstance(left, (HltExit, ShutdownExit, FailEntryExit)) else None
