@@ -18,7 +18,10 @@ from rtl.isa.exceptions import Combination, Vector, combine
 from rtl.isa.exitcodes import EXCEPTION, ExitCode
 from rtl.isa.registers import CR0_WRITABLE, Cr0, Dr7, Eflags
 from rtl.isa.svm import (
+    EVENT_EV,
+    EVENT_TYPE,
     EVENT_V,
+    EVENT_VECTOR,
     TASK_HAS_ERROR,
     TASK_IRET,
     TASK_JUMP,
@@ -32,12 +35,15 @@ from vmm.engine.interrupt import SERIES, Interrupts, Source
 from vmm.engine.segmentation import Loaded
 from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault, VmExit
+from vmm.state import SHADOW_NONE
 
 _RF, _GD = int(Eflags.RF), int(Dr7.GD)
 _KEPT_CR0 = 0xFFFF_FFFF ^ int(Cr0.TS | Cr0.MP)
 _SHUTDOWN, _TASK_SWITCH, _CR0_SEL_WRITE = int(ExitCode.SHUTDOWN), int(ExitCode.TASK_SWITCH), int(ExitCode.CR0_SEL_WRITE)
 _PAUSE, _MSR, _IOIO, _INVLPG = int(ExitCode.PAUSE), int(ExitCode.MSR), int(ExitCode.IOIO), int(ExitCode.INVLPG)
 _M32 = 0xFFFF_FFFF
+_EVENT_ALONE = EVENT_VECTOR | EVENT_TYPE | EVENT_EV | EVENT_V
+_EVENT = _EVENT_ALONE | _M32 << 32
 #: Where a task switch says what made it.
 _CAUSES = {Reason.RETURN: TASK_IRET, Reason.JUMP: TASK_JUMP}
 
@@ -49,11 +55,14 @@ def event_of(fault: Fault) -> int:
 
 
 class Injected(Fault):
-    """An event of the VMCB: it is not intercepted, and has its EXITINTINFO with it."""
+    """An event of the VMCB: it is not intercepted, and has its EXITINTINFO with it.
+
+    That has the vector it goes to, no reserved bit, and no error code without EV.
+    """
 
     def __init__(self, vector: int, error: int | None, event: int):
         super().__init__(vector, error)
-        self.event = event
+        self.event = event & (_EVENT if event & EVENT_EV else _EVENT_ALONE) & ~EVENT_VECTOR | vector
 
 
 class Intercepts(Interrupts, SystemRegisters):
@@ -129,6 +138,8 @@ class Intercepts(Interrupts, SystemRegisters):
         if not self.state.svm.guest:
             return super().raise_fault(fault, resume, source)
         if isinstance(fault, Injected):
+            # The interrupt shadow was that of the boundary at which the event comes.
+            self.state.shadow = SHADOW_NONE
             return self.raise_event(fault, resume, source, fault.event)
         if source is Source.EXTERNAL:
             kind = EventType.NMI if fault.vector == Vector.NMI else EventType.INTERRUPT
@@ -160,7 +171,8 @@ class Intercepts(Interrupts, SystemRegisters):
             if fault.cr2 is not None:
                 state.cr2 = fault.cr2
             try:
-                rf = _RF if resume else state.system_flags & _RF
+                # An injected INT n pushes RF clear, as INT n does.
+                rf = _RF if resume else state.system_flags & _RF if source is not Source.SOFTWARE else 0
                 state.eip = self.deliver(fault.vector, fault.error, source, state.eip, rf)
                 self.delivering = 0
                 return fault
