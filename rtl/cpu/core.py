@@ -458,7 +458,8 @@ class Core(wiring.Component):
             # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations. An instruction
             # breakpoint pushes it as it is, which is clear.
             events.rf.eq(Mux(event_now, partial, (kind == Kind.FAULT) & ~code_breakpoint)),
-            sysregs.cr2_en.eq(take & ~exits.exit & ~event_now & (vector == Vector.PF) & (
+            # APM 15.12.15: an intercepted page fault leaves CR2 alone.
+            sysregs.cr2_en.eq(take & (~exits.exit | exits.combined) & ~event_now & (vector == Vector.PF) & (
                 (x.check == Check.FETCH) | (x.fault == AccessFault.PAGE))),
             sysregs.cr2_data.eq(Mux(x.check == Check.FETCH, fetch.q_fault_linear, x.linear)),
         ]
@@ -468,7 +469,7 @@ class Core(wiring.Component):
             exits.event.eq(event_now), exits.source.eq(boundary.source), exits.vector.eq(vector),
             exits.exception.eq((events.type == EventType.EXCEPTION) & (kind != Kind.TRAP)),
             exits.error.eq(Mux(events.has_error, faults.error, 0)), exits.address.eq(sysregs.cr2_data),
-            exits.fetch.eq(x.check == Check.FETCH), exits.access.eq(x.fault == AccessFault.PAGE),
+            exits.of_fetch.eq(x.check == Check.FETCH), exits.access.eq(x.fault == AccessFault.PAGE),
             exits.fetch_nested.eq(fetch.q_fault_nested), exits.fetch_code.eq(fetch.q_fault_code),
             exits.fetch_table.eq(fetch.q_fault_table), exits.fetch_gpa.eq(fetch.q_fault_gpa),
             exits.access_nested.eq(x_nested), exits.access_code.eq(x_page_code), exits.access_table.eq(x_table),
@@ -577,6 +578,7 @@ class Core(wiring.Component):
             fetched.go.eq(take & exits.exit & exits.of_access & ~events.active), fetched.drop.eq(take),
             fetched.linear.eq(segments.cs_base[:12] + x.eip[:12]), fetched.length.eq(x.length),
             fetched.have.eq(fetch.x_have), fetched.bytes.eq(fetch.x_bytes), fetch.x_wanted.eq(fetched.wanted),
+            fetch.x_needed.eq(fetched.needed),
             fetch.drained.eq(issue.drained & ~any_event & ~flush),
             predictor.x_update.eq(commit & branch.conditional), predictor.x_eip.eq(x.eip),
             predictor.x_backward.eq(x.imm[31]), predictor.x_counter.eq(x.counter), predictor.x_taken.eq(taken),

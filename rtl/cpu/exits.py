@@ -30,13 +30,14 @@ class ExitUnit(wiring.Component):
        is intercepted. The intercept of an exception's own vector goes before that of the #DF it makes (``double``) and
        of shutdown (``fatal``).
     3. ``is_forced`` : the exit is FORCE_EXIT's. ``of_access`` : it would be a page fault of an access, nested or not.
+       ``combined`` : it is the #DF or the shutdown that an exception makes with another one.
 
     Members
     -------
     event : In(1); source : In(Source); vector : In(8); exception : In(1); error, address : In(32)
         ``exception`` : the event of X has an intercept of exceptions; INT n and ICEBP have not. ``error`` is zero for
         vectors without an error code; ``address`` that of a page fault, or the guest-physical one of an access.
-    fetch, access, fetch_nested, access_nested, fetch_table, access_table : In(1); fetch_code, access_code : In(5)
+    of_fetch, access, fetch_nested, access_nested, fetch_table, access_table : In(1); fetch_code, access_code : In(5)
     fetch_gpa : In(32)
         X has a page fault of its fetch, of its access; of the nested tables; at an entry of the guest's tables.
     first, row, forced, spared, paused : In(1); code : In(8); a, b, next_eip : In(32)
@@ -44,21 +45,22 @@ class ExitUnit(wiring.Component):
         ``exceptions`` and ``events``: intercept words, zero in host mode.
     e_vector, e_type, e_has_error, e_error : In
         The event in delivery.
-    asked, exit, is_forced, of_access : Out(1); cause : Out(Exit)
+    asked, exit, is_forced, of_access, combined : Out(1); cause : Out(Exit)
     """
 
     def __init__(self):
         super().__init__({
             "event": In(1), "source": In(Source), "vector": In(8), "exception": In(1),
             "error": In(32), "address": In(32),
-            "fetch": In(1), "access": In(1), "fetch_nested": In(1), "access_nested": In(1), "fetch_table": In(1),
+            "of_fetch": In(1), "access": In(1), "fetch_nested": In(1), "access_nested": In(1), "fetch_table": In(1),
             "access_table": In(1), "fetch_code": In(5), "access_code": In(5), "fetch_gpa": In(32),
             "first": In(1), "row": In(1), "forced": In(1), "spared": In(1), "paused": In(1), "code": In(8),
             "a": In(32), "b": In(32), "next_eip": In(32),
             "guest": In(1), "double": In(1), "fatal": In(1), "delivering": In(1),
             "exceptions": In(32), "events": In(32),
             "e_vector": In(8), "e_type": In(EventType), "e_has_error": In(1), "e_error": In(32),
-            "asked": Out(1), "exit": Out(1), "is_forced": Out(1), "of_access": Out(1), "cause": Out(Exit),
+            "asked": Out(1), "exit": Out(1), "is_forced": Out(1), "of_access": Out(1), "combined": Out(1),
+            "cause": Out(Exit),
         })
 
     def elaborate(self, platform):
@@ -96,7 +98,7 @@ class ExitUnit(wiring.Component):
                             (Source.VIRTUAL, ExitCode.VINTR, self.events[_VINTR])):
                         with m.Case(source):
                             m.d.comb += [self.exit.eq(wanted), cause.code.eq(code)]
-            with m.Elif(self.fetch & self.fetch_nested):
+            with m.Elif(self.of_fetch & self.fetch_nested):
                 m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.NPF),
                              cause.info1.eq(_nested(self.fetch_code, self.fetch_table)),
                              cause.info2.eq(self.fetch_gpa)]
@@ -115,9 +117,9 @@ class ExitUnit(wiring.Component):
                             # APM 15.7.1: INT3, INTO and BOUND save the next EIP as instructions do.
                             m.d.comb += cause.nrip.eq(self.next_eip)
                 with m.Elif(self.double & self.exceptions[Vector.DF]):
-                    m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.EXCEPTION_DF)]
+                    m.d.comb += [self.exit.eq(1), self.combined.eq(1), cause.code.eq(ExitCode.EXCEPTION_DF)]
                 with m.Elif(self.fatal & self.events[_SHUTDOWN]):
-                    m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.SHUTDOWN)]
+                    m.d.comb += [self.exit.eq(1), self.combined.eq(1), cause.code.eq(ExitCode.SHUTDOWN)]
         with m.If(self.delivering):
             m.d.comb += cause.intinfo.eq(Cat(
                 self.e_vector, C(0, 3) | self.e_type, self.e_has_error, C(0, 19), C(1, 1),

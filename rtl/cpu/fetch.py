@@ -34,7 +34,8 @@ class Fetch(wiring.Component):
     5. A page walk, or a fetch from uncached memory, happens only while ``starved`` and ``drained``. The decoder sets
        ``starved`` when the bytes in the window prove that the instruction needs more of them (and that these are
        within the CS limit); the core sets ``drained`` when nothing older than that instruction is in flight and no
-       interrupt, trap or redirection is pending.
+       interrupt, trap or redirection is pending. While ``x_needed`` is 1 it may happen too: the code of an instruction
+       that faults is fetched again.
     6. ``q_walked`` rises when such an access begins, and stays until the first bytes are taken or redirected. While
        it is set the core must not take an interrupt before the instruction at ``q_eip``: memory has already seen it.
 
@@ -52,6 +53,8 @@ class Fetch(wiring.Component):
         See rules 4 and 6.
     x_wanted : In(1); x_bytes : Out(120); x_have : Out(5)
         While ``x_wanted`` is 1, the bytes of the queue and how many they are.
+    x_needed : In(1)
+        They are too few yet. See rule 5.
     d_take : In(range(13))
         Bytes taken by the decoder.
     d_redirect, d_redirect_eip, x_redirect, x_redirect_eip : In
@@ -71,6 +74,7 @@ class Fetch(wiring.Component):
             "q_bytes": Out(8 * WINDOW_BYTES),
             "q_count": Out(range(WINDOW_BYTES + 1)),
             "x_wanted": In(1),
+            "x_needed": In(1),
             "x_bytes": Out(8 * _LONGEST),
             "x_have": Out(5),
             "q_eip": Out(32),
@@ -122,7 +126,7 @@ class Fetch(wiring.Component):
             icache.r_kill.eq(redirect),
             icache.f_go.eq(redirect | push),
             icache.f_linear.eq(Mux(redirect, target[3:], r_chunk + 1)),
-            icache.may_walk.eq(self.starved & self.drained),
+            icache.may_walk.eq(self.starved & self.drained | self.x_needed),
         ]
         with m.If(icache.f_go):
             m.d.sync += [

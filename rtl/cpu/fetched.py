@@ -17,7 +17,7 @@ class FetchedBytes(wiring.Component):
        core begins anew at the same edge: 15, or as many as are left in its page, but the whole of the instruction.
        ``drop`` asks for none.
     2. ``ready`` says that ``words`` are there: the count, then the bytes, then zeros. If the fetch does not bring them
-       (it may have lost a translation, and does not walk now), the count is 0.
+       (the translation may have changed), the count is 0.
 
     Members
     -------
@@ -26,13 +26,15 @@ class FetchedBytes(wiring.Component):
         What the fetch queue has.
     wanted : Out(1)
         ``bytes`` is looked at.
+    needed : Out(1)
+        There are too few of them yet: the fetch may walk, and read memory that is not cached.
     ready : Out(1); words : Out(32) x 4
     """
 
     def __init__(self):
         super().__init__({
             "go": In(1), "drop": In(1), "linear": In(12), "length": In(4), "have": In(5), "bytes": In(8 * _LONGEST),
-            "wanted": Out(1), "ready": Out(1), "words": Out(32).array(4),
+            "wanted": Out(1), "needed": Out(1), "ready": Out(1), "words": Out(32).array(4),
         })
 
     def elaborate(self, platform):
@@ -43,7 +45,7 @@ class FetchedBytes(wiring.Component):
         there = Signal()
         m.d.comb += [
             left.eq(0x1000 - self.linear), self.wanted.eq(count != 0), there.eq(self.have >= count),
-            self.ready.eq(there | (patience == 0)),
+            self.ready.eq(there | (patience == 0)), self.needed.eq(self.wanted & ~self.ready),
         ]
         with m.If(self.go):
             m.d.sync += [
@@ -52,7 +54,7 @@ class FetchedBytes(wiring.Component):
             ]
         with m.Elif(self.drop):
             m.d.sync += count.eq(0)
-        with m.Elif(self.wanted & ~there & (patience != 0)):
+        with m.Elif(self.needed):
             m.d.sync += patience.eq(patience - 1)
         with m.If(self.wanted & there):
             kept = self.bytes & Cat((number < count).replicate(8) for number in range(_LONGEST))
