@@ -35,7 +35,6 @@ from vmm.engine.interrupt import SERIES, Interrupts, Source
 from vmm.engine.segmentation import Loaded
 from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault, VmExit
-from vmm.state import SHADOW_NONE
 
 _RF, _GD = int(Eflags.RF), int(Dr7.GD)
 _KEPT_CR0 = 0xFFFF_FFFF ^ int(Cr0.TS | Cr0.MP)
@@ -138,8 +137,6 @@ class Intercepts(Interrupts, SystemRegisters):
         if not self.state.svm.guest:
             return super().raise_fault(fault, resume, source)
         if isinstance(fault, Injected):
-            # The interrupt shadow was that of the boundary at which the event comes.
-            self.state.shadow = SHADOW_NONE
             return self.raise_event(fault, resume, source, fault.event)
         if source is Source.EXTERNAL:
             kind = EventType.NMI if fault.vector == Vector.NMI else EventType.INTERRUPT

@@ -7,7 +7,7 @@ The event of EVENTINJ is delivered as a step of its own, before the guest's firs
 A VMCB that is refused: EXITCODE is INVALID, EXITINFO1, EXITINFO2 and EXITINTINFO are zero, the rest is left alone.
 
 What #VMEXIT saves is the state between instructions: before the one that is intercepted or faults, RF and the interrupt
-shadow included. It does not restore the host's DR6 and CR2. Clean bits are not looked at: all is read at every VMRUN.
+shadow included. An event whose delivery is cut short has ended the shadow. It does not restore the host's DR6 and CR2. Clean bits are not looked at: all is read at every VMRUN.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class WorldSwitch(SvmRegisters):
 
     def _save_controls(self, vmcb: Area, reason: VmExit) -> None:
         vmcb.put_word(Vmcb.VINTR, self.state.svm.vintr)
-        vmcb.put_quad(Vmcb.INTERRUPT_SHADOW, INTERRUPT_SHADOW if self.state.shadow else 0)
+        vmcb.put_quad(Vmcb.INTERRUPT_SHADOW, INTERRUPT_SHADOW if self.state.shadow and not self.delivering else 0)
         vmcb.put_word(Vmcb.EVENTINJ, vmcb.word(Vmcb.EVENTINJ) & ~EVENT_V)
         vmcb.put_quad(Vmcb.NRIP, reason.next_eip)
         fetched = self._instruction() if reason.code in (_NPF, _PF) and not self.delivering else 0
