@@ -66,6 +66,8 @@ class Reference(Protocol):
 
 #: Makes a reference from a copy of RAM, the state at the start, and its ports.
 ReferenceFactory = Callable[[np.ndarray, ArchState, IoReplay], Reference]
+#: Looks at a record of the retire port and those of its stores.
+Watch = Callable[[tuple[int, ...], list[tuple[int, int, int, int, int]]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,14 @@ class Lockstep:
     machine, factory : the RTL machine, and the maker of its reference.
     fine_from : cycle from which batches are short, to find a difference of system state more closely.
     interrupted : asked after each batch whether the user wants to stop.
+    watch : shown every retirement of the RTL with its stores; phrases for what must not be.
     """
 
     machine: RtlMachine
     factory: ReferenceFactory
     fine_from: int | None = None
     interrupted: Callable[[], bool] = lambda: False
+    watch: Watch | None = None
     retirements: int = 0
     _history: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _stores: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
@@ -201,6 +205,8 @@ class Lockstep:
         written = []
         while stores and stores[0][0] < cycle:
             written.append(stores.popleft())
+        if self.watch is not None and (found := self.watch(record, written)):
+            return found
         pending = self._replay.pending
         while ios and ios[0][0] < cycle:
             pending.append(ios.popleft()[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import click
 from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.interrupts import deferred_interrupt
-from sim.lockstep import Divergence, Lockstep, Outcome
+from sim.lockstep import Divergence, Lockstep, Outcome, Watch
 from sim.randprog import generate
+from sim.randsvm import Guests, Isolation
+from sim.randsvm import generate as generate_guests
 from sim.rtlmachine import RtlMachine
 from sim.rtlstate import read_state
 from sim.stop import Reason, register_dump
@@ -41,6 +44,8 @@ Start = Callable[[RtlMachine], None]
 BEFORE, AFTER = 200, 10
 #: A random program that does not end by itself is left after so many cycles.
 RANDOM_CYCLES = 60_000
+#: The same for a random host with its guests, of which one may turn in circles.
+GUESTS_CYCLES = 200_000
 
 
 @click.command()
@@ -54,20 +59,26 @@ RANDOM_CYCLES = 60_000
               help="Instead of IMAGE, random programs from this seed on.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
               help="How many random programs; their seeds are consecutive.")
+@click.option("--random-guests", "entries", type=click.IntRange(min=1), default=None, metavar="N",
+              help="Instead of IMAGE, random hosts whose random guests are entered N times.")
+@click.option("--seed", "guests_seed", type=click.IntRange(min=0), default=1, show_default=True, metavar="SEED",
+              help="First seed for --random-guests.")
 @click.option("--waveform", type=click.Path(path_type=Path), default=Path("gigogne-divergence.vcd"), show_default=True,
               help="Where the last cycles before a difference go.")
 def check(image: Path | None, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
-          seed: int | None, count: int, waveform: Path) -> None:
+          seed: int | None, count: int, entries: int | None, guests_seed: int, waveform: Path) -> None:
     """Run IMAGE on the RTL and on the golden model, and compare them after every instruction.
 
     The status is 4 at the first difference; when they never differ, it is that of the run.
     """
-    if (image is None) == (seed is None):
-        raise BadInput("Give either an image or --random SEED to check")
+    if sum(given is not None for given in (image, seed, entries)) != 1:
+        raise BadInput("Give either an image, --random SEED or --random-guests N to check")
     refuse_mute(CHECK)
     check_waveform(waveform)
     if seed is not None:
         raise SystemExit(check_random(engine, range(seed, seed + count), max_cycles or RANDOM_CYCLES, waveform))
+    if entries is not None:
+        raise SystemExit(check_guests(engine, entries, guests_seed, max_cycles or GUESTS_CYCLES, waveform))
     assert image is not None
     loaded, modules = load_image(image), load_modules(initrd)
     try:
@@ -85,18 +96,22 @@ def check(image: Path | None, memory: int, append: str, initrd: str, engine: str
     raise SystemExit(report(loaded, outcome, time.perf_counter() - begin, machine, start, waveform))
 
 
-def run_lockstep(machine: RtlMachine, start: Start, max_cycles: int | None) -> Outcome:
-    """Lockstep; a difference found only at the end of a batch is looked for again with short batches."""
+def run_lockstep(machine: RtlMachine, start: Start, max_cycles: int | None,
+                 watch: Callable[[], Watch | None] = lambda: None) -> Outcome:
+    """Lockstep; a difference found only at the end of a batch is looked for again with short batches.
+
+    `watch` makes what looks at the retirements of one run.
+    """
     with deferred_interrupt() as pending, Progress(lambda: f"{machine.cycle:,} cycles compared") as progress:
         def interrupted() -> bool:
             progress.look()
             return pending()
 
-        outcome = Lockstep(machine, GoldenReference, interrupted=interrupted).run(max_cycles)
+        outcome = Lockstep(machine, GoldenReference, interrupted=interrupted, watch=watch()).run(max_cycles)
         if outcome.divergence is not None and outcome.divergence.coarse:
             start(machine)
             outcome = Lockstep(machine, GoldenReference, fine_from=outcome.divergence.since,
-                               interrupted=interrupted).run(max_cycles)
+                               interrupted=interrupted, watch=watch()).run(max_cycles)
         return outcome
 
 
@@ -125,6 +140,47 @@ def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> 
             note(f"{done + 1} of {len(seeds)} programs, {total:,} retirements equal")
     note(f"{len(seeds)} random programs from {seeds[0]}: {total:,} retirements equal, {cycles:,} cycles, "
          f"{time.perf_counter() - begin:.1f} s")
+    return Status.OK
+
+
+def check_guests(engine: str, entries: int, seed: int, max_cycles: int, waveform: Path) -> int:
+    """Lockstep over the random hosts from `seed` on, until their guests have been entered `entries` times.
+
+    Isolation is checked on the way: see `sim.randsvm.isolation`.
+    """
+    try:
+        machine = RtlMachine(engine=engine, ram_bytes=generate_guests(seed).ram_bytes)
+    except EngineError as error:
+        raise BadInput(str(error)) from None
+    begin, total, done, stores, first = time.perf_counter(), 0, 0, 0, seed
+    exits: Counter[str] = Counter()
+    while done < entries:
+        guests = generate_guests(seed)
+
+        def start(target: RtlMachine, image: Image = guests.image) -> None:
+            target.reset()
+            target.load(image)
+
+        watches: list[Isolation] = []
+
+        def watch(guests: Guests = guests, watches: list[Isolation] = watches) -> Isolation:
+            watches.append(Isolation(guests))
+            return watches[-1]
+
+        start(machine)
+        outcome = run_lockstep(machine, start, max_cycles, watch)
+        total += outcome.retirements
+        if outcome.divergence is not None:
+            note(f"random host {seed}:")
+        if outcome.stop is None or outcome.stop.reason is Reason.USER_INTERRUPT:
+            return report(guests.image, outcome, time.perf_counter() - begin, machine, start, waveform)
+        done, stores, seed = done + watches[-1].entries, stores + watches[-1].checked, seed + 1
+        exits += watches[-1].exits
+        if (seed - first) % 100 == 0:
+            note(f"{done:,} guest entries of {seed - first} hosts, {total:,} retirements equal")
+    note(f"{done:,} guest entries of {seed - first} random hosts from {first}: {total:,} retirements equal, "
+         f"{stores:,} stores of guests within their nested tables, {time.perf_counter() - begin:.1f} s")
+    note("exits: " + ", ".join(f"{name} {count:,}" for name, count in exits.most_common()))
     return Status.OK
 
 
