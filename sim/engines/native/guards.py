@@ -41,15 +41,22 @@ def literal(sig: Sig, value: int) -> Literal | None:
 
 
 class Guards:
-    """Guards of all nodes and effects of a netlist."""
+    """Guards of all nodes and effects of a netlist.
+
+    Members
+    -------
+    nodes, effects : their guards. needs : of each node, the guards of its uses.
+    cones : cost of each node with all it alone needs, counting only operands used once.
+    """
 
     def __init__(self, net: Netlist, sinks: Sinks, order: list[int]) -> None:
         self.net = net
         self.sinks = sinks
         self._implied: dict[Literal, Guard] = {}
         self._uses: dict[int, int] = {}
-        self._cones = self._exclusive_cones(order)
+        self.cones = self._exclusive_cones(order)
         self.nodes: dict[int, Guard] = {}
+        self.needs: dict[int, list[Guard]] = {}
         self.effects: dict[Do, Guard] = {}
         self._place_effects()
         for index in reversed(order):
@@ -114,6 +121,7 @@ class Guards:
     def _need(self, sig: Sig, guard: Guard) -> None:
         for chunk in sig:
             if chunk.node >= 0:
+                self.needs.setdefault(chunk.node, []).append(guard)
                 known = self.nodes.get(chunk.node)
                 self.nodes[chunk.node] = guard if known is None else known & guard
 
@@ -201,7 +209,7 @@ class Guards:
         return min(able, key=lambda index: (self._own_cost(node.ins[index]), -self._uses[node.ins[index][0].node]))
 
     def _own_cost(self, sig: Sig) -> int:
-        return max((self._cones.get(chunk.node, 0) for chunk in sig if self._uses.get(chunk.node) == 1), default=0)
+        return max((self.cones.get(chunk.node, 0) for chunk in sig if self._uses.get(chunk.node) == 1), default=0)
 
     def _decisive(self, node: Node) -> Literal | None:
         """The literal of the leader without which the node has its idle value; only for one-bit nodes."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .chains import unfold_reductions
 from .divide import divide
+from .gates import Gates
 from .guards import Guards
 from .netlist import SOURCES, Netlist
 from .order import Ordering
@@ -57,7 +58,12 @@ def plan(net: Netlist, sinks: Sinks) -> Program:
     unfold_reductions(net)
     effects = sink_inputs(net, sinks)
     order = topological(net, set().union(*effects.values()))
-    regions = Regions(net, Guards(net, sinks, order), order, {step: effect_cost(net, step) for step in effects})
+    guards = Guards(net, sinks, order)
+    if Gates(net, sinks, order, guards).run():
+        effects = sink_inputs(net, sinks)
+        order = topological(net, set().union(*effects.values()))
+        guards = Guards(net, sinks, order)
+    regions = Regions(net, guards, order, {step: effect_cost(net, step) for step in effects})
     return divide(net, sinks, Ordering(net, sinks, order, regions.paths, regions.merges).run())
 
 

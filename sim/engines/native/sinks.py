@@ -32,6 +32,12 @@ def nodes_of(sigs: tuple[Sig, ...]) -> set[int]:
     return {chunk.node for sig in sigs for chunk in sig if chunk.node >= 0}
 
 
+def watched(sinks: Sinks) -> tuple[Sig, ...]:
+    """The signals of taps, stop and RAM port."""
+    sigs = [sig for tap in sinks.taps for sig in (tap.enabled, tap.valid, *tap.fields)]
+    return (*sigs, *([] if sinks.stop is None else [sinks.stop]), *(sinks.ram or ()))
+
+
 def sink_inputs(net: Netlist, sinks: Sinks) -> dict[Do, set[int]]:
     """Every effect of a cycle with the nodes it reads."""
     effects: dict[Do, set[int]] = {}
