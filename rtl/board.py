@@ -96,6 +96,7 @@ class Board(wiring.Component):
             apics.pic_vector.eq(isa.vector), apics.nmi_in.eq(isa.nmi),
             core.intr.eq(apics.intr | self.kick), apics.ack.eq(core.intack), core.vector.eq(apics.vector),
             core.nmi.eq(apics.nmi),
+            core.init.eq(apics.init), apics.enable.eq(core.apic_enable),
             self.uart_valid.eq(isa.uart_tx_valid), self.uart_data.eq(isa.uart_tx_data),
             isa.uart_rx_valid.eq(self.rx_valid), isa.uart_rx_data.eq(self.rx_data),
             self.rx_ready.eq(isa.uart_rx_ready),
@@ -119,7 +120,7 @@ class Board(wiring.Component):
             m.d.comb += self.stop.eq(StopReason.DOORBELL)
         with m.Elif(core.shutdown):
             m.d.comb += self.stop.eq(StopReason.SHUTDOWN)
-        with m.Elif(isa.reset_request | apics.init):
+        with m.Elif(isa.reset_request | core.reset):
             m.d.comb += self.stop.eq(StopReason.RESET)
         with m.Elif(core.stuck):
             m.d.comb += self.stop.eq(StopReason.STUCK)

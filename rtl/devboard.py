@@ -30,7 +30,7 @@ class DeviceBoard(wiring.Component):
     mmio : In(MmioSignature())
     apic_enable : In(1)
     intr, ack, vector : Out(1), In(1), Out(8)
-    nmi : Out(1)
+    nmi, init : Out(1)
     uart_tx_valid, uart_tx_data, debug_valid, debug_data, exit_valid, exit_value, doorbell_valid, doorbell_value,
         reset_request : Out
     uart_rx_valid, uart_rx_data, uart_rx_ready : In(1), In(8), Out(1)
@@ -42,7 +42,7 @@ class DeviceBoard(wiring.Component):
         span = elapse_shape(config)
         super().__init__({
             "io": In(IoSignature()), "mmio": In(MmioSignature()), "apic_enable": In(1, init=1),
-            "intr": Out(1), "ack": In(1), "vector": Out(8), "nmi": Out(1),
+            "intr": Out(1), "ack": In(1), "vector": Out(8), "nmi": Out(1), "init": Out(1),
             "uart_tx_valid": Out(1), "uart_tx_data": Out(8), "debug_valid": Out(1), "debug_data": Out(8),
             "exit_valid": Out(1), "exit_value": Out(8), "doorbell_valid": Out(1), "doorbell_value": Out(8),
             "reset_request": Out(1),
@@ -63,7 +63,8 @@ class DeviceBoard(wiring.Component):
             apics.pic_vector.eq(isa.vector), apics.nmi_in.eq(isa.nmi), apics.ack.eq(self.ack),
             apics.enable.eq(self.apic_enable), apics.elapse.eq(self.elapse),
             self.intr.eq(apics.intr), self.vector.eq(apics.vector), self.nmi.eq(apics.nmi),
-            self.reset_request.eq(isa.reset_request | apics.init), self.settled.eq(isa.settled & apics.settled),
+            self.reset_request.eq(isa.reset_request), self.init.eq(apics.init),
+            self.settled.eq(isa.settled & apics.settled),
             self.until_tick.eq(Mux(isa.until_tick < apics.until_tick, isa.until_tick, apics.until_tick)),
         ]
         for name in ("uart_rx_valid", "uart_rx_data", "elapse"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtl.isa.msrs import PerfEvent
+from rtl.isa.apic import APIC_BASE_ENABLE
+from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import EFLAGS_FIXED, Eflags
 
 from .engines import Engine, Kind
@@ -24,6 +25,9 @@ _MSRS = {"0x174": "sysregs.sysenter_cs", "0x175": "sysregs.sysenter_esp", "0x176
          "0xc0010114": "svm.loaded_vm_cr", "0xc0010117": "svm.loaded_hsave"}
 #: EFER has one bit.
 _EFER, _SVME = "0xc0000080", 12
+#: IA32_APIC_BASE, which is in a state only when it is not as after reset.
+_APIC_BASE, _APIC_DISABLED = "0x1b", MSRS[Msr.APIC_BASE].reset & ~APIC_BASE_ENABLE
+_EDGES = ("nmi_pending", "nmi_blocked", "init_pending")
 _DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
 _SHADOW_STI, _SHADOW_MOV_SS = 1, 2
 M64 = (1 << 64) - 1
@@ -63,6 +67,9 @@ def read_state(engine: Engine) -> ArchState:
     }
     if peek("core.svm.svme"):
         state["msrs"][_EFER] = 1 << _SVME
+    if not peek("core.sysregs.apic_enable"):
+        state["msrs"][_APIC_BASE] = _APIC_DISABLED
+    state |= {name: True for name in _EDGES if peek(f"core.boundary.{name}")}
     svm = read_svm(engine)
     if svm != HOST:
         state["svm"] = svm
@@ -93,6 +100,10 @@ def write_state(engine: Engine, state: ArchState) -> None:
     for number, register in _MSRS.items():
         poke(f"core.{register}", state["msrs"].get(number, 0))
     poke("core.svm.svme", state["msrs"].get(_EFER, 0) >> _SVME)
+    poke("core.sysregs.apic_enable", int(_APIC_BASE not in state["msrs"] or bool(
+        state["msrs"][_APIC_BASE] & APIC_BASE_ENABLE)))
+    for name in _EDGES:
+        poke(f"core.boundary.{name}", int(state.get(name, False)))
     write_svm(engine, state.get("svm", HOST))
     poke("core.perf.instructions", state["instructions"])
     poke("core.sysregs.tsc", (state["tsc_offset"] + engine.cycle) & M64)

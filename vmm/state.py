@@ -91,6 +91,8 @@ _SCALARS = (
     "instructions", "tsc_offset", "shadow", "pending_debug",
 )
 _BOOLEANS = ("repeating", "halted", "shutdown")
+#: Those that are in an image only when they are set.
+_RARE = ("nmi_pending", "nmi_blocked", "init_pending")
 
 
 class CpuView:
@@ -98,6 +100,8 @@ class CpuView:
 
     `svm` is in images only when it is not as after a reset.
     `pending_debug` holds the DR6 bits of a debug trap that waits for the next instruction boundary.
+    `nmi_pending` and `init_pending` say that an NMI or INIT waits to be taken, `nmi_blocked` that an NMI was and that
+    IRET has not followed. They are in images only when they are set.
     `repeating` is set between the iterations of a REP instruction.
     `instructions` counts completed instructions; a REP instruction counts once, when its last iteration is done.
     """
@@ -130,6 +134,9 @@ class CpuView:
     repeating: bool
     halted: bool
     shutdown: bool
+    nmi_pending: bool
+    nmi_blocked: bool
+    init_pending: bool
     svm: SvmState
 
     @property
@@ -160,6 +167,7 @@ class CpuView:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able image; `from_dict` restores it. Flags appear only as `eflags`."""
         image: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS + _BOOLEANS}
+        image |= {name: True for name in _RARE if getattr(self, name)}
         image["gpr"] = list(self.gpr)
         image["eflags"] = self.eflags
         image["segments"] = {
@@ -181,7 +189,8 @@ class CpuView:
             A field is missing; the state is then unchanged.
         """
         scalars = {name: int(image[name]) for name in _SCALARS}
-        booleans = {name: bool(image[name]) for name in _BOOLEANS}
+        booleans = {name: bool(image[name]) for name in _BOOLEANS} | {
+            name: bool(image.get(name, False)) for name in _RARE}
         segments = [SegmentCache(**image["segments"][name]) for name in SEGMENT_NAMES]
         gpr, dr, eflags = list(image["gpr"]), list(image["dr"]), int(image["eflags"])
         msrs = {int(index, 16): int(value) for index, value in image["msrs"].items()}
@@ -230,6 +239,9 @@ class CpuState(CpuView):
     repeating: bool = False
     halted: bool = False
     shutdown: bool = False
+    nmi_pending: bool = False
+    nmi_blocked: bool = False
+    init_pending: bool = False
     svm: SvmState = field(default_factory=SvmState)
 
     @classmethod

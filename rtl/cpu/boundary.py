@@ -20,16 +20,17 @@ class Source(enum.Enum, shape=3):
     INTERRUPT = 3
     #: The virtual interrupt of a guest.
     VIRTUAL = 4
+    INIT = 5
 
 
 class Boundary(wiring.Component):
     """Keeps pending traps, NMI, and the shadows of STI and MOV SS, and picks the event that goes first.
 
     1. ``any_event`` says that something is to be taken at the next boundary: ``source``, ``vector`` and ``kind``, by
-       the order of SDM vol. 3A, table 6-2: debug trap, NMI, interrupt; before them the injected event, after them the
-       virtual interrupt. ``take_event`` takes it, unless ``exit`` says that #VMEXIT goes in its place and an interrupt
-       or NMI stays pending; ``intack``, ``injected`` and ``virtual_taken`` are then pulses of the one it is. ``take``
-       is that, or a fault; both forget pending traps and shadows, but for rule 6.
+       the order of SDM vol. 3A, table 6-2: INIT, debug trap, NMI, interrupt; before them the injected event, after
+       them the virtual interrupt. ``take_event`` takes it, unless ``exit`` says that #VMEXIT goes in its place and an
+       interrupt or NMI stays pending; ``intack``, ``injected`` and ``virtual_taken`` are then pulses of the one it is.
+       ``take`` is that, or a fault; both forget pending traps and shadows, but for rule 6.
     2. ``done`` is the end of an instruction. The shadow of STI (``sti``, if IF was clear) and of MOV SS
        (``stack_load``) covers the one after it; that of MOV SS holds off traps and NMI too. SDM vol. 2B, MOV, STI.
        ``shadow_set`` makes a shadow like that of STI (VMRUN).
@@ -44,10 +45,12 @@ class Boundary(wiring.Component):
        ``if_`` and shadow for interrupts, and ``if_`` and shadow hold off virtual ones only. AMD64 APM vol. 2, 15.17,
        15.21.
     8. ``forget`` (#VMEXIT) drops traps and shadows.
+    9. ``init`` is a pulse that asks for ``reset``, a pulse too, at once if nothing holds it back: it waits for GIF, and
+       while ``init_exits`` it is an event that leaves guest mode and goes on waiting. AMD64 APM vol. 2, 15.13.4, 15.17.
 
     Members
     -------
-    intr, if_, nmi, vector_in : In
+    intr, if_, nmi, vector_in, init, init_exits : In
     gif, masking, host_if : In(1)
     inject : In(1); inject_vector : In(8); inject_kind : In(Kind)
     virtual : In(1); virtual_vector : In(8)
@@ -55,12 +58,14 @@ class Boundary(wiring.Component):
     any_event, go_on, intack, injected, virtual_taken, interruptible, waking, shadow, stack_shadow : Out(1)
         ``interruptible`` : no flag holds off interrupts. ``waking`` : something else pends that ends HLT. ``shadow`` :
         an interrupt shadow covers the instruction; ``stack_shadow`` : it follows a load of SS.
+    reset : Out(1)
     source : Out(Source); vector : Out(8); kind : Out(Kind); trap_bits : Out(32)
     """
 
     def __init__(self):
         super().__init__({
             "intr": In(1), "if_": In(1), "nmi": In(1), "vector_in": In(8),
+            "init": In(1), "init_exits": In(1), "reset": Out(1),
             "gif": In(1, init=1), "masking": In(1), "host_if": In(1),
             "inject": In(1), "inject_vector": In(8), "inject_kind": In(Kind),
             "virtual": In(1), "virtual_vector": In(8),
@@ -88,19 +93,28 @@ class Boundary(wiring.Component):
         new_bits = Signal(16)
         held = Signal(4)
         nmi = nmi_pending & ~nmi_blocked & self.gif
+        init_pending = Signal()
+        init = init_pending & self.gif & self.init_exits
         trap = trap_pending & ~shadow_stack
         taken = self.take_event & ~self.exit
         m.d.comb += [
             interruptible.eq(self.gif & Mux(self.masking, self.host_if, self.if_)),
             interrupt.eq(self.intr & interruptible & (self.masking | ~shadow)),
             virtual.eq(self.virtual & self.gif & self.if_ & ~shadow),
-            self.any_event.eq(self.inject | ((trap_pending | nmi) & ~shadow_stack) | interrupt | virtual),
-            self.go_on.eq(~interrupt & ~nmi & ~trap_pending & ~virtual & ~self.inject),
-            self.waking.eq(trap_pending | nmi | virtual | self.inject),
+            self.any_event.eq(self.inject | init | ((trap_pending | nmi) & ~shadow_stack) | interrupt | virtual),
+            self.go_on.eq(~interrupt & ~nmi & ~trap_pending & ~virtual & ~self.inject & ~init),
+            self.waking.eq(trap_pending | nmi | virtual | self.inject | init),
+            self.reset.eq((self.init | init_pending) & self.gif & ~self.init_exits),
         ]
+        with m.If(self.reset):
+            m.d.sync += init_pending.eq(0)
+        with m.Elif(self.init):
+            m.d.sync += init_pending.eq(1)
         with m.If(self.inject):
             m.d.comb += [self.source.eq(Source.INJECTED), self.vector.eq(self.inject_vector),
                          self.kind.eq(self.inject_kind), self.injected.eq(taken)]
+        with m.Elif(init):
+            m.d.comb += self.source.eq(Source.INIT)
         with m.Elif(trap):
             m.d.comb += [self.source.eq(Source.TRAP), self.vector.eq(Vector.DB)]
         with m.Elif(nmi & ~shadow_stack):

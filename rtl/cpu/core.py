@@ -67,7 +67,7 @@ class Core(wiring.Component):
 
     1. All memory traffic leaves through ``mem``; ``dma`` enters it coherently. I/O goes through ``io``.
     2. ``intr`` is a level; the processor pulses ``intack`` and takes ``vector`` in the same cycle. ``nmi`` counts by
-       its rising edge.
+       its rising edge; ``init`` is a pulse, which gives ``reset``, at once or when GIF and the guest let it.
     3. ``halted`` is HLT in progress; ``stuck`` is HLT that only NMI or reset could end; ``shutdown`` is final.
 
     Parameters
@@ -77,7 +77,9 @@ class Core(wiring.Component):
     Members
     -------
     mem : Out(MemorySignature()); dma : In(RequestPort()); io : Out(IoSignature())
-    intr, nmi : In(1); intack : Out(1); vector : In(8)
+    intr, nmi, init : In(1); intack, reset : Out(1); vector : In(8)
+    apic_enable : Out(1)
+        IA32_APIC_BASE bit 11.
     ram_size_words : In(30)
     retire : Out(RetireSignature())
     store_valid, store_paddr, store_paddr_hi, store_size, store_data : Out
@@ -89,7 +91,8 @@ class Core(wiring.Component):
         self.config = config or CoreConfig()
         super().__init__({
             "mem": Out(MemorySignature()), "dma": In(RequestPort()), "io": Out(IoSignature()),
-            "intr": In(1), "intack": Out(1), "vector": In(8), "nmi": In(1), "ram_size_words": In(30),
+            "intr": In(1), "intack": Out(1), "vector": In(8), "nmi": In(1), "init": In(1), "reset": Out(1),
+            "apic_enable": Out(1), "ram_size_words": In(30),
             "retire": Out(RetireSignature()),
             "store_valid": Out(1), "store_paddr": Out(32), "store_paddr_hi": Out(32), "store_size": Out(2),
             "store_data": Out(32),
@@ -243,6 +246,8 @@ class Core(wiring.Component):
         any_event = boundary.any_event
         m.d.comb += [
             boundary.intr.eq(self.intr), boundary.if_.eq(sysregs.eflags.if_), boundary.nmi.eq(self.nmi),
+            boundary.init.eq(self.init), boundary.init_exits.eq(svm.events[ExitCode.INIT & 31]),
+            self.reset.eq(boundary.reset), self.apic_enable.eq(sysregs.apic_enable),
             boundary.vector_in.eq(self.vector), self.intack.eq(boundary.intack),
             boundary.gif.eq(svm.gif), boundary.masking.eq(svm.masking), boundary.host_if.eq(svm.host_if),
             boundary.virtual.eq(svm.virtual), boundary.virtual_vector.eq(svm.virtual_vector),

@@ -15,8 +15,8 @@ __all__ = ["ExitUnit"]
 _EXCEPTIONS = 0x40
 #: The intercept word of debug registers.
 _DEBUG_REGISTERS = 1
-_INTR, _NMI, _VINTR, _SHUTDOWN = (int(code) & 31 for code in (
-    ExitCode.INTR, ExitCode.NMI, ExitCode.VINTR, ExitCode.SHUTDOWN))
+_INTR, _NMI, _INIT, _VINTR, _SHUTDOWN = (int(code) & 31 for code in (
+    ExitCode.INTR, ExitCode.NMI, ExitCode.INIT, ExitCode.VINTR, ExitCode.SHUTDOWN))
 
 
 class ExitUnit(wiring.Component):
@@ -95,7 +95,8 @@ class ExitUnit(wiring.Component):
                             (Source.TRAP, ExitCode.EXCEPTION_DB, self.exceptions[Vector.DB]),
                             (Source.NMI, ExitCode.NMI, self.events[_NMI]),
                             (Source.INTERRUPT, ExitCode.INTR, self.events[_INTR]),
-                            (Source.VIRTUAL, ExitCode.VINTR, self.events[_VINTR])):
+                            (Source.VIRTUAL, ExitCode.VINTR, self.events[_VINTR]),
+                            (Source.INIT, ExitCode.INIT, self.events[_INIT])):
                         with m.Case(source):
                             m.d.comb += [self.exit.eq(wanted), cause.code.eq(code)]
             with m.Elif(self.of_fetch & self.fetch_nested):

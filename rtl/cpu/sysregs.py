@@ -1,10 +1,12 @@
 """The system registers: control, flags, descriptor tables, debug, model-specific."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, C, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.isa.apic import APIC_BASE_ENABLE
 from rtl.isa.layout import shape
+from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.registers import (
     CR0_FIXED,
     CR0_WRITABLE,
@@ -26,6 +28,8 @@ from .uop import FlagOp, Size, Sys
 __all__ = ["SystemRegisters"]
 
 _ARITHMETIC = ("cf", "pf", "af", "zf", "sf", "of")
+_APIC_ENABLE = APIC_BASE_ENABLE.bit_length() - 1
+_APIC_BASE = MSRS[Msr.APIC_BASE].reset & ~APIC_BASE_ENABLE
 _SYSTEM_FLAGS = {"tf": 1, "if_": 1, "df": 1, "iopl": 2, "nt": 1, "rf": 1, "ac": 1, "id": 1}
 
 
@@ -46,6 +50,8 @@ class SystemRegisters(wiring.Component):
 
     Members
     -------
+    apic_enable : Out(1)
+        IA32_APIC_BASE bit 11.
     tsc_offset : In(64)
         Added to the time-stamp counter that is read.
     sys : In(Sys); live : In(1); dr_index : In(3); read : Out(32)
@@ -79,7 +85,7 @@ class SystemRegisters(wiring.Component):
             "dr": Out(32).array(4), "dr6": Out(32, init=DR6_FIXED), "dr7": Out(32, init=DR7_FIXED),
             "sysenter_cs": Out(32), "sysenter_esp": Out(32), "sysenter_eip": Out(32), "tsc": Out(64),
             "control": Out(PagingControl), "inv_all": Out(1), "inv_nonglobal": Out(1),
-            "sti": Out(1),
+            "sti": Out(1), "apic_enable": Out(1, init=1),
         })
 
     def elaborate(self, platform):
@@ -196,6 +202,8 @@ class SystemRegisters(wiring.Component):
                     m.d.sync += self.sysenter_esp.eq(self.data)
                 with m.Case(Sys.SYSENTER_EIP):
                     m.d.sync += self.sysenter_eip.eq(self.data)
+                with m.Case(Sys.APIC_BASE):
+                    m.d.sync += self.apic_enable.eq(self.data[_APIC_ENABLE])
                 with m.Case(Sys.TSC_LO):
                     m.d.sync += self.tsc[:32].eq(self.data)
                 with m.Case(Sys.TSC_HI):
@@ -229,7 +237,8 @@ class SystemRegisters(wiring.Component):
                     (Sys.IDT_LIMIT, self.idt_limit), (Sys.TSC_LO, tsc[:32]), (Sys.TSC_HI, tsc_high),
                     (Sys.CPL, self.cpl), (Sys.NCPL, self.ncpl), (Sys.DR6, self.dr6), (Sys.DR7, self.dr7),
                     (Sys.SYSENTER_CS, self.sysenter_cs), (Sys.SYSENTER_ESP, self.sysenter_esp),
-                    (Sys.SYSENTER_EIP, self.sysenter_eip)):
+                    (Sys.SYSENTER_EIP, self.sysenter_eip),
+                    (Sys.APIC_BASE, C(_APIC_BASE, 32) | (self.apic_enable << _APIC_ENABLE))):
                 with m.Case(number):
                     m.d.comb += self.read.eq(value)
             with m.Case(Sys.DR):

@@ -333,6 +333,8 @@ class Sys(enum.IntEnum, shape=7):
                  #: opcode (0 is IN), REP from the prefix, size from bit 0 of the opcode and the operand size, address
                  #: size, and in 12:10 the number of segment ``sreg`` (EFF, ES)
 
+    APIC_BASE = 89  #: IA32_APIC_BASE, of which bit 11 can be written; the program has checked the others
+
 
 class Status(enum.IntEnum):
     """Bit numbers of Sys.STATUS."""

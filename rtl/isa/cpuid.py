@@ -59,7 +59,8 @@ class Feature(enum.IntEnum):
 
 #: What the processor has.
 FEATURES = frozenset({
-    Feature.DE, Feature.PSE, Feature.TSC, Feature.MSR, Feature.CX8, Feature.SEP, Feature.PGE, Feature.CMOV})
+    Feature.DE, Feature.PSE, Feature.TSC, Feature.MSR, Feature.CX8, Feature.APIC, Feature.SEP, Feature.PGE,
+    Feature.CMOV})
 FEATURE_BITS = sum(1 << feature for feature in FEATURES)
 
 #: ECX of leaf 1: set by a virtual machine monitor, never by the processor.

@@ -7,6 +7,8 @@ Intel SDM vol. 4; AMD64 APM vol. 2, appendix A.
 import enum
 from dataclasses import dataclass
 
+from .apic import APIC_BASE_ENABLE
+
 
 class Msr(enum.IntEnum):
     """MSR numbers."""
@@ -24,7 +26,7 @@ class Msr(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MsrInfo:
-    """One MSR: which bits a write changes (others must be written as zero, else #GP(0)), and its reset value.
+    """One MSR: which bits a write changes (others must be written as at reset, else #GP(0)), and its reset value.
 
     `feature` is None where the register exists today, else what it waits for.
     """
@@ -40,7 +42,9 @@ EFER_SVME = 1 << 12
 
 MSRS: dict[Msr, MsrInfo] = {info.msr: info for info in (
     MsrInfo(Msr.TSC, 0xFFFF_FFFF_FFFF_FFFF, 0, None, "time-stamp counter: one per clock"),
-    MsrInfo(Msr.APIC_BASE, 0xFFFF_F800, 0xFEE0_0900, "apic", "local APIC base and enable"),
+    MsrInfo(Msr.APIC_BASE, APIC_BASE_ENABLE, 0xFEE0_0900, None,
+            "local APIC: enable (bit 11), BSP (bit 8, always 1), base FEE00000h, which does not change: a write of "
+            "anything but bit 11 is #GP(0). CPUID announces the APIC whether enabled or not"),
     MsrInfo(Msr.SYSENTER_CS, 0xFFFF_FFFF, 0, None, "code selector of SYSENTER; SYSENTER is #GP(0) while it is null"),
     MsrInfo(Msr.SYSENTER_ESP, 0xFFFF_FFFF, 0, None, "stack pointer of SYSENTER"),
     MsrInfo(Msr.SYSENTER_EIP, 0xFFFF_FFFF, 0, None, "entry point of SYSENTER"),

@@ -37,13 +37,13 @@ JOB = data.StructLayout({"until": 48, "watch": 1, "skip": 1, "unused0": 14,
                          "value": 32, "port": 16, "size": 2, "do": 3, "unused1": 11})
 #: What it finds behind that. ``value`` is what was read, the vector, or 1 if the received byte was taken; ``sent``,
 #: ``debug``, ``exited``, ``rung`` and ``reset`` say what else came of the command; ``exit_value`` is that of the exit
-#: port or of the doorbell. ``intr`` is the processor's line, ``nmi`` says
-#: that there was a non-maskable interrupt, ``now`` is the low half of the time.
+#: port or of the doorbell. ``intr`` is the processor's line, ``nmi`` and
+#: ``init`` say that there was one, ``now`` is the low half of the time.
 ANSWER = data.StructLayout({"value": 32, "exit_value": 8, "sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1,
-                            "exited": 1, "reset": 1, "intr": 1, "nmi": 1, "rung": 1, "unused": 1, "now": 32})
+                            "exited": 1, "reset": 1, "intr": 1, "nmi": 1, "rung": 1, "init": 1, "now": 32})
 JOB_WORDS, ANSWER_WORDS = JOB.size // 32, ANSWER.size // 32
 _EVENTS = data.StructLayout(
-    {"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1, "nmi": 1, "rung": 1})
+    {"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1, "nmi": 1, "rung": 1, "init": 1})
 
 
 class Pacer(Elaboratable):
@@ -120,6 +120,8 @@ class Pacer(Elaboratable):
             m.d.sync += events.reset.eq(1)
         with m.If(board.nmi):
             m.d.sync += events.nmi.eq(1)
+        with m.If(board.init):
+            m.d.sync += events.init.eq(1)
 
         with m.FSM():
             with m.State("FETCH"):

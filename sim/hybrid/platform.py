@@ -25,8 +25,8 @@ _TIMER_TICKS = 2 << 16
 #: Words of the mailbox, and where the fields lie in them.
 _TIME, _FLAGS, _VALUE, _COMMAND, _RESULT, _STATUS, _NOW = range(JOB_WORDS + ANSWER_WORDS)
 _WATCH, _SKIP, _PORT, _SIZE, _DO = (1 << JOB[name].offset % 32 for name in ("watch", "skip", "port", "size", "do"))
-_SENT, _DEBUG, _EXITED, _RESET, _INTR, _NMI, _RUNG = (
-    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr", "nmi", "rung"))
+_SENT, _DEBUG, _EXITED, _RESET, _INTR, _NMI, _RUNG, _INIT = (
+    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr", "nmi", "rung", "init"))
 _SENT_BYTE, _DEBUG_BYTE, _EXIT_VALUE = (
     ANSWER[name].offset % 32 for name in ("sent_byte", "debug_byte", "exit_value"))
 _WORD = 0xFFFF_FFFF
@@ -85,7 +85,7 @@ class RtlPlatform:
         #: Time of the hardware, and of the mark from which it can come again; equal unless it looks ahead.
         self._ahead = self._base = 0
         #: INTR at time `_ahead`; while that is to come, INTR is low.
-        self._intr = self._nmi = False
+        self._intr = self._nmi = self._init = False
         self._apic = True
         self._window = _SHORTEST
         self.horizon: int | None = None
@@ -166,6 +166,11 @@ class RtlPlatform:
     def take_nmi(self) -> bool:
         """Whether a non-maskable interrupt has come since the last call."""
         came, self._nmi = self._nmi, False
+        return came
+
+    def take_init(self) -> bool:
+        """Whether an INIT has come since the last call."""
+        came, self._init = self._init, False
         return came
 
     def _command(self, do: Do, port: int = 0, size: int = 1, value: int = 0) -> int:
@@ -256,6 +261,7 @@ class RtlPlatform:
                 pass
         self._intr = bool(mail[_STATUS] & _INTR)
         self._nmi = self._nmi or bool(mail[_STATUS] & _NMI)
+        self._init = self._init or bool(mail[_STATUS] & _INIT)
 
     def _asleep(self) -> bool:
         """No device will raise an unmasked interrupt by itself."""

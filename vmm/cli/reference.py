@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.platform import REGION, MemoryRange
 from sim.comparison import IoReplay, Step
@@ -13,7 +14,6 @@ from sim.stop import ArchState
 from vmm.engine.interpreter import Interpreter, Retired
 from vmm.memory import PhysicalMemory, Region
 
-_NMI = 2
 _M64 = (1 << 64) - 1
 
 
@@ -43,18 +43,24 @@ class GoldenReference:
         return self.time - state.tsc_offset - guest & _M64
 
     def interrupt(self, vector: int) -> Step | None:
-        """An interrupt: the event that VMRUN injects, the guest's virtual interrupt, else one from outside."""
+        """An interrupt: the event that VMRUN injects, the guest's virtual interrupt, else one from outside.
+
+        Vector 2 is an NMI where one may be taken.
+        """
         cpu = self.cpu
         if cpu.state.svm.event or cpu.virtual_interrupt and vector == cpu.state.svm.vector:
             return _step(cpu.step())
-        if vector != _NMI and not cpu.can_interrupt:
+        if vector == Vector.NMI and cpu.nmi_allowed:
+            return _step(cpu.accept_nmi())
+        if not cpu.can_interrupt:
             return None
         return _step(cpu.deliver_interrupt(vector))
 
     def interrupt_exit(self, code: int) -> Step | None:
-        if code == ExitCode.INTR and not (self.cpu.can_interrupt and self.cpu.intercepts_interrupts):
-            return None
-        return _step(self.cpu.interrupt_exit(code))
+        cpu = self.cpu
+        allowed = {ExitCode.INTR: cpu.can_interrupt and cpu.intercepts_interrupts,
+                   ExitCode.NMI: cpu.nmi_allowed and cpu.intercepts_nmi, ExitCode.INIT: cpu.init_exits}
+        return _step(cpu.interrupt_exit(code)) if allowed[ExitCode(code)] else None
 
     def registers(self) -> tuple[list[int], int, int, int]:
         state = self.cpu.state

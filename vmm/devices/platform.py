@@ -171,6 +171,11 @@ class PcPlatform:
         came, self.apics.local.nmi = self.apics.local.nmi, 0
         return bool(came)
 
+    def take_init(self) -> bool:
+        """Whether an INIT has come since the last call."""
+        came, self.apics.local.init = self.apics.local.init, 0
+        return bool(came)
+
     @property
     def a20(self) -> bool:
         """Address line 20 passes."""

@@ -2,8 +2,8 @@
 
 Rules for guests (AMD64 APM vol. 2, 15.13, 15.17, 15.20, 15.21):
 
-1. At a boundary, in this order: the event of EVENTINJ, a pending debug trap, NMI and physical interrupts (by the
-   caller), the virtual interrupt.
+1. At a boundary, in this order: the event of EVENTINJ, INIT, a pending debug trap, NMI and physical interrupts (these
+   and INIT by the caller), the virtual interrupt.
 2. GIF clear holds back everything from outside, and virtual interrupts. An injected event is held back by nothing.
 3. Physical interrupts ask for the guest's IF and wait for its interrupt shadow; with V_INTR_MASKING they ask only for
    the IF that the host had at VMRUN.
@@ -31,7 +31,7 @@ from vmm.faults import Fault, Unfinished, VmExit
 from vmm.state import SHADOW_MOV_SS, SHADOW_NONE
 
 _IF = int(Eflags.IF)
-_INTR, _VINTR = int(ExitCode.INTR), int(ExitCode.VINTR)
+_INTR, _VINTR, _NMI, _INIT = int(ExitCode.INTR), int(ExitCode.VINTR), int(ExitCode.NMI), int(ExitCode.INIT)
 _TPR = 0xF
 _TRAPPING = (Vector.BP, Vector.OF)
 _SOURCES = {EventType.INTERRUPT: Source.EXTERNAL, EventType.NMI: Source.EXTERNAL,
@@ -97,6 +97,49 @@ class Boundaries(WorldSwitch):
     def accept(self, acknowledge: Callable[[], int]) -> Retired:
         """A device wants to interrupt and `can_interrupt` holds: deliver what it acknowledges, or leave guest mode."""
         return self.interrupt_exit() if self.intercepts_interrupts else self.deliver_interrupt(acknowledge())
+
+    # NMI and INIT
+
+    @property
+    def nmi_allowed(self) -> bool:
+        """Whether an NMI would be taken before the next step: no other is in progress, and nothing holds it back."""
+        state = self.state
+        return state.svm.gif and state.shadow != SHADOW_MOV_SS and not (
+            state.nmi_blocked or state.pending_debug or state.shutdown or state.svm.event)
+
+    def accept_nmi(self) -> Retired:
+        """An NMI waits and `nmi_allowed` holds: deliver it, or leave guest mode, and it goes on waiting."""
+        state = self.state
+        if self.intercepts_nmi:
+            return self.interrupt_exit(_NMI)
+        before, state.nmi_pending, state.nmi_blocked = state.nmi_pending, False, True
+        try:
+            return self.deliver_interrupt(Vector.NMI.value)
+        except Unfinished:
+            state.nmi_pending, state.nmi_blocked = before, False
+            raise
+
+    @property
+    def intercepts_nmi(self) -> bool:
+        """Whether an NMI makes the guest leave guest mode."""
+        svm = self.state.svm
+        return svm.guest and svm.intercepts_code(_NMI)
+
+    @property
+    def intercepts_init(self) -> bool:
+        """Whether INIT makes the guest leave guest mode."""
+        svm = self.state.svm
+        return svm.guest and svm.intercepts_code(_INIT)
+
+    @property
+    def init_exits(self) -> bool:
+        """Whether an INIT that came would leave guest mode before the next step; it goes on waiting."""
+        return self.intercepts_init and self.state.svm.gif and not (self.state.svm.event or self.state.shutdown)
+
+    @property
+    def init_resets(self) -> bool:
+        """Whether an INIT that came resets the processor now. GIF and its intercept hold it back."""
+        return self.state.svm.gif and not self.intercepts_init
 
     # what guest mode has by itself
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.platform import REGION
 from rtl.isa.retire import RetireCause
 from vmm.devices.platform import PcPlatform
@@ -70,7 +71,7 @@ class EmulatedMachine:
         self.platform: Platform = platform or PcPlatform()
         self.sink: tuple[int, Callable[[bytes], None]] | None = getattr(self.platform, "sink", None)
         self.cpu = processor(self.memory, self, tlb_capacity)
-        self.cpu.clock = self._clock
+        self._connect()
         self._cycles_per_step = cycles_per_step
         self._port_used = False
         #: Whether the processor has counted its steps up to the instruction it does.
@@ -80,6 +81,16 @@ class EmulatedMachine:
             base = REGION[name].base
             self.memory.map_region(
                 Region(base, REGION[name].size, partial(self._load, base), partial(self._store, base)))
+
+    def _connect(self) -> None:
+        """Give the processor what it uses of the machine besides ports and memory."""
+        self.cpu.clock = self._clock
+        self.cpu.on_apic_enable = self._enable_apic
+
+    def _enable_apic(self, enabled: bool) -> None:
+        self._catch_up()
+        self._port_used = True
+        self.platform.enable_apic(enabled)
 
     def _clock(self) -> int:
         self._catch_up()
@@ -143,8 +154,8 @@ class EmulatedMachine:
             stop = self._requested_stop()
             if stop is not None:
                 return stop
-            if platform.intr and self.cpu.can_interrupt:
-                self._accept()
+            if self._event() is not None:
+                pass
             elif self.cpu.is_idle:
                 wait = platform.next_event()
                 if wait is None or not self.cpu.can_interrupt:
@@ -161,19 +172,37 @@ class EmulatedMachine:
     def step(self) -> Retired:
         """One step, interrupts included; in HLT, time goes by until the next event."""
         self._catch_up()
-        if self.platform.intr and self.cpu.can_interrupt:
-            return self._accept()
+        taken = self._event()
+        if taken is not None:
+            return taken
         retired = self._exactly(self.cpu.step)
         if retired.cause is RetireCause.HALT and retired.length == 0:
             self._sleep(self.platform.next_event() or 1)
         return retired
 
-    def _accept(self) -> Retired:
-        return self._exactly(lambda: self.cpu.accept(self.platform.ack))
+    def _event(self) -> Retired | None:
+        """Take what comes from outside, if something does and the processor lets it in."""
+        cpu, state = self.cpu, self.cpu.state
+        self._latch()
+        if state.init_pending and cpu.init_exits:
+            return self._exactly(lambda: cpu.interrupt_exit(ExitCode.INIT))
+        if state.nmi_pending and cpu.nmi_allowed:
+            return self._exactly(cpu.accept_nmi)
+        if self.platform.intr and cpu.can_interrupt:
+            return self._exactly(lambda: cpu.accept(self.platform.ack))
+        return None
+
+    def _latch(self) -> None:
+        """NMI and INIT are edges, which the processor remembers."""
+        if self.platform.take_nmi():
+            self.cpu.state.nmi_pending = True
+        if self.platform.take_init():
+            self.cpu.state.init_pending = True
 
     def save(self) -> dict[str, Any]:
         """State of processor and devices; RAM is `memory.ram`."""
         self._catch_up()
+        self._latch()
         return {"cpu": self.cpu.state.to_dict(), "devices": self.platform.save()}
 
     def load(self, image: dict[str, Any]) -> None:
@@ -187,6 +216,7 @@ class EmulatedMachine:
         self.platform.load(image["devices"])
         self.cpu.state.load_dict(image["cpu"])
         self.cpu.state_changed()
+        self.platform.enable_apic(self.cpu.apic_enabled)
         self._steps_passed = self.cpu.steps
 
     def _sleep(self, cycles: int) -> None:
@@ -203,8 +233,9 @@ class EmulatedMachine:
             return StopInfo(StopReason.DOORBELL, value)
         if self.cpu.state.shutdown:
             return StopInfo(StopReason.SHUTDOWN)
-        if platform.reset_requested:
-            platform.reset_requested = False
+        self._latch()
+        if platform.reset_requested or self.cpu.state.init_pending and self.cpu.init_resets:
+            platform.reset_requested = self.cpu.state.init_pending = False
             return StopInfo(StopReason.RESET)
         return None
 
@@ -223,7 +254,8 @@ class EmulatedMachine:
             except Unfinished:
                 self._exactly(cpu.step)
                 return
-            if self._port_used or state.halted or state.shutdown or cpu.can_interrupt and not could:
+            if self._port_used or state.halted or state.shutdown or cpu.can_interrupt and not could \
+                    or (state.nmi_pending or state.init_pending) and (cpu.nmi_allowed or cpu.init_resets):
                 return
             if has_breakpoints and cpu.at_breakpoint:
                 return

@@ -6,7 +6,8 @@ Rules:
    of the exception the instruction raised. It says which in a `Retired`.
 2. INT n, INT3, INTO and ICEBP retire as INSTRUCTION with the delivery as part of it. HLT retires as HALT, and so does
    every step while halted, with length 0 then.
-3. External interrupts come only through `deliver_interrupt`, at a boundary where `can_interrupt` holds.
+3. External interrupts come only through `deliver_interrupt`, at a boundary where `can_interrupt` holds; NMIs that
+   wait (`state.nmi_pending`) through `accept_nmi`, where `nmi_allowed` holds.
 4. `burst` is the same at speed: it stops after the first instruction that could change what an outside observer must
    react to (a port access, IF, a segment, a mode), after an exception, or at its limit.
 5. The instruction counter counts INSTRUCTION and HALT (with length), once per REP instruction.

@@ -19,6 +19,7 @@ _TSS_BUSY = (SystemType.TSS16_BUSY, SystemType.TSS32_BUSY)
 class Returns(FarTransfers):
     """IRET and the flag rules it shares with POPF.
 
+    IRET lets NMIs in again when it is complete, or begins a task switch.
     There is no virtual-8086 mode yet: VM in a popped image is ignored, and stays clear.
     """
 
@@ -57,6 +58,7 @@ class Returns(FarTransfers):
             self.set_stack_pointer(state.gpr[4] + 3 * width)
             self.write_flags(image, mask)
         self.segments_changed()
+        state.nmi_blocked = False
         return eip
 
     def _task_return(self, next_eip: int) -> int:
@@ -67,4 +69,5 @@ class Returns(FarTransfers):
         if not loaded.is_system or loaded.type not in _TSS_BUSY:
             raise Fault(Vector.TS, selector_error(link))
         self.check_present(loaded)
+        self.state.nmi_blocked = False
         return self.task_switch(loaded, Reason.RETURN, next_eip)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rtl.isa.apic import APIC_BASE_ENABLE
 from rtl.isa.cpuid import SVM_PRESENT, cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import MSRS, Msr, PerfEvent
@@ -34,12 +35,14 @@ class SystemRegisters(DebugUnit):
     clock : clocks since reset, for the time-stamp counter. By default one per completed instruction.
     counter : value of a performance event. By default clocks, instructions, and zero for the rest.
     monitor : what answers VMMCALL; without one it is #UD.
+    on_apic_enable : told when IA32_APIC_BASE is written: whether the local APIC is enabled.
     svm : whether the processor has SVM.
     """
 
     clock: Callable[[], int]
     counter: Callable[[PerfEvent], int]
     monitor: Callable[[], None] | None = None
+    on_apic_enable: Callable[[bool], None] | None = None
     svm = SVM_PRESENT
 
     def default_clock(self) -> int:
@@ -183,12 +186,24 @@ class SystemRegisters(DebugUnit):
         return self.state.msrs.get(self._known_msr(number), MSRS[Msr(number)].reset)
 
     def write_msr(self, number: int, value: int) -> None:
-        if value & ~MSRS[Msr(self._known_msr(number))].writable or number == Msr.PERF_BASE:
+        info = MSRS[Msr(self._known_msr(number))]
+        if (value ^ info.reset) & ~info.writable or number == Msr.PERF_BASE:
             raise Fault(Vector.GP, 0)
         if number == Msr.TSC:
             self.state.tsc_offset = value - self.clock() & _M64
+        elif number == Msr.APIC_BASE:
+            self.state.msrs.pop(number, None)
+            if value != info.reset:
+                self.state.msrs[number] = value
+            if self.on_apic_enable is not None:
+                self.on_apic_enable(self.apic_enabled)
         else:
             self.state.msrs[number] = value
+
+    @property
+    def apic_enabled(self) -> bool:
+        """Bit 11 of IA32_APIC_BASE."""
+        return bool(self.read_msr(Msr.APIC_BASE) & APIC_BASE_ENABLE)
 
     def _known_msr(self, number: int) -> int:
         try:

@@ -47,7 +47,7 @@ class TimedMachine(EmulatedMachine):
         super().__init__(ram, platform=platform)
         self.timed = processor(self.memory, self, timing.costs, timing.caches)
         self.cpu = self.timed
-        self.cpu.clock = self._clock
+        self._connect()
         self.idle = 0
         self._passed = 0
 
@@ -98,5 +98,6 @@ class TimedMachine(EmulatedMachine):
         while state.instructions < end and (due is None or model.cycles < due or not cpu.between_runs):
             cpu.burst(end - state.instructions)
             if self._port_used or state.halted or state.shutdown or cpu.interruptible and not could \
-                    or cpu.at_breakpoint:
+                    or cpu.at_breakpoint or (state.nmi_pending or state.init_pending) and (
+                        cpu.nmi_allowed or cpu.init_resets):
                 return

@@ -38,7 +38,9 @@ def rdpmc(p: Program) -> None:
 
 #: MSRs of 32 bits that any value may be written to.
 _PLAIN = {Msr.SYSENTER_CS: Sys.SYSENTER_CS, Msr.SYSENTER_ESP: Sys.SYSENTER_ESP, Msr.SYSENTER_EIP: Sys.SYSENTER_EIP}
-#: Those of virtualization, the rest of 64 bits reads as zero.
+#: MSRs of which some bits can be written; the rest of 64 bits reads as zero.
+_CHECKED = {Msr.APIC_BASE: Sys.APIC_BASE}
+#: Those of virtualization, likewise.
 _SVM = {Msr.EFER: Sys.EFER, Msr.VM_CR: Sys.VM_CR, Msr.VM_HSAVE_PA: Sys.HSAVE} if SVM_PRESENT else {}
 
 
@@ -91,10 +93,10 @@ def rdmsr(p: Program) -> None:
     p.label("tsc")
     _pair(p, Sys.TSC_LO, Sys.TSC_HI)
     p.label("others")
-    for msr in _SVM:
+    for msr in _CHECKED | _SVM:
         branch(p, Cond.Z, msr.name, Alu.SUB, Reg.ECX, K(int(msr)))
     jump(p, _GP0)
-    for msr, sys in (_PLAIN | _SVM).items():
+    for msr, sys in (_PLAIN | _CHECKED | _SVM).items():
         p.label(msr.name)
         mov(p, Reg.EAX, Y(sys))
         mov(p, Reg.EDX, Src.ZERO, next=Next.END)
@@ -104,7 +106,7 @@ def rdmsr(p: Program) -> None:
 def wrmsr(p: Program) -> None:
     p()
     _select_msr(p, True)
-    for msr in _SVM:
+    for msr in _CHECKED | _SVM:
         branch(p, Cond.Z, msr.name, Alu.SUB, Reg.ECX, K(int(msr)))
     jump(p, _GP0)
     p.label("tsc")
@@ -115,6 +117,12 @@ def wrmsr(p: Program) -> None:
     for msr, sys in _PLAIN.items():
         p.label(msr.name)
         branch(p, Cond.NZ, _GP0, Alu.MOV, Src.ZERO, Reg.EDX)
+        write(p, sys, Reg.EAX, next=Next.END)
+    for msr, sys in _CHECKED.items():
+        p.label(msr.name)
+        branch(p, Cond.NZ, _GP0, Alu.MOV, Src.ZERO, Reg.EDX)
+        op(p, Alu.XOR, Reg.T0, Reg.EAX, K(MSRS[msr].reset))
+        branch(p, Cond.NZ, _GP0, Alu.AND, Reg.T0, K(_ALL & ~MSRS[msr].writable))
         write(p, sys, Reg.EAX, next=Next.END)
     for msr in _SVM:
         p.label(msr.name)

@@ -140,5 +140,6 @@ def iret(p: Program) -> None:
     branch(p, Cond.NZ, fault(Vector.TS, CODE), Alu.AND, CODE, K(4))
     fetch(p, CODE, LOW, HIGH, ADDRESS, fault(Vector.TS, CODE))
     check(p, Check.TSS_BUSY, HIGH, CODE)
+    write(p, Sys.NMI_UNBLOCK, Src.ZERO)
     mov(p, TARGET, Src.NEXT)
     mov(p, TASK_REASON, K(RETURN), next=Next.JUMP, target="task_switch")

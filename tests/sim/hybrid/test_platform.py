@@ -127,7 +127,10 @@ def test_messages_and_local_timer(make: Make) -> None:
     platform.write_memory(LOCAL + ApicReg.LVT_TIMER, 4, 0x30061)
     assert platform.next_event() is None and not platform.take_nmi()
     platform.write_memory(LOCAL + ApicReg.ICR_LOW, 4, 0x4400)
-    assert platform.take_nmi() and not platform.take_nmi()
+    assert platform.take_nmi() and not platform.take_nmi() and not platform.take_init()
+    platform.write_memory(LOCAL + ApicReg.ICR_LOW, 4, 0x4500)
+    assert platform.take_init() and not platform.take_init() and not platform.take_nmi()
+    assert not platform.reset_requested
     platform.write_memory(IO, 4, 1)
     assert platform.read_memory(IO + 0x10, 4) == 0x170011 and platform.read_memory(IO + 0x12, 1) == 0x17
     assert platform.read_memory(IO + 0x1000, 4) == 0xFFFF_FFFF

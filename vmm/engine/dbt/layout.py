@@ -111,6 +111,7 @@ class Fields(ctypes.Structure):
         ("system_flags", c_uint32),
         ("cpl", c_uint32), ("shadow", c_uint32), ("pending_debug", c_uint32),
         ("repeating", c_bool), ("halted", c_bool), ("shutdown", c_bool), ("line", c_bool),
+        ("nmi_pending", c_bool), ("nmi_blocked", c_bool), ("init_pending", c_bool),
         ("cr0", c_uint32), ("cr2", c_uint32), ("cr3", c_uint32), ("cr4", c_uint32),
         ("gdtr_base", c_uint32), ("gdtr_limit", c_uint32), ("idtr_base", c_uint32), ("idtr_limit", c_uint32),
         ("segment_array", Segment * 8),

@@ -256,7 +256,7 @@ class Translator(Interpreter):
         """Whether the next instruction is one that the interpreter must see."""
         state = self.native
         return bool(state.system_flags & _SPECIAL or state.shadow or state.pending_debug or state.halted
-                    or state.shutdown or self._record or state.dr[7] & 0xFF or self.svm_in_use)
+                    or state.shutdown or state.nmi_pending or self._record or state.dr[7] & 0xFF or self.svm_in_use)
 
     def burst(self, limit: int) -> None:
         state = self.native
