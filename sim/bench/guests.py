@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 from sim.image import Image
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
+from vmm.cli.monitored import Monitored
 
+Resettable: TypeAlias = RtlMachine | Monitored
 #: A guest that has not ended by then has not understood its command line.
 MAX_CYCLES = 200_000_000
 
@@ -16,7 +19,7 @@ class GuestFailed(Exception):
     """A guest did not end as it should; the message is one sentence."""
 
 
-def run_to_end(machine: RtlMachine, image: Path, command_line: str) -> dict[str, int]:
+def run_to_end(machine: Resettable, image: Path, command_line: str) -> dict[str, int]:
     """Counters of the whole run of a guest, from reset.
 
     Raises
@@ -33,7 +36,7 @@ def run_to_end(machine: RtlMachine, image: Path, command_line: str) -> dict[str,
     return machine.counters()
 
 
-def steady(machine: RtlMachine, image: Path, iterations: int, options: str = "") -> dict[str, int]:
+def steady(machine: Resettable, image: Path, iterations: int, options: str = "") -> dict[str, int]:
     """Counters of ``iterations`` iterations that follow as many others: boot and first touches cancel out."""
     once, twice = (run_to_end(machine, image, f"iterations={count} {options}".strip())
                    for count in (iterations, 2 * iterations))

@@ -11,7 +11,20 @@ from typing import Any
 
 from sim.rtlmachine import RtlMachine
 
-from . import cpi, instructions, interpreter, sampling, sharedpage, speed, start, timing, translator, walks, wholerun
+from . import (
+    cpi,
+    instructions,
+    interpreter,
+    sampling,
+    sharedpage,
+    speed,
+    start,
+    svm,
+    timing,
+    translator,
+    walks,
+    wholerun,
+)
 from .figures import Figure
 from .peers import everyone
 from .workloads import COMPUTE, SYSTEM
@@ -56,6 +69,10 @@ def _walks(bench: Bench) -> Measured:
     return walks.measure(bench.images), None
 
 
+def _svm(bench: Bench) -> Measured:
+    return svm.measure(bench.machine, bench.images, bench.say), None
+
+
 def _interpreter(bench: Bench) -> Measured:
     count, rounds = (20_000, 1) if bench.quick else (1_000_000, 5)
     return [interpreter.measure(bench.dhry, count, rounds)], None
@@ -98,7 +115,8 @@ def _kernel(bench: Bench) -> Measured:
 
 
 PARTS: dict[str, Callable[[Bench], Measured]] = {
-    "instructions": _instructions, "cpi": _cpi, "walks": _walks, "interpreter": _interpreter, "start": _start,
+    "instructions": _instructions, "cpi": _cpi, "walks": _walks, "svm": _svm, "interpreter": _interpreter,
+    "start": _start,
     "speed": _speed, "sampling": _sampling, "translator": _translator, "timing": _timing,
     "shared-page": _shared_page, "kernel": _kernel}
 #: One run of each kind of measurement that needs neither peers nor an empty cache.

@@ -44,6 +44,7 @@ class Monitored:
     Parameters
     ----------
     engine, ram_bytes, console : as for `RtlMachine`; the computer has some RAM more, which the guest does not see.
+    host : the computer, if it is there already. large : map the guest's memory with 4 MiB pages where they fit.
 
     Members
     -------
@@ -51,20 +52,31 @@ class Monitored:
     """
 
     def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 host: rtlmachine.RtlMachine | None = None) -> None:
+                 host: rtlmachine.RtlMachine | None = None, large: bool = True) -> None:
         check_ram_size(ram_bytes)
         if host is None:
             host = rtlmachine.RtlMachine(engine=engine, ram=np.zeros((ram_bytes + AREA_BYTES) // 4, dtype=np.uint32))
+        self.machine = host
+        self.large = large
         self.host = RtlHost(host)
         self.ram = self.host.ram[:ram_bytes // 4]
-        self.vcpu = SvmVcpu(self.host, ram_bytes)
+        self.console = console or (lambda _data: None)
+        self._begin_guest()
+
+    def _begin_guest(self) -> None:
+        ram_bytes = self.ram.nbytes
+        self.vcpu = SvmVcpu(self.host, ram_bytes, self.large)
         self.platform = PcPlatform(replace(DeviceConfig(), ram_bytes=ram_bytes))
         self.computer = Computer(self.vcpu, self.platform)
         self._begin = self.computer.asleep
         self.computer.hypercall = Hypercalls(self._read, self.platform.debug_out.extend).answer
         self.vcpu.tsc = lambda: self.cycle
-        self.console = console or (lambda _data: None)
         self.symbols = SymbolTable()
+
+    def reset(self) -> None:
+        """Back to cycle 0, with RAM cleared and a new guest."""
+        self.machine.reset()
+        self._begin_guest()
 
     @property
     def on_slice(self) -> Callable[[], None]:

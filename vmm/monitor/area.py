@@ -10,7 +10,7 @@
 | 7000h | MSR permission map |
 | 9000h | page directory of the host: everything, at its own address |
 | A000h | page directory of nested paging: guest-physical memory, at its own address |
-| B000h | nested page table for what is not a multiple of 4 MiB |
+| B000h | nested page tables for what has no 4 MiB pages |
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _READ = (Msr.TSC, Msr.SYSENTER_CS, Msr.SYSENTER_ESP, Msr.SYSENTER_EIP,
          *(Msr.PERF_BASE + event for event in PerfEvent))
 _WRITTEN = (Msr.SYSENTER_CS, Msr.SYSENTER_ESP, Msr.SYSENTER_EIP)
 
-AREA_BYTES = 12 * PAGE
+#: How many nested page tables there is room for.
+NESTED_TABLES = 4
+AREA_BYTES = (11 + NESTED_TABLES) * PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,11 @@ class Area:
     Members
     -------
     base : the first address, which is the size of the guest's memory.
+    large : whether it is mapped with 4 MiB pages where they fit; without, there are NESTED_TABLES for 4 MiB each.
     """
 
     base: int
+    large: bool = True
 
     @property
     def stub(self) -> int:
@@ -83,14 +87,15 @@ class Area:
 
     def contents(self) -> dict[int, bytes]:
         """What lies there besides the stub and the VMCB, by address."""
-        whole, rest = divmod(self.base, _LARGE)
+        whole = self.base // _LARGE if self.large else 0
         nested = [number * _LARGE | _LEAF | PTE_PS for number in range(whole)]
-        if rest:
-            nested.append(self.nested_table | _TABLE)
-        table = [whole * _LARGE + number * PAGE | _LEAF for number in range(rest // PAGE)]
+        leaves = [page | _LEAF for page in range(whole * _LARGE, self.base, PAGE)]
+        tables = [leaves[first:first + 1024] for first in range(0, len(leaves), 1024)]
+        nested += [self.nested_table + number * PAGE | _TABLE for number in range(len(tables))]
         host = [number * _LARGE | _LEAF & ~PTE_US | PTE_PS for number in range(1024)]
         return {self.iopm: b"\xFF" * IOPM_BYTES, self.msrpm: _msrpm(), self.host_directory: _words(host),
-                self.nested_directory: _words(nested), self.nested_table: _words(table)}
+                self.nested_directory: _words(nested),
+                **{self.nested_table + number * PAGE: _words(table) for number, table in enumerate(tables)}}
 
 
 def _words(values: list[int]) -> bytes:

@@ -31,6 +31,7 @@ class Control:
     def __init__(self, host: Host, area: Area) -> None:
         self._host = host
         self._area = area
+        self._kept: dict[int, int] = {}
 
     def get(self, field: int) -> int:
         """The word at an offset of the VMCB."""
@@ -38,6 +39,12 @@ class Control:
 
     def put(self, field: int, value: int) -> None:
         self._host.set_word(self._area.vmcb + field, value & _M32)
+
+    def keep(self, field: int, value: int) -> None:
+        """Write a word that only the monitor writes, if it changes."""
+        if self._kept.get(field) != value:
+            self._kept[field] = value
+            self.put(field, value)
 
     def wide(self, field: int) -> int:
         return self.get(field) | self.get(field + 4) << 32

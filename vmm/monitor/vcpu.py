@@ -8,7 +8,7 @@ from typing import Any
 
 from rtl.isa.cpuid import ECX_HYPERVISOR, cpuid
 from rtl.isa.exceptions import Vector
-from rtl.isa.exitcodes import ExitCode, exit_name, intercept_bit, intercept_word
+from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode, exit_name, intercept_bit, intercept_word
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr
 from rtl.isa.registers import Cr0, Cr4, Eflags
 from rtl.isa.svm import (
@@ -87,6 +87,7 @@ class SvmVcpu:
     Parameters
     ----------
     host : the computer, with AREA_BYTES of RAM beyond the guest's. size : bytes of the guest's memory, whole pages.
+    large : map it with 4 MiB pages where they fit.
 
     Members
     -------
@@ -95,9 +96,9 @@ class SvmVcpu:
     tsc : clocks of the guest's time-stamp counter, before the guest has set it.
     """
 
-    def __init__(self, host: Host, size: int) -> None:
+    def __init__(self, host: Host, size: int, large: bool = True) -> None:
         self.host = host
-        self.area = area = Area(size)
+        self.area = area = Area(size, large)
         self.control = Control(host, area)
         self.costs = ExitStatistics()
         self.pause: Callable[[], int | None] = lambda: None
@@ -112,11 +113,12 @@ class SvmVcpu:
         self._kicked = False
         self._begun = self._done = 0
         self._vector: int | None = None
-        self._event = 0
+        self._event = self._vintr = 0
         self._open: Exit | None = None
         self._finish: Callable[[int], None] | None = None
         self._counts: Counter[str] = Counter()
         self._seen = 0, 0
+        self._intercepts = [0] * INTERCEPT_WORDS
         self._set_up()
 
     def _set_up(self) -> None:
@@ -145,9 +147,9 @@ class SvmVcpu:
         self._seen = host.cycle, host.guest_cycles
 
     def _intercept(self, code: ExitCode, wanted: bool) -> None:
-        field, bit = 4 * intercept_word(code), intercept_bit(code)
-        old = self.control.get(field)
-        self.control.put(field, old | bit if wanted else old & ~bit)
+        word, bit = intercept_word(code), intercept_bit(code)
+        self._intercepts[word] = self._intercepts[word] & ~bit | (bit if wanted else 0)
+        self.control.keep(4 * word, self._intercepts[word])
 
     # registers
 
@@ -320,10 +322,16 @@ class SvmVcpu:
         if self._vector is not None or self._window:
             vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_PRIORITY
         self._intercept(ExitCode.VINTR, self._vector is None and self._window)
-        control.put(Vmcb.VINTR, vintr)
-        control.put(Vmcb.VINTR + 4, self._vector or 0)
-        control.put_wide(Vmcb.EVENTINJ, self._event)
-        control.put_wide(Vmcb.TSC_OFFSET, self.tsc() + self._tsc_set - self.host.cycle & _M64)
+        # A #VMEXIT brings back VINTR as it was but for V_IRQ, and clears V of EVENTINJ.
+        if vintr != self._vintr or vintr & VINTR_IRQ:
+            control.put(Vmcb.VINTR, vintr)
+        self._vintr = vintr
+        control.keep(Vmcb.VINTR + 4, self._vector or 0)
+        if self._event:
+            control.put_wide(Vmcb.EVENTINJ, self._event)
+        offset = self.tsc() + self._tsc_set - self.host.cycle & _M64
+        control.keep(Vmcb.TSC_OFFSET, offset & _M32)
+        control.keep(Vmcb.TSC_OFFSET + 4, offset >> 32)
         control.wish(Wish.VMLOAD if self._load_wanted else Wish.RUN)
         self._load_wanted = False
         self._event = 0
@@ -401,6 +409,7 @@ class SvmVcpu:
                 self._inject(Vector.UD)
                 return None
             case _ if code == _INVALID:
+                control.put_wide(Vmcb.EVENTINJ, 0)
                 return FailEntryExit("the processor refuses the guest's state (VMEXIT_INVALID)")
             case _:
                 return FailEntryExit(f"the monitor knows nothing of the exit {exit_name(code)}")
