@@ -22,6 +22,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
      "`rtl/cache/dcache.py` is the one place where memory is ordered; `rtl/mmu/walker.py` reads page tables through "
      "it."),
     ("Interrupt controllers and devices", ("rtl.irq", "rtl.dev"), "See `docs/devices.md`."),
+    ("Guest mode", ("rtl.svm",), "See `docs/virtualization.md`."),
     ("The processor", ("rtl.cpu",),
      "`rtl/cpu/uop.py` defines what travels down the pipeline and is worth reading first; `rtl/cpu/core.py` connects "
      "the units and decides what commits. The microprograms are listed in `docs/microcode.md`."),
@@ -40,9 +41,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
      "See `docs/translator.md`. `layout.py` is what everything works on, `region.py` what is compiled, `translator.py` "
      "what it all serves."),
     ("Virtual machines",
-     ("vmm.vm", "vmm.vcpu", "vmm.slots", "vmm.exits", "vmm.registers", "vmm.exchange", "vmm.computer",
+     ("vmm.vm", "vmm.vcpu", "vmm.slots", "vmm.exits", "vmm.registers", "vmm.exchange", "vmm.computer", "vmm.hypercall",
       "vmm.engine.vcpu"),
      "See `docs/api.md`."),
+    ("The monitor of guests on the RTL", ("vmm.monitor",), "See `docs/svm-technique.md`."),
     ("RTL devices for an emulated processor", ("sim.hybrid",), "See `docs/hybrid.md`."),
     ("Calibration of the timing model", ("sim.calibration", "sim.bench.stage", "sim.bench.guests"),
      "What `gigogne calibrate` measures."),
