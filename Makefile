@@ -26,7 +26,7 @@ test-all: $(STAMP) firmware
 	$(BIN)/python -m tests.rtl.cpu.core_scenes 0 100
 	$(BIN)/gigogne check --random 1 --count 120
 	$(BIN)/gigogne check --random-guests 100000 --seed 1
-	for image in $(IMAGES)/*.elf $(IMAGES)/tests/*.elf; do $(BIN)/gigogne check $$image || exit 1; done
+	for image in $(IMAGES)/*.elf $(IMAGES)/tests/*.elf $(IMAGES)/svm/*.elf; do $(BIN)/gigogne check $$image || exit 1; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

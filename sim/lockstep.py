@@ -40,7 +40,7 @@ _GPRS = ("EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
 _INTERRUPT, _EXCEPTION, _HALT = RetireCause.INTERRUPT.value, RetireCause.EXCEPTION.value, RetireCause.HALT.value
 _VMEXIT = RetireCause.VMEXIT.value
 #: Exit codes of what the reference cannot know by itself.
-_FROM_OUTSIDE = (ExitCode.INTR, ExitCode.NMI)
+_FROM_OUTSIDE = (ExitCode.INTR, ExitCode.NMI, ExitCode.INIT)
 _NAMES = {cause.value: cause.name for cause in RetireCause}
 
 

@@ -1,6 +1,8 @@
 /* apic: the local APIC and the I/O APIC as a kernel meets them, and the tables that tell of them.
  *
  * expect:
+ *   PASS announced
+ *   PASS base
  *   PASS version
  *   PASS virtual_wire_mode
  *   PASS pic_passes_through
@@ -11,6 +13,7 @@
  *   PASS higher_class_nests
  *   PASS logical_destination
  *   PASS broadcast
+ *   PASS nmi
  *   PASS timer_counts_down
  *   PASS timer_one_shot
  *   PASS timer_periodic
@@ -40,6 +43,7 @@ enum {
     VEC_PIT = 0x71,
     VEC_UART = 0x81,
     FIXED_TO_SELF = 0x40000,
+    NMI_TO_ITSELF = 0x4400,
     TO_ALL = 0x80000,
     LOGICAL = 0x800,
     LEVEL = 0x8000,
@@ -108,6 +112,12 @@ static void note_and_open(struct trap_frame *frame)
     end_of_interrupt();
 }
 
+static void count(struct trap_frame *frame)
+{
+    (void)frame;
+    seen++;
+}
+
 static void from_pic(struct trap_frame *frame)
 {
     (void)frame;
@@ -141,6 +151,8 @@ static void at_power_on(void)
 {
     uint32_t version = *apic(X86_APIC_VERSION);
 
+    check("announced", (cpuid(1).edx & X86_CPUID_APIC) != 0);
+    check_equal("base", (uint32_t)rdmsr(X86_MSR_APIC_BASE), GIG_MEM_LOCAL_APIC | 0x900);
     check("version", (version & 0xF0) == 0x10 && (version >> 16 & 0xFF) >= 3);
     check("virtual_wire_mode", (*apic(X86_APIC_SVR) & 0x100) != 0 && (*apic(X86_APIC_LVT_LINT0) & 0x10700) == 0x700
                                && (*apic(X86_APIC_LVT_LINT1) & 0x10700) == 0x400);
@@ -191,6 +203,11 @@ static void destinations(void)
     *apic(X86_APIC_ICR_HIGH) = 0x0B000000;
     check("logical_destination", meant == 1 && interrupts_of(LOGICAL | VEC_LOW) == 0);
     check_equal("broadcast", interrupts_of(TO_ALL | VEC_LOW), 1);
+    set_handler(X86_VEC_NMI, count);
+    *apic(X86_APIC_ICR_HIGH) = *apic(X86_APIC_ID);
+    seen = 0;
+    *apic(X86_APIC_ICR_LOW) = NMI_TO_ITSELF;
+    check("nmi", wait_for(&seen, 1) && seen == 1);
 }
 
 static void timer(void)

@@ -253,6 +253,38 @@ def test_apics_are_in_memory(pc):
     assert pc.eax == ONES
 
 
+#: MOV ECX, 1Bh; RDMSR or, with EDX clear, WRMSR.
+_RDMSR = "B91B000000" "0F32"
+
+
+def _wrmsr(value: int) -> str:
+    return "B91B000000" "B8" + _imm(value) + "31D2" "0F30"
+
+
+def test_apic_base(pc):
+    """Its enable bit takes the local APIC off the bus; a write of anything else is refused."""
+    pc.run(_RDMSR)
+    assert pc.eax == 0xFEE0_0900
+    assert pc.run(_wrmsr(0xFEE0_0100), _load(0xFEE0_0030), "89C3", _RDMSR) is StopReason.STUCK
+    assert pc.ebx == ONES and pc.eax == 0xFEE0_0100
+    pc.run(_wrmsr(0xFEE0_0100), _wrmsr(0xFEE0_0900), _load(0xFEE0_0030))
+    assert pc.eax == 0x0005_0014
+    for refused in (0xFEE0_0800, 0xFEE0_1900, 0):
+        pc.run(LOAD_TABLES, "31DB", _wrmsr(refused), "EBFE", words=tables(v13="43" "F4"))
+        assert pc.ebx == 1
+        assert pc.engine.peek("core.sysregs.apic_enable") == 1
+
+
+def test_messages_of_nmi_and_init(pc):
+    """An NMI comes whatever IF says, once per IRET; INIT resets."""
+    send = _store(0xFEE0_0300, 0x4400)
+    # INC EBX; CMP EBX, 1; JNE to the HLT; send twice; IRET
+    handler = "43" "83FB01" "7514" + send + send + "CF"
+    assert pc.run(LOAD_TABLES, "31DB", send, "90" * 40, "FA", words=tables(v2=handler)) is StopReason.STUCK
+    assert pc.ebx == 2
+    assert pc.run(_store(0xFEE0_0300, 0x4500), FOREVER) is StopReason.RESET
+
+
 def test_apic_id_is_cheap(pc):
     """Kernels read it very often: not much slower than memory, and independent of its latency."""
     def cycles(count: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from amaranth.sim import Simulator
 
-from rtl.cpu.boundary import Boundary
+from rtl.cpu.boundary import Boundary, Source
 from rtl.cpu.events import Kind
 from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Dr6
@@ -90,6 +90,43 @@ def test_order_and_shadows():
         assert not b.get("any_event"), "NMI waits for IRET"
         await b.cycle(nmi_unblock=1)
         assert b.get("any_event") and b.get("vector") == Vector.NMI
+
+    _simulate(body)
+
+
+def test_init_resets_at_once_or_waits():
+    async def body(b):
+        b.ctx.set(b.dut.init, 1)
+        assert b.get("reset") and not b.get("any_event")
+        await b.cycle()
+        b.ctx.set(b.dut.init, 0)
+        assert not b.get("reset"), "it is a pulse"
+        b.ctx.set(b.dut.gif, 0)
+        await b.cycle(init=1)
+        assert not b.get("reset") and not b.get("any_event"), "held back by GIF"
+        b.ctx.set(b.dut.gif, 1)
+        assert b.get("reset")
+        await b.cycle()
+        assert not b.get("reset")
+
+    _simulate(body)
+
+
+def test_an_intercepted_init_leaves_the_guest_and_goes_on_waiting():
+    async def body(b):
+        b.ctx.set(b.dut.init_exits, 1)
+        await b.cycle(init=1, nmi=1, step=1)
+        assert not b.get("reset") and b.get("any_event") and b.get("waking") and not b.get("go_on")
+        assert b.ctx.get(b.dut.source) == Source.INIT, "before traps and NMI"
+        await b.cycle(inject=1)
+        b.ctx.set(b.dut.exit, 1)
+        await b.cycle(take=1, take_event=1)
+        b.ctx.set(b.dut.exit, 0)
+        b.ctx.set(b.dut.gif, 0)
+        b.ctx.set(b.dut.init_exits, 0)
+        assert not b.get("reset")
+        b.ctx.set(b.dut.gif, 1)
+        assert b.get("reset")
 
     _simulate(body)
 

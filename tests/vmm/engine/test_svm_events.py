@@ -282,6 +282,40 @@ def test_nmi_exit() -> None:
     assert cpu.interrupt_exit(ExitCode.NMI).error == ExitCode.NMI and read(cpu, Vmcb.RIP) == GUEST
 
 
+def test_an_nmi_exit_leaves_it_pending() -> None:
+    cpu = world("90", (ExitCode.NMI,))
+    enter(cpu)
+    cpu.state.nmi_pending = True
+    assert cpu.nmi_allowed and cpu.accept_nmi().error == ExitCode.NMI
+    assert cpu.state.nmi_pending and not cpu.state.nmi_blocked and not cpu.nmi_allowed, "GIF is clear"
+    cpu.set_global_interrupt_flag(1)
+    assert cpu.nmi_allowed
+
+
+def test_an_nmi_of_the_guest() -> None:
+    cpu = world("90")
+    enter(cpu)
+    cpu.state.nmi_pending = True
+    retired = cpu.accept_nmi()
+    assert (retired.cause, retired.vector) == (RetireCause.INTERRUPT, Vector.NMI) and cpu.state.svm.guest
+    assert cpu.state.nmi_blocked and not cpu.state.nmi_pending and not cpu.nmi_allowed
+
+
+@pytest.mark.parametrize("intercepted", [False, True])
+def test_init_in_guest_mode(intercepted: bool) -> None:
+    cpu = world("90", (ExitCode.INIT,) if intercepted else ())
+    write(cpu, Vmcb.EVENTINJ, event(6))
+    enter(cpu)
+    assert cpu.init_resets is not intercepted and not cpu.init_exits, "the injected event goes first"
+    cpu.step()
+    assert cpu.init_exits is intercepted
+    if intercepted:
+        assert cpu.interrupt_exit(ExitCode.INIT).error == ExitCode.INIT
+        assert not cpu.init_exits and not cpu.init_resets, "GIF is clear"
+        cpu.set_global_interrupt_flag(1)
+        assert cpu.init_resets
+
+
 # virtual interrupts
 
 def virtual(code: str, *codes: int, flags: int = IF, **fields: int) -> Interpreter:
