@@ -24,7 +24,8 @@ from vmm.faults import Unsupported
 from vmm.hypercall import Hypercalls
 from vmm.monitor.area import AREA_BYTES
 from vmm.monitor.report import ExitStatistics
-from vmm.monitor.vcpu import Paused, SvmVcpu
+from vmm.monitor.vcpu import SvmVcpu
+from vmm.monitor.world import Paused
 from vmm.registers import Registers
 
 _REASONS = {
@@ -44,7 +45,7 @@ class Monitored:
     Parameters
     ----------
     engine, ram_bytes, console : as for `RtlMachine`; the computer has some RAM more, which the guest does not see.
-    host : the computer, if it is there already. large : map the guest's memory with 4 MiB pages where they fit.
+    host : the computer, if it is there already; it is reset. large : map the guest's memory with 4 MiB pages where they fit.
 
     Members
     -------
@@ -56,6 +57,9 @@ class Monitored:
         check_ram_size(ram_bytes)
         if host is None:
             host = rtlmachine.RtlMachine(engine=engine, ram=np.zeros((ram_bytes + AREA_BYTES) // 4, dtype=np.uint32))
+        else:
+            host.reset()
+            ram_bytes = host.ram.nbytes - AREA_BYTES
         self.machine = host
         self.large = large
         self.host = RtlHost(host)
@@ -111,7 +115,7 @@ class Monitored:
 
     @property
     def exits(self) -> ExitStatistics:
-        return self.vcpu.costs
+        return self.vcpu.world.costs
 
     def counters(self) -> dict[str, int]:
         """Those of the processor; `halted` is what the guest slept, `transition_cycles` went for the world switches."""
@@ -121,7 +125,7 @@ class Monitored:
 
     def state(self) -> ArchState:
         """The guest's registers; while it runs, as the processor has them."""
-        return self.host.state() if self.vcpu.is_inside else self.vcpu.save()
+        return self.host.state() if self.vcpu.world.is_inside else self.vcpu.save()
 
     def set_state(self, state: ArchState) -> None:
         raise MachineError("A guest under svm begins with an image, not with a state")
@@ -154,7 +158,7 @@ class Monitored:
 
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.cycle + max_cycles
-        self.vcpu.pause = lambda: None if end is None else end - self.cycle
+        self.vcpu.world.pause = lambda: None if end is None else end - self.cycle
         try:
             info = self.computer.run()
         except Paused as paused:

@@ -8,23 +8,17 @@ from typing import Any
 
 from rtl.isa.cpuid import ECX_HYPERVISOR, cpuid
 from rtl.isa.exceptions import Vector
-from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode, exit_name, intercept_bit, intercept_word
-from rtl.isa.msrs import EFER_SVME, MSRS, Msr
-from rtl.isa.registers import Cr0, Cr4, Eflags
+from rtl.isa.exitcodes import ExitCode, exit_name
+from rtl.isa.msrs import MSRS, Msr
+from rtl.isa.registers import Eflags
 from rtl.isa.svm import (
     EVENT_EV,
     EVENT_V,
     INTERRUPT_SHADOW,
-    NP_ENABLE,
-    VINTR_IGNORE_TPR,
-    VINTR_IRQ,
-    VINTR_MASKING,
-    VINTR_PRIORITY,
     EventType,
     IoInfo,
     Vmcb,
 )
-from sim.stop import Reason
 from vmm import hypercall
 from vmm.engine.interpreter import Interpreter
 from vmm.engine.vcpu import SoftwareVcpu
@@ -41,36 +35,18 @@ from vmm.exits import (
     ShutdownExit,
 )
 from vmm.monitor.area import Area
-from vmm.monitor.control import Control
 from vmm.monitor.host import Host
-from vmm.monitor.report import ExitStatistics
-from vmm.monitor.stub import CODE, Wish
+from vmm.monitor.world import World
 from vmm.registers import Registers, SystemRegisters
 from vmm.slots import MemorySlot, SlotMemory
-from vmm.state import EAX, EBX, ECX, EDX, ESP, CpuState
+from vmm.state import EAX, EBX, ECX, EDX, CpuState
 from vmm.statistics import Statistics
 from vmm.vcpu import GuestDebug, VcpuError
 
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
-#: What the guest may not do by itself. SVM does not exist for it.
-_INTERCEPTED = (
-    ExitCode.INTR, ExitCode.CPUID, ExitCode.INVD, ExitCode.HLT, ExitCode.IOIO, ExitCode.MSR, ExitCode.SHUTDOWN,
-    ExitCode.VMRUN, ExitCode.VMMCALL, ExitCode.VMLOAD, ExitCode.VMSAVE, ExitCode.STGI, ExitCode.CLGI, ExitCode.SKINIT,
-    ExitCode.INVLPGA)
-_ASID = 1
 _DEBUG = (0, 1, 2, 3, 6, 7)
-#: The reset value of PAT, which the processor wants legal.
-_PAT = 0x0007_0406
 _EVENT_TYPE_SHIFT = 8
 _INVALID = _M32
-
-
-class Paused(Exception):
-    """The run was cut while the guest ran; the next `run` goes on as if it had not been."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
 
 
 class SvmVcpu:
@@ -91,85 +67,38 @@ class SvmVcpu:
 
     Members
     -------
-    memory : the guest's physical memory, up to date while no guest runs. costs : exits and their cycles.
-    pause : cycles the processor may run before `run` raises Paused, None for no limit.
+    world : the way into the guest and back. memory : the guest's physical memory, up to date after `host.spill`.
     tsc : clocks of the guest's time-stamp counter, before the guest has set it.
     """
 
     def __init__(self, host: Host, size: int, large: bool = True) -> None:
         self.host = host
-        self.area = area = Area(size, large)
-        self.control = Control(host, area)
-        self.costs = ExitStatistics()
-        self.pause: Callable[[], int | None] = lambda: None
+        self.world = World(host, Area(size, large))
+        self.control = self.world.control
         self.tsc: Callable[[], int] = lambda: host.cycle
         self._tsc_set = 0
         self.memory = SlotMemory(host.ram[:size // 4])
         self.memory.map(MemorySlot(0, size))
         self._emulator = SoftwareVcpu(self.memory, Interpreter)
         self._emulating = False
-        self._inside = self._halted = self._shut_down = self._window = False
-        self._load_wanted = True
-        self._kicked = False
-        self._begun = self._done = 0
+        self._halted = self._shut_down = self._window = False
+        self._done = 0
         self._vector: int | None = None
-        self._event = self._vintr = 0
+        self._event = 0
         self._open: Exit | None = None
         self._finish: Callable[[int], None] | None = None
         self._counts: Counter[str] = Counter()
-        self._seen = 0, 0
-        self._intercepts = [0] * INTERCEPT_WORDS
-        self._set_up()
-
-    def _set_up(self) -> None:
-        """Lay out the monitor's memory, and start the host's processor up to the first ring."""
-        host, area, control = self.host, self.area, self.control
-        view = host.ram.data.cast("B")
-        for address, content in {**area.contents(), area.stub: CODE}.items():
-            view[address:address + len(content)] = content
-        state = CpuState()
-        state.eip, state.gpr[EAX], state.gpr[ESP] = area.stub, area.vmcb, area.frame
-        state.cr0 = int(Cr0.PE | Cr0.ET | Cr0.PG)
-        state.cr3, state.cr4 = area.host_directory, int(Cr4.PSE)
-        state.msrs = {Msr.EFER: EFER_SVME, Msr.VM_HSAVE_PA: area.host_save}
-        host.start(state.to_dict())
-        for code in _INTERCEPTED:
-            self._intercept(code, True)
-        for field, value in (
-                (Vmcb.IOPM_BASE, area.iopm), (Vmcb.MSRPM_BASE, area.msrpm), (Vmcb.ASID, _ASID),
-                (Vmcb.NP_ENABLE, NP_ENABLE), (Vmcb.N_CR3, area.nested_directory), (Vmcb.G_PAT, _PAT),
-                (Vmcb.G_PAT + 4, _PAT)):
-            control.put(field, value)
-        control.store(CpuState())
-        reason = host.run(10_000)
-        if reason is not Reason.DOORBELL:
-            raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
-        self._seen = host.cycle, host.guest_cycles
-
-    def _intercept(self, code: ExitCode, wanted: bool) -> None:
-        word, bit = intercept_word(code), intercept_bit(code)
-        self._intercepts[word] = self._intercepts[word] & ~bit | (bit if wanted else 0)
-        self.control.keep(4 * word, self._intercepts[word])
 
     # registers
 
     def _state(self) -> CpuState:
         """All of the guest's state; VMSAVE is asked of the stub."""
-        if self._inside:
-            raise VcpuError("the registers cannot be had while the guest runs")
-        if not self._load_wanted:
-            self.control.wish(Wish.VMSAVE)
-            reason = self.host.run(10_000)
-            if reason is not Reason.DOORBELL:
-                raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
-        state = CpuState()
-        self.control.load(state)
+        state = self.world.state()
         state.halted, state.shutdown, state.instructions = self._halted, self._shut_down, self.instructions
         return state
 
     def _set_state(self, state: CpuState) -> None:
-        self.control.store(state)
-        self._load_wanted = True
+        self.world.set_state(state)
         self._halted, self._shut_down = state.halted, state.shutdown
         self._open, self._finish, self._emulating = None, None, False
 
@@ -244,7 +173,7 @@ class SvmVcpu:
 
     @property
     def can_interrupt(self) -> bool:
-        return (not self._inside and not self._emulating and self._open is None and self._vector is None
+        return (not self.world.is_inside and not self._emulating and self._open is None and self._vector is None
                 and not self._event and bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF)
                 and not self.control.get(Vmcb.INTERRUPT_SHADOW) & INTERRUPT_SHADOW)
 
@@ -265,15 +194,10 @@ class SvmVcpu:
     def statistics(self) -> Statistics:
         return Statistics(exits=dict(self._counts))
 
-    @property
-    def is_inside(self) -> bool:
-        """The run was cut while the processor was in the guest, or on the way there."""
-        return self._inside
-
     # running
 
     def run(self, max_instructions: int | None = None, until: int | None = None) -> Exit:
-        """See `vmm.vcpu.Vcpu`. Raises Paused when the cycles of `pause` are over, or the user wants an end."""
+        """See `vmm.vcpu.Vcpu`. Raises Paused when the cycles of `world.pause` are over, or the user wants an end."""
         if max_instructions is not None:
             raise VcpuError("a guest of the hardware is limited by cycles, not by instructions")
         self._take_answer()
@@ -300,7 +224,7 @@ class SvmVcpu:
 
     def _once(self, until: int | None) -> Exit | None:
         """Into the guest and back, and what its exit asks for; None if that is nothing."""
-        if not self._inside:
+        if not self.world.is_inside:
             if self._shut_down:
                 return ShutdownExit()
             if self._halted and self._vector is None:
@@ -311,62 +235,20 @@ class SvmVcpu:
             if until is not None and self.time >= until:
                 return LimitExit()
             self._prepare()
-        self._enter(until)
+        if self.world.run(until):
+            self._vector = None
         return self._leave()
 
     def _prepare(self) -> None:
         """What the guest begins with."""
-        control = self.control
+        self.world.begin(self._vector, self._window, self._event, self.tsc() + self._tsc_set)
         self._halted = False
-        vintr = VINTR_MASKING
-        if self._vector is not None or self._window:
-            vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_PRIORITY
-        self._intercept(ExitCode.VINTR, self._vector is None and self._window)
-        # A #VMEXIT brings back VINTR as it was but for V_IRQ, and clears V of EVENTINJ.
-        if vintr != self._vintr or vintr & VINTR_IRQ:
-            control.put(Vmcb.VINTR, vintr)
-        self._vintr = vintr
-        control.keep(Vmcb.VINTR + 4, self._vector or 0)
-        if self._event:
-            control.put_wide(Vmcb.EVENTINJ, self._event)
-        offset = self.tsc() + self._tsc_set - self.host.cycle & _M64
-        control.keep(Vmcb.TSC_OFFSET, offset & _M32)
-        control.keep(Vmcb.TSC_OFFSET + 4, offset >> 32)
-        control.wish(Wish.VMLOAD if self._load_wanted else Wish.RUN)
-        self._load_wanted = False
         self._event = 0
-        self._inside = True
-        self._kicked = False
-        self._begun = self.host.guest_instructions
 
-    def _enter(self, until: int | None) -> None:
-        """Run to the next ring; from `until` on with an interrupt request, once an instruction is done."""
-        host = self.host
-        reason = Reason.CYCLE_LIMIT
-        while reason is not Reason.DOORBELL:
-            pause = self.pause()
-            if reason is not Reason.CYCLE_LIMIT or pause is not None and pause <= 0:
-                raise Paused(reason)
-            if until is not None and not self._kicked and host.cycle >= until and (
-                    host.guest_instructions != self._begun):
-                self._kicked = True
-                host.kick(True)
-            wait = None if until is None or self._kicked else max(until - host.cycle, 1)
-            limits = [limit for limit in (wait, pause) if limit is not None]
-            reason = host.run(min(limits) if limits else None)
-        self._inside = False
-        if self._kicked:
-            host.kick(False)
-        if self._vector is not None and not self.control.get(Vmcb.VINTR) & VINTR_IRQ:
-            self._vector = None
 
     def _leave(self) -> Exit | None:
         """One short arm per reason."""
-        control, host = self.control, self.host
-        code = control.get(Vmcb.EXITCODE)
-        (cycle, guest), self._seen = self._seen, (host.cycle, host.guest_cycles)
-        self.costs.count(ExitCode.INVALID if code == _INVALID else code,
-                         self._seen[0] - cycle - (self._seen[1] - guest))
+        control, code = self.control, self.world.cause()
         delivering = control.get(Vmcb.EXITINTINFO)
         match code:
             case ExitCode.INTR:
@@ -408,8 +290,7 @@ class SvmVcpu:
                   | ExitCode.INVLPGA):
                 self._inject(Vector.UD)
                 return None
-            case _ if code == _INVALID:
-                control.put_wide(Vmcb.EVENTINJ, 0)
+            case ExitCode.INVALID:
                 return FailEntryExit("the processor refuses the guest's state (VMEXIT_INVALID)")
             case _:
                 return FailEntryExit(f"the monitor knows nothing of the exit {exit_name(code)}")

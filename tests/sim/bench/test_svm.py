@@ -13,7 +13,7 @@ from vmm.monitor.area import AREA_BYTES
 def guest() -> Monitored:
     ram = 2 << 20
     host = RtlMachine(ram=np.zeros((ram + AREA_BYTES) // 4, dtype=np.uint32))
-    return Monitored(host=host, ram_bytes=ram)
+    return Monitored(host=host)
 
 
 def test_a_round_trip_is_fast_enough_and_the_same_each_time(guest: Monitored) -> None:

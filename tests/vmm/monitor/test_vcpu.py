@@ -26,7 +26,8 @@ from vmm.exits import (
     ShutdownExit,
 )
 from vmm.monitor.area import AREA_BYTES
-from vmm.monitor.vcpu import Paused, SvmVcpu
+from vmm.monitor.vcpu import SvmVcpu
+from vmm.monitor.world import Paused
 from vmm.vcpu import GuestDebug, VcpuError
 
 SIZE, CODE, STACK, IDT, HANDLER = 2 << 20, 0x1000, 0x8000, 0x3000, 0x4000
@@ -198,7 +199,7 @@ def test_a_run_cut_in_pieces_is_the_same_run(begin: Begin) -> None:
         if pieces is not None:
             while True:
                 stop = cpu.time + pieces
-                cpu.pause = lambda stop=stop: stop - cpu.time  # type: ignore[misc]
+                cpu.world.pause = lambda stop=stop: stop - cpu.time  # type: ignore[misc]
                 try:
                     cpu.run(until=end)
                     break
@@ -281,5 +282,5 @@ def test_a_world_switch_costs_what_it_should(begin: Begin) -> None:
         asked = cpu.run()
         assert isinstance(asked, HypercallExit)
         asked.answer(0)
-    lines = cpu.costs.table()
+    lines = cpu.world.costs.table()
     assert lines[1].split()[0] == "VMMCALL" and int(lines[1].split()[4]) < 300
