@@ -33,6 +33,8 @@ def default_of(option: click.Option) -> str:
     default = option.default
     if option.secondary_opts:
         return "on" if default else "off"
+    if option.multiple:
+        return " ".join(default or ())
     return "" if option.is_flag or default in (None, "") or "Sentinel" in str(default) else str(default)
 
 
