@@ -124,6 +124,10 @@ class TimedInterpreter(Interpreter):
     def can_interrupt(self) -> bool:
         return self._pipeline is None and super().can_interrupt
 
+    @property
+    def nmi_allowed(self) -> bool:
+        return self._pipeline is None and super().nmi_allowed
+
     def _end_run(self, jumped: bool) -> None:
         """The next instruction begins a run; lines of code do not follow on one another if it was jumped to."""
         self._pipeline = None
