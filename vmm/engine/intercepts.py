@@ -137,6 +137,9 @@ class Intercepts(Interrupts, SystemRegisters):
         if not self.state.svm.guest:
             return super().raise_fault(fault, resume, source)
         if isinstance(fault, Injected):
+            if source is Source.SOFTWARE:
+                # As INT n does when it begins.
+                self.state.system_flags &= ~_RF
             return self.raise_event(fault, resume, source, fault.event)
         if source is Source.EXTERNAL:
             kind = EventType.NMI if fault.vector == Vector.NMI else EventType.INTERRUPT
@@ -168,8 +171,7 @@ class Intercepts(Interrupts, SystemRegisters):
             if fault.cr2 is not None:
                 state.cr2 = fault.cr2
             try:
-                # An injected INT n pushes RF clear, as INT n does.
-                rf = _RF if resume else state.system_flags & _RF if source is not Source.SOFTWARE else 0
+                rf = _RF if resume else state.system_flags & _RF
                 state.eip = self.deliver(fault.vector, fault.error, source, state.eip, rf)
                 self.delivering = 0
                 return fault

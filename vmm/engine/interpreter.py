@@ -200,7 +200,8 @@ class Interpreter(Boundaries):
             state.system_flags, state.shadow, state.pending_debug = flags, shadow, held
             raise
         except VmExit as reason:
-            state.system_flags, state.shadow = flags, shadow
+            # INT n has cleared RF when its delivery is cut short.
+            state.system_flags, state.shadow = flags & ~_RF if self.delivering else flags, shadow
             self.length = code.length if code else 0
             return self.vmexit(reason)
         self.steps += 1
