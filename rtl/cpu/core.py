@@ -382,9 +382,12 @@ class Core(wiring.Component):
             perf.index.eq(self.retire.gpr[Gpr.ECX]), perf.sample.eq(x.valid & (x.sys == Sys.PERF_LO)),
         ]
         is_io = (x.alu == Alu.IN) | (x.alu == Alu.OUT)
+        # A port is used once, however long the store of INS has to wait after it.
+        io_done = Signal()
+        io_kept = Signal(32)
         with m.Switch(x.alu):
             with m.Case(Alu.IN):
-                m.d.comb += result.eq(self.io.rdata)
+                m.d.comb += result.eq(Mux(io_done, io_kept, self.io.rdata))
             with m.Case(Alu.ROM):
                 m.d.comb += result.eq(cpuid_port.data)
             with m.Default():
@@ -528,12 +531,12 @@ class Core(wiring.Component):
                 m.d.sync += flush_step.eq(Mux(flushing, flush_step + (flush_step != 2), 0))
         x_done = Signal()
         m.d.comb += [
-            x_done.eq(execute.ready & ((x.mem != Mem.STORE) | lsu.x_ready) & (~is_io | self.io.ready)
+            x_done.eq(execute.ready & ((x.mem != Mem.STORE) | lsu.x_ready) & (~is_io | io_done | self.io.ready)
                       & ~flushing & ((x.sys != Sys.FETCHED) | fetched.ready)),
             commit.eq(x.valid & x_done & ~take & ~x_abandoned),
             x_go.eq(commit | (x.valid & (take | x_abandoned))),
             x_free.eq(~x.valid | x_go),
-            self.io.valid.eq(x.valid & is_io & ~take & ~x_abandoned), self.io.write.eq(x.alu == Alu.OUT),
+            self.io.valid.eq(x.valid & is_io & ~io_done & ~take & ~x_abandoned), self.io.write.eq(x.alu == Alu.OUT),
             self.io.port.eq(x_a), self.io.size.eq(x.size), self.io.wdata.eq(x_b),
             lsu.x_commit.eq(commit & (x.mem == Mem.STORE)), lsu.x_data.eq(result),
             lsu.x_kill.eq(lsu.x_store & x.valid & (take | x_abandoned)),
@@ -562,6 +565,10 @@ class Core(wiring.Component):
             sysregs.debug_done.eq(events.done & (events.e_vector == Vector.DB)),
             issue.x_override.eq(events.write_restart), issue.context_eip.eq(events.e_restart),
         ]
+        with m.If(x_go):
+            m.d.sync += io_done.eq(0)
+        with m.Elif(self.io.valid & self.io.ready):
+            m.d.sync += [io_done.eq(1), io_kept.eq(self.io.rdata)]
 
         # ---- X: what follows -------------------------------------------------------------------------------------
         done = Signal()
