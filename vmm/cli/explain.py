@@ -1,8 +1,9 @@
-"""`gigogne explain`: what the translator made of the guest's code at a place."""
+"""`gigogne explain`: what the translator made of the guest's code at a place; `gigogne explain walk`: a page walk."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +29,7 @@ from vmm.cli.options import (
 )
 from vmm.cli.progress import Progress
 from vmm.cli.status import Status
+from vmm.cli.walk import walk
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt.pool import Translation
 from vmm.engine.dbt.show import Shown, in_use, show, translations_at
@@ -46,7 +48,17 @@ class InPlace(Translator):
         self.compiler.kept = {}
 
 
-@click.command()
+class _Explain(click.Command):
+    """With `walk` for its first word, another command."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+                     **extra: Any) -> click.Context:
+        if args[:1] == [walk.name]:
+            return walk.make_context(f"{info_name} {walk.name}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_Explain)
 @image_argument
 @memory_option
 @append_option
@@ -59,7 +71,10 @@ class InPlace(Translator):
               help="Print one part: the guest's code, the IR given to LLVM, or the host's machine code.")
 def explain(image: Path, memory: int, append: str, initrd: str, place: str, instructions: str,
             only: str | None) -> None:
-    """Run IMAGE by the translator and show what it made of the code at a place."""
+    """Run IMAGE by the translator and show what it made of the code at a place.
+
+    `gigogne explain walk --help` tells of page walks.
+    """
     count = parse_count(instructions)
     if not count:
         raise BadInput(f"'{instructions}' is not a number of instructions as 1000000 or 10M")
