@@ -67,7 +67,9 @@ def _control_register(rng: random.Random) -> bytes:
         # The read may have been intercepted, and then the register has anything; there is no real mode.
         change = bytes([0x81, 0xF0 | register]) + asm.imm32(rng.choice((Cr0.MP, Cr0.TS, Cr0.WP, Cr0.AM, Cr0.NE)))
         change += bytes([0x83, 0xC8 | register, Cr0.PE])
-    return read + change + (asm.mov_to_control(number, register) if rng.random() < 0.7 else b"")
+    write = asm.mov_to_control(number, register) if rng.random() < 0.7 else b""
+    # No pointer to the page directory stays behind.
+    return read + change + write + (asm.mov(register, rng.getrandbits(32)) if number == 3 else b"")
 
 
 def _msr(rng: random.Random) -> bytes:

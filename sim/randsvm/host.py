@@ -5,8 +5,8 @@ the VMCB, period of the timer, which begins here, EFLAGS, EFER, VM_HSAVE_PA, whe
 begins with zero is the end: exit with value 0.
 
 After a #VMEXIT the guest is made ready to go on: behind an intercepted instruction; where it was for an interrupt; at
-the next slot of 32 bytes for everything else, its ASID flushed, because an INVLPG may have been skipped. An INVLPG is
-done for the guest. An event that was cut short is injected again.
+the next slot of 32 bytes, or the first one, for everything else, its ASID flushed, because an INVLPG may have been
+skipped. An INVLPG is done for the guest. An event that was cut short is injected again.
 
 Any fault of the host itself, and any VMCB it cannot read, ends the round.
 """
@@ -24,7 +24,9 @@ from rtl.isa.svm import TlbControl, Vmcb
 
 from ..randprog import asm
 from ..randprog.asm import EAX, EBP, EBX, ECX, EDI, EDX, ESI, ESP
+from ..randprog.world import BODY, SLOT
 from . import layout
+from .guest import SLOTS
 
 CODE_SELECTOR, DATA_SELECTOR = 8, 16
 IRQ_BASE = 0x20
@@ -33,7 +35,7 @@ _PUSHES = (EBX, ECX, EDX, ESI, EDI, EBP)
 _SVM = {name: bytes([0x0F, 0x01, 0xD8 + number]) for number, name in enumerate(
     "vmrun vmmcall vmload vmsave stgi clgi skinit invlpga".split())}
 _OUT_COUNT = bytes([0xE6, PORT["PIT"].base])
-_LODS, _NOT_ZERO, _ZERO = b"\xAD", 0x75, 0x74
+_LODS, _NOT_ZERO, _ZERO, _BELOW = b"\xAD", 0x75, 0x74, 0x72
 
 
 class _Code:
@@ -153,6 +155,10 @@ def _after_exit(c: _Code) -> None:
         c.put(b"\x83\xFA" + bytes([outside]))
         c.short(_ZERO, "done")
     c.put(_field(0x8B, EAX, Vmcb.RIP), b"\x83\xE0\xE0\x83\xC0\x20", _set_field(Vmcb.TLB_CONTROL, TlbControl.ASID))
+    # Outside its slots a guest would run over zeros, which write wherever EAX points.
+    c.put(b"\x8D\x90" + asm.imm32(-BODY), b"\x81\xFA" + asm.imm32(SLOTS * SLOT))
+    c.short(_BELOW, "skip")
+    c.put(asm.mov(EAX, BODY))
     c.label("skip")
     c.put(_field(0x89, EAX, Vmcb.RIP))
     c.label("done")

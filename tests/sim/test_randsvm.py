@@ -64,10 +64,11 @@ def machine() -> RtlMachine:
     return RtlMachine(ram_bytes=layout.RAM)
 
 
-#: Found by these, in the processor or in the model: 1 and 5 RF pushed by an injected INT n; 2 the error code in
-#: EXITINTINFO of an event that has none; 3 the interrupt shadow behind an injected event; 6 the vector of an injected
-#: NMI; 7 CR2 of the page faults that shut a guest down; 0 the bytes of an instruction that is not cached.
-@pytest.mark.parametrize("seed", (0, 3, 7))
+#: These have told differences apart once. 57: INS to memory that is not cached read its port twice while the store before
+#: it was on its way. 66: RF in a VMCB when an exit cuts INT n short. Others with hosts that have changed since: RF pushed
+#: by an injected INT n; the error code and the vector in EXITINTINFO of events that have none or ignore it; the interrupt
+#: shadow after an injection cut short; CR2 of page faults that become #DF or shutdown; the bytes of uncached code.
+@pytest.mark.parametrize("seed", (0, 57, 66))
 def test_lockstep(machine: RtlMachine, seed: int) -> None:
     guests = generate(seed)
     machine.reset()
