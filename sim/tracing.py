@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 from rtl.isa.stop import StopReason
 
@@ -19,7 +20,8 @@ from .trace.gtkw import Group, write_gtkw
 from .trace.vcd import Text, all_signals, enumeration, write_vcd
 
 CYCLE_NS = 30
-_TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.retired", "text.stop")
+_INVALID = ExitCode.INVALID & 0xFFFF_FFFF
+_TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.exit", "text.retired", "text.stop")
 
 #: Title, patterns of names, whether the group starts folded. A pattern matches whole names; order is kept.
 _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
@@ -78,16 +80,22 @@ def _texts(machine: RtlMachine) -> list[Text]:
             known[base, eip] = disassemble(code, eip, bool(engine.peek("core.segments.cs_32")))[0] if code else "?"
         return known[base, eip]
 
-    def mode(cr0: int, cpl: int, halted: int) -> str:
-        parts = [f"ring {cpl}", "paging" if cr0 >> 31 else "no paging"] + ["HLT"] * halted
+    def mode(guest: int, asid: int, cr0: int, cpl: int, halted: int) -> str:
+        parts = [f"guest, ASID {asid}"] if guest else ["host"]
+        parts += [f"ring {cpl}", "paging" if cr0 >> 31 else "no paging"] + ["HLT"] * halted
         return ", ".join(parts)
+
+    def left(valid: int, cause: int, code: int) -> str:
+        return exit_name(-1 if code == _INVALID else code) if valid and cause == RetireCause.VMEXIT.value else ""
 
     causes = {cause.value: cause.name.lower() for cause in RetireCause}
     return [
         Text("text.instruction", ("core.x_valid", "core.x_eip"), instruction),
         Text("text.symbol", ("core.x_valid", "core.x_eip"),
              lambda valid, eip: machine.symbols.describe(eip) if valid else ""),
-        Text("text.mode", ("core.sysregs.cr0", "core.sysregs.cpl", "core.halted"), mode),
+        Text("text.mode", ("core.svm.guest", "core.svm.loaded_asid", "core.sysregs.cr0", "core.sysregs.cpl",
+                           "core.halted"), mode),
+        Text("text.exit", ("core.retire__valid", "core.retire__cause", "core.retire__error"), left),
         Text("text.retired", ("core.retire__valid", "core.retire__cause"),
              lambda valid, cause: causes.get(cause, "?") if valid else ""),
         enumeration("text.stop", "stop", {reason.value: reason.name.lower() for reason in StopReason}),
