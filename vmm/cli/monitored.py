@@ -45,7 +45,8 @@ class Monitored:
     Parameters
     ----------
     engine, ram_bytes, console : as for `RtlMachine`; the computer has some RAM more, which the guest does not see.
-    host : the computer, if it is there already; it is reset. large : map the guest's memory with 4 MiB pages where they fit.
+    host : the computer, if it is there already; it is reset. large : map the guest's memory with 4 MiB pages where they
+        fit.
 
     Members
     -------
@@ -75,6 +76,7 @@ class Monitored:
         self._begin = self.computer.asleep
         self.computer.hypercall = Hypercalls(self._read, self.platform.debug_out.extend).answer
         self.vcpu.tsc = lambda: self.cycle
+        self.vcpu.on_apic_enable, self.vcpu.take_nmi = self.platform.enable_apic, self.platform.take_nmi
         self.symbols = SymbolTable()
 
     def reset(self) -> None:

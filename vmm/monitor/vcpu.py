@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from rtl.isa.apic import APIC_BASE_ENABLE
 from rtl.isa.cpuid import ECX_HYPERVISOR, cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode, exit_name
@@ -45,6 +46,8 @@ from vmm.vcpu import GuestDebug, VcpuError
 
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
 _DEBUG = (0, 1, 2, 3, 6, 7)
+#: L0 to G3 of DR7.
+_ANY_BREAKPOINT = 0xFF
 _EVENT_TYPE_SHIFT = 8
 _INVALID = _M32
 
@@ -69,6 +72,8 @@ class SvmVcpu:
     -------
     world : the way into the guest and back. memory : the guest's physical memory, up to date after `host.spill`.
     tsc : clocks of the guest's time-stamp counter, before the guest has set it.
+    take_nmi : asked whether a non-maskable interrupt has come.
+    on_apic_enable : told when IA32_APIC_BASE is written: whether the local APIC is enabled.
     """
 
     def __init__(self, host: Host, size: int, large: bool = True) -> None:
@@ -76,12 +81,14 @@ class SvmVcpu:
         self.world = World(host, Area(size, large))
         self.control = self.world.control
         self.tsc: Callable[[], int] = lambda: host.cycle
-        self._tsc_set = 0
+        self.on_apic_enable: Callable[[bool], None] = lambda _enabled: None
+        self._tsc_set, self._apic_base = 0, MSRS[Msr.APIC_BASE].reset
         self.memory = SlotMemory(host.ram[:size // 4])
         self.memory.map(MemorySlot(0, size))
         self._emulator = SoftwareVcpu(self.memory, Interpreter)
         self._emulating = False
-        self._halted = self._shut_down = self._window = False
+        self.take_nmi: Callable[[], bool] = lambda: False
+        self._halted = self._shut_down = self._window = self._in_nmi = False
         self._done = 0
         self._vector: int | None = None
         self._event = 0
@@ -227,7 +234,8 @@ class SvmVcpu:
         if not self.world.is_inside:
             if self._shut_down:
                 return ShutdownExit()
-            if self._halted and self._vector is None:
+            self._look_for_nmi()
+            if self._halted and self._vector is None and not self._event:
                 if self._window and self.can_interrupt:
                     self._window = False
                     return InterruptWindowExit()
@@ -238,6 +246,16 @@ class SvmVcpu:
         if self.world.run(until):
             self._vector = None
         return self._leave()
+
+    def _look_for_nmi(self) -> None:
+        """Inject one that has come; the next waits for IRET."""
+        if not self._in_nmi and not self._event and self.take_nmi():
+            self._event = Vector.NMI | EventType.NMI << _EVENT_TYPE_SHIFT | EVENT_V
+            self._end_nmi(False)
+
+    def _end_nmi(self, done: bool) -> None:
+        self._in_nmi = not done
+        self.world.intercept(ExitCode.IRET, not done)
 
     def _prepare(self) -> None:
         """What the guest begins with."""
@@ -270,6 +288,9 @@ class SvmVcpu:
                 return None
             case ExitCode.MSR:
                 self._msr()
+                return None
+            case ExitCode.IRET:
+                self._end_nmi(True)
                 return None
             case ExitCode.INVD:
                 self._skip()
@@ -309,7 +330,8 @@ class SvmVcpu:
     # what exits ask for
 
     def _port(self, info: Any) -> Exit | None:
-        if info.string:
+        # The interpreter knows of breakpoints on ports, which the exit has come before.
+        if info.string or self.control.get(Vmcb.DR7) & _ANY_BREAKPOINT:
             self._begin_emulation()
             return None
         size = info.size8 | info.size16 << 1 | info.size32 << 2
@@ -333,13 +355,21 @@ class SvmVcpu:
         self._skip()
 
     def _msr(self) -> None:
-        """Only the time-stamp counter can be written here; what else comes does not exist for the guest."""
+        """Writes of the time-stamp counter, and the base of the APIC; what else comes does not exist for the guest."""
         number, is_write = self.control.register(ECX), self.control.get(Vmcb.EXITINFO1)
-        if number != Msr.TSC or not is_write:
+        value = self.control.register(EAX) | self.control.register(EDX) << 32
+        base = MSRS[Msr.APIC_BASE]
+        if number == Msr.TSC and is_write:
+            self._tsc_set = value - self.tsc()
+        elif number == Msr.APIC_BASE and is_write and not (value ^ base.reset) & ~base.writable:
+            self._apic_base = value
+            self.on_apic_enable(bool(value & APIC_BASE_ENABLE))
+        elif number == Msr.APIC_BASE and not is_write:
+            self.control.set_register(EAX, self._apic_base & _M32)
+            self.control.set_register(EDX, self._apic_base >> 32)
+        else:
             self._inject(Vector.GP, 0)
             return
-        value = self.control.register(EAX) | self.control.register(EDX) << 32
-        self._tsc_set = value - self.tsc()
         self._skip()
 
     # the interpreter

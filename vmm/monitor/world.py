@@ -83,7 +83,7 @@ class World:
         state.msrs = {Msr.EFER: EFER_SVME, Msr.VM_HSAVE_PA: area.host_save}
         host.start(state.to_dict())
         for code in _INTERCEPTED:
-            self._intercept(code, True)
+            self.intercept(code, True)
         for field, value in (
                 (Vmcb.IOPM_BASE, area.iopm), (Vmcb.MSRPM_BASE, area.msrpm), (Vmcb.ASID, _ASID),
                 (Vmcb.NP_ENABLE, NP_ENABLE), (Vmcb.N_CR3, area.nested_directory), (Vmcb.G_PAT, _PAT),
@@ -98,7 +98,8 @@ class World:
         if reason is not Reason.DOORBELL:
             raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
 
-    def _intercept(self, code: ExitCode, wanted: bool) -> None:
+    def intercept(self, code: ExitCode, wanted: bool) -> None:
+        """Whether the guest leaves for this reason."""
         word, bit = intercept_word(code), intercept_bit(code)
         self._intercepts[word] = self._intercepts[word] & ~bit | (bit if wanted else 0)
         self.control.keep(4 * word, self._intercepts[word])
@@ -130,7 +131,7 @@ class World:
         vintr = VINTR_MASKING
         if vector is not None or window:
             vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_PRIORITY
-        self._intercept(ExitCode.VINTR, vector is None and window)
+        self.intercept(ExitCode.VINTR, vector is None and window)
         # A #VMEXIT brings back VINTR as it was but for V_IRQ, and clears V of EVENTINJ.
         if vintr != self._vintr or vintr & VINTR_IRQ:
             control.put(Vmcb.VINTR, vintr)
