@@ -161,7 +161,7 @@ SNIPPETS: tuple[Snippet, ...] = (
                        ("31c00fa2", "leaf 0"), ("b9010000000f33", "instructions completed"),
                        ("b9740100000f32", "SYSENTER_CS"), ("0f09", "and the caches filled again")], "31c0"),
     *_group("Ports", [("e461", "one byte"), ("e680", "one byte"), ("ec", "one byte"), ("66ed", "two bytes"),
-                      ("ed", "four bytes"), ("ef", "four bytes")], "ba00060000"),
+                      ("ed", "four bytes"), ("ef", "four bytes")], "ba80060000"),
     *_group("Dependencies", [
         ("01c801c1", "a result and its use"), ("8b0301c1", "a load and its use"),
         ("8b1b", "a load, the address of the next"), ("8d5b008b03", "a result, an address"),

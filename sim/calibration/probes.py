@@ -16,7 +16,7 @@ _POINTER, _FAR_POINTER, _BOUNDS = DATA + 0x40, DATA + 0x48, DATA + 0x50
 #: A near pointer to code, a far pointer to data, a pair of bounds.
 _CELLS = (asm.mov_at(_POINTER, NEAR) + asm.mov_at(_FAR_POINTER, 0) + asm.mov_at(_FAR_POINTER + 4, DATA0)
           + asm.mov_at(_BOUNDS, 0) + asm.mov_at(_BOUNDS + 4, 0x7FFF_FFFF))
-_PORT = bytes.fromhex("ba00060000")
+_PORT = bytes.fromhex("ba80060000")
 _ZERO = bytes.fromhex("31c0")
 
 

@@ -22,7 +22,7 @@ from vmm.engine.interpreter import Interpreter
 
 #: Guests that do not look at the time, and places in them.
 GUESTS = [("strings", "main"), ("syscalls", "3k"), ("selfmod", "9k"), ("tests/faults", "10k"), ("tests/tasks", "main"),
-          ("tests/paging", "15k"), ("tests/code_change", "5k"), ("tests/rep", "2k")]
+          ("tests/paging", "15k"), ("tests/code_change", "5k")]
 PROCESSORS = (Interpreter, Translator)
 
 
@@ -109,15 +109,16 @@ def test_sampling_changes_nothing(name: str, processor: type[Interpreter], built
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("name", ["timer", pytest.param("kernel", marks=pytest.mark.slow)])
-def test_guests_driven_by_a_timer_end_alike(name: str, processor: type[Interpreter], built: dict[str, Path],
-                                            rtl: RtlMachine) -> None:
+@pytest.mark.parametrize(("name", "instructions"), [
+    ("timer", "20k"), ("tests/rep", "2k"), pytest.param("kernel", "20k", marks=pytest.mark.slow)])
+def test_guests_driven_by_a_timer_end_alike(name: str, instructions: str, processor: type[Interpreter],
+                                            built: dict[str, Path], rtl: RtlMachine) -> None:
     """Their interrupts come at other instructions, so that only what they say and how they exit can be the same."""
     expected = expectation(name)
     image, append = image_of(name, built)
     software, heard = started(image, append, rtl, processor)
     assert run_to(software, parse_place("main", image.symbols)) is None
-    assert run_to(software, parse_place("20k", image.symbols)) is None
+    assert run_to(software, parse_place(instructions, image.symbols)) is None
     assert switch(software, rtl) is None
     stop = rtl.run(8_000_000)
     assert (stop.reason, stop.value) == (Reason.GUEST_EXIT, expected.status)

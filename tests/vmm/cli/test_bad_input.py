@@ -105,7 +105,7 @@ def test_unwritable_output_is_noticed_before_the_run(image: Path, tmp_path: Path
 
 
 def test_check_wants_an_image_or_a_seed(image: Path) -> None:
-    sentence = "Give either an image or --random SEED to check"
+    sentence = "Give either an image, --random SEED or --random-guests N to check"
     assert fails("check") == sentence
     assert fails("check", str(image), "--random", "1") == sentence
 
