@@ -173,6 +173,27 @@ def test_trace_of_a_place_that_is_never_reached(built: None, guest, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["guest.elf"]
 
 
+def test_compare_with_a_guest_of_the_hardware(built: None, guest, tmp_path: Path) -> None:
+    result = invoke("compare", guest(guests.say("x") + guests.count(100) + guests.leave(0)), "--technique", "svm",
+                    "--json", f"{tmp_path}/figures")
+    assert result.exit_code == 0, result.stderr
+    native, svm = json.loads((tmp_path / "figures").read_text())["runs"]
+    assert (svm["technique"], svm["exits"]) == ("svm", {"IOIO": 2})
+    assert svm["instructions"] == native["instructions"]
+    assert svm["counters"]["guest_cycles"] + svm["counters"]["transition_cycles"] <= svm["cycles"]
+    assert "transition cycles" in result.stdout and "exit IOIO" in result.stdout
+
+
+def test_hypercalls_of_a_guest(built: None, guest) -> None:
+    """The console, then again with a text beyond RAM, which prints none."""
+    calls = bytes.fromhex("B903000000 B801000000 0F01D9" "C1E308" "B801000000 0F01D9" "EB03")
+    text = guests.START + 5 + len(calls)
+    program = b"\xBB" + text.to_bytes(4, "little") + calls + b"hi\n" + guests.leave(0)
+    result = invoke("run", guest(program), "--technique", "svm", "--stats")
+    assert (result.exit_code, result.stdout) == (0, "hi\n")
+    assert re.search(r"VMMCALL +2 ", result.stderr)
+
+
 def test_compare(built: None, guest, tmp_path: Path) -> None:
     result = invoke("compare", guest(guests.say("x") + guests.count(100) + guests.leave(0)), "--json",
                     f"{tmp_path}/c.json")
