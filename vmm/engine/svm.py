@@ -7,7 +7,8 @@ The event of EVENTINJ is delivered as a step of its own, before the guest's firs
 A VMCB that is refused: EXITCODE is INVALID, EXITINFO1, EXITINFO2 and EXITINTINFO are zero, the rest is left alone.
 
 What #VMEXIT saves is the state between instructions: before the one that is intercepted or faults, RF and the interrupt
-shadow included. An event whose delivery is cut short has ended the shadow. It does not restore the host's DR6 and CR2. Clean bits are not looked at: all is read at every VMRUN.
+shadow included. An event whose delivery is cut short has ended the shadow. It does not restore the host's DR6 and CR2.
+Clean bits are not looked at: all is read at every VMRUN.
 """
 
 from __future__ import annotations
