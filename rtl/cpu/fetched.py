@@ -43,19 +43,23 @@ class FetchedBytes(wiring.Component):
         patience = Signal(range(_PATIENCE + 1))
         left = Signal(13)
         there = Signal()
+        brought = Signal()
         m.d.comb += [
             left.eq(0x1000 - self.linear), self.wanted.eq(count != 0), there.eq(self.have >= count),
-            self.ready.eq(there | (patience == 0)), self.needed.eq(self.wanted & ~self.ready),
+            self.ready.eq(there | (patience == 0)), self.needed.eq(self.wanted & ~self.ready & ~brought),
         ]
         with m.If(self.go):
             m.d.sync += [
                 count.eq(Mux(left >= _LONGEST, _LONGEST, Mux(left > self.length, left, self.length))),
-                patience.eq(_PATIENCE),
+                patience.eq(_PATIENCE), brought.eq(0),
             ]
         with m.Elif(self.drop):
             m.d.sync += count.eq(0)
-        with m.Elif(self.needed):
+        with m.Elif(self.wanted & ~self.ready):
             m.d.sync += patience.eq(patience - 1)
+        with m.If(self.ready & ~self.go):
+            # Whatever is fetched after that is fetched as usual.
+            m.d.sync += brought.eq(1)
         with m.If(self.wanted & there):
             kept = self.bytes & Cat((number < count).replicate(8) for number in range(_LONGEST))
             image = Cat(count, Const(0, 4), kept)
