@@ -64,10 +64,11 @@ def machine() -> RtlMachine:
     return RtlMachine(ram_bytes=layout.RAM)
 
 
-#: These have told differences apart once. 57: INS to memory that is not cached read its port twice while the store before
-#: it was on its way. 66: RF in a VMCB when an exit cuts INT n short. 116: a walk ahead of an injected event. Others with hosts that have changed since: RF pushed
-#: by an injected INT n; the error code and the vector in EXITINTINFO of events that have none or ignore it; the interrupt
-#: shadow after an injection cut short; CR2 of page faults that become #DF or shutdown; the bytes of uncached code.
+#: These have told differences apart once. 57: INS to memory that is not cached read its port twice while the store
+#: before it was on its way. 66: RF in a VMCB when an exit cuts INT n short. 116: a walk ahead of an injected event.
+#: Others with hosts that have changed since: RF pushed by an injected INT n; the error code and the vector in
+#: EXITINTINFO of events that have none or ignore it; the interrupt shadow after an injection cut short; CR2 of page
+#: faults that become #DF or shutdown; the bytes of uncached code.
 @pytest.mark.parametrize("seed", (0, 57, 66, 116))
 def test_lockstep(machine: RtlMachine, seed: int) -> None:
     guests = generate(seed)
