@@ -46,7 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
      "See `docs/api.md`."),
     ("The monitor of guests on the RTL", ("vmm.monitor",), "See `docs/svm-technique.md`."),
     ("RTL devices for an emulated processor", ("sim.hybrid",), "See `docs/hybrid.md`."),
-    ("Calibration of the timing model", ("sim.calibration", "sim.bench.stage", "sim.bench.guests"),
+    ("Calibration of the timing model", ("sim.calibration", "sim.bench.stage"),
      "What `gigogne calibrate` measures."),
     ("The command line", ("vmm.cli",), "See `docs/command-line.md`."),
     ("Benchmarks", ("sim.bench", "sim.calibration.workloads", "sim.calibration.__main__"),
