@@ -167,7 +167,9 @@ def _check_state(p: Program, bad: Reg, cr4: Reg, cr0: Reg) -> None:
 @LIBRARY.routine("vmexit")
 def vmexit(p: Program) -> None:
     """The core enters here in place of the instruction or event that exits."""
-    eip = Reg.T2
+    eip, fetched = Reg.T2, Reg.T3
+    # waits for instruction bytes, which cannot come while a store behind it waits
+    mov(p, fetched, Y(Sys.FETCHED))
     mov(p, VMCB, Y(Sys.VMCB))
     mov(p, HOST, Y(Sys.HSAVE))
     _store(p, VMCB, Vmcb.EXITCODE + 4, Y(Sys.EXIT_CODE_HI))
@@ -182,8 +184,8 @@ def vmexit(p: Program) -> None:
     _store(p, VMCB, Vmcb.VINTR, Y(Sys.VINTR))
     _store_wide(p, VMCB, Vmcb.INTERRUPT_SHADOW, Y(Sys.SHADOW_BIT))
     _store_wide(p, VMCB, Vmcb.NRIP, Y(Sys.NRIP))
-    for number, sys in enumerate((Sys.FETCHED, Sys.FETCHED_1, Sys.FETCHED_2, Sys.FETCHED_3)):
-        _store(p, VMCB, Vmcb.FETCHED_COUNT + 4 * number, Y(sys))
+    for number, value in enumerate((fetched, Y(Sys.FETCHED_1), Y(Sys.FETCHED_2), Y(Sys.FETCHED_3))):
+        _store(p, VMCB, Vmcb.FETCHED_COUNT + 4 * number, value)
     _store_common(p, VMCB, Src.EIP)
     for field, sys in {Vmcb.DR7: Sys.DR7, Vmcb.DR6: Sys.DR6, Vmcb.CR2: Sys.CR2}.items():
         _store_wide(p, VMCB, field, Y(sys))
