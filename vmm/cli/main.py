@@ -15,8 +15,7 @@ COMMANDS = {
     "run": "Boot IMAGE, a Multiboot or PVH ELF file.",
     "check": "Run IMAGE on the RTL and on the golden model, and compare them after every instruction.",
     "calibrate": "Measure what instructions and events cost on the RTL, for the timing model.",
-    "compare": "Run IMAGE on the RTL processor and on the interpreter or the translator, and put the figures "
-               "side by side.",
+    "compare": "Run IMAGE on the RTL processor and under other techniques, and put the figures side by side.",
     "trace": "Run IMAGE and write what its signals do in a window of cycles, as VCD with a GTKWave savefile.",
     "explain": "Run IMAGE by the translator and show what it made of the code at a place.",
     "export": "Write the computer as one Verilog file with the module `top`.",
