@@ -1,38 +1,11 @@
 """Doorbell of the virtual machine monitor."""
 
-from amaranth import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
-
-from rtl.bus.regport import RegisterPort
-from rtl.isa.devices import UNCLAIMED
+from rtl.dev.exit import ExitPort
 
 __all__ = ["Doorbell"]
 
 
-class Doorbell(wiring.Component):
-    """A byte written to offset 0 asks the simulator to stop and to look after the guest, then to go on.
-
-    The other three offsets make a 32-bit write one request; they ignore writes. All read as ones.
-
-    Members
-    -------
-    bus : ``In(RegisterPort(2))``
-        The register.
-    valid : ``Out(1)``
-        High in the cycle of the write: the instruction after the OUT is not to complete.
-    value : ``Out(8)``
-        The value last written: in the next cycle, before which the simulation stops, that of ``valid``.
+class Doorbell(ExitPort):
+    """A byte written to offset 0 asks the simulator to stop and to look after the guest, then to go on: an `ExitPort`
+    with another reason.
     """
-
-    bus: In(RegisterPort(2))
-    valid: Out(1)
-    value: Out(8)
-
-    def elaborate(self, platform):
-        m = Module()
-        m.d.comb += self.bus.r_data.eq(UNCLAIMED)
-        m.d.comb += self.valid.eq(self.bus.w_stb & (self.bus.addr == 0))
-        with m.If(self.valid):
-            m.d.sync += self.value.eq(self.bus.w_data)
-        return m

@@ -97,10 +97,8 @@ _BASE: dict[int, Leaf] = {
     0x8000_0004: Leaf(*_BRAND[8:12]),
 }
 
-#: Whether the hardware has SVM. The processor announces it, and the golden model has it, when this is set.
-SVM_PRESENT = True
 SVM_LEAF = 0x8000_000A
-#: The leaves that differ when SVM is announced. Leaves 80000005h to 80000009h read as zeros.
+#: The leaves that differ when SVM is announced, as this processor does. Leaves 80000005h to 80000009h read as zeros.
 SVM_LEAVES: dict[int, Leaf] = {
     0x8000_0000: Leaf(SVM_LEAF, _VENDOR[0], _VENDOR[2], _VENDOR[1]),
     0x8000_0001: Leaf(SIGNATURE, 0, ECX_SVM, 0),
@@ -108,9 +106,9 @@ SVM_LEAVES: dict[int, Leaf] = {
     SVM_LEAF: Leaf(REVISION, ASIDS, 0, int(CPUID_SVM)),
 }
 #: What this processor has.
-LEAVES: dict[int, Leaf] = _BASE | (SVM_LEAVES if SVM_PRESENT else {})
+LEAVES: dict[int, Leaf] = _BASE | SVM_LEAVES
 
 
-def cpuid(leaf: int, svm: bool = SVM_PRESENT) -> Leaf:
+def cpuid(leaf: int, svm: bool = True) -> Leaf:
     """What CPUID returns with EAX = `leaf` on a processor with or without SVM."""
-    return (_BASE | SVM_LEAVES if svm else _BASE).get(leaf, Leaf())
+    return (LEAVES if svm else _BASE).get(leaf, Leaf())

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.build import build, images
+from firmware.build import images
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from sim.image import Image
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
@@ -18,14 +17,6 @@ from vmm.monitor.area import AREA_BYTES
 
 QUICK = {"timer", "selfmod", "syscalls", "tests/paging", "tests/tasks", "tests/gates", "tests/apic", "tests/debug"}
 NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(images())]
-
-
-@pytest.fixture(scope="module")
-def built() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 
 from firmware.build import svm_images
-from rtl.isa.cpuid import FEATURES, SVM_PRESENT, Feature
+from rtl.isa.cpuid import FEATURES, Feature
 from sim.image import Image
 from sim.lockstep import Lockstep
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
 from tests.firmware.svm_suite import judge
 from vmm.cli.reference import GoldenReference
-
-pytestmark = pytest.mark.skipif(not SVM_PRESENT, reason="the processor does not announce SVM")
 
 QUICK = {"basic", "interrupts", "nested_walk", "rings"}
 PROGRAMS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)

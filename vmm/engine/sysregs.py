@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rtl.isa.apic import APIC_BASE_ENABLE
-from rtl.isa.cpuid import SVM_PRESENT, cpuid
+from rtl.isa.cpuid import cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import CR0_WRITABLE, CR4_WRITABLE, Cr0, Cr4, Eflags
@@ -43,7 +43,7 @@ class SystemRegisters(DebugUnit):
     counter: Callable[[PerfEvent], int]
     monitor: Callable[[], None] | None = None
     on_apic_enable: Callable[[bool], None] | None = None
-    svm = SVM_PRESENT
+    svm = True
 
     def default_clock(self) -> int:
         return self.state.instructions

@@ -4,7 +4,6 @@ The map is looked at in memory, and only when MSR exits are wanted (AMD64 APM vo
 """
 from rtl.cpu.microasm import K, Program, Y
 from rtl.cpu.uop import Alu, Cond, Mem, Next, Reg, Size, Src, Status, Sys
-from rtl.isa.cpuid import SVM_PRESENT
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr, PerfEvent
@@ -41,7 +40,7 @@ _PLAIN = {Msr.SYSENTER_CS: Sys.SYSENTER_CS, Msr.SYSENTER_ESP: Sys.SYSENTER_ESP, 
 #: MSRs of which some bits can be written; the rest of 64 bits reads as zero.
 _CHECKED = {Msr.APIC_BASE: Sys.APIC_BASE}
 #: Those of virtualization, likewise.
-_SVM = {Msr.EFER: Sys.EFER, Msr.VM_CR: Sys.VM_CR, Msr.VM_HSAVE_PA: Sys.HSAVE} if SVM_PRESENT else {}
+_SVM = {Msr.EFER: Sys.EFER, Msr.VM_CR: Sys.VM_CR, Msr.VM_HSAVE_PA: Sys.HSAVE}
 
 
 def _permission_check(p: Program, is_write: bool) -> None:
