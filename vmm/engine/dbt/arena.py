@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import c_bool, c_uint8, c_uint32, c_uint64, sizeof
+from ctypes import c_bool, c_int64, c_uint8, c_uint32, c_uint64, sizeof
 
 from vmm.engine.dbt.layout import (
     BLOCK_ENTRIES,
@@ -70,7 +70,8 @@ class Arena(Timed):
         ("filling", c_uint8 * (JUMPS_AT - sizeof(Timed))),
         ("jumps", JumpEntry * JUMP_ENTRIES),
         ("blocks", BlockEntry * BLOCK_ENTRIES),
-        ("tables", (c_uint64 * TABLE_ENTRIES) * len(Kind)),
+        # host minus linear address: negative for RAM that the host has at a low place
+        ("tables", (c_int64 * TABLE_ENTRIES) * len(Kind)),
         ("guards", c_uint8 * TABLE_PAGES),
         ("code_map", c_uint8 * (1 << 29)),
     ]

@@ -221,7 +221,7 @@ class Context:
         self.jumps = (JumpEntry * JUMP_ENTRIES).from_buffer(self._memory, JUMPS_AT)
         self.blocks = (BlockEntry * BLOCK_ENTRIES).from_buffer(self._memory, BLOCKS_AT)
         self.tables = [
-            (c_uint64 * TABLE_PAGES).from_buffer(self._memory, TABLES_AT + kind * TABLE_BYTES) for kind in Kind]
+            (c_int64 * TABLE_PAGES).from_buffer(self._memory, TABLES_AT + kind * TABLE_BYTES) for kind in Kind]
         self.guards = memoryview(self._memory)[GUARDS_AT:GUARDS_AT + (ram_size >> 12)]
         self.code_map = memoryview(self._memory)[CODE_MAP_AT:size]
         self.state.ram, self.state.ram_size = ram, ram_size
