@@ -47,8 +47,9 @@ _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
         r"core\.lsu\.m_fault_(nested|table|gpa)"), True),
     ("Bus", (r"ram__\w+", r"memory\.(bus|mmio)__\w+", r"memory\.fsm_state", r"io_(valid|write|port|size|data)"), True),
     ("Devices", (
-        r"apics\.(intr|ack|vector|nmi)", r"apics\.local\.(request|tpr|ppr|svr|left|lvt_(timer|lint0))",
-        r"apics\.local\.(irr_(any|top)|isr_top)", r"apics\.io\.(lines|mask|remote)",
+        r"apics\.(intr|ack|vector|nmi)", r"apics\.local\.(request|svr|lvt_(timer|lint0))",
+        r"apics\.local\.vectors\.(tpr|ppr|waits|waiting|serves|serving)", r"apics\.local\.timer\.left",
+        r"apics\.io\.(lines|mask|remote)",
         r"isa\.(intr|ack|vector|nmi)", r"isa\.pic\.irq", r"isa\.pic\.chip[01]\.(irr|isr|imr)",
         r"isa\.pit\.channel0\.(count|value|out|mode)", r"isa\.uart\.(ier|lsr|lcr|irq)", r"(uart|debug)_(valid|data)",
         r"stop", r"exit_value", r"post_code"), True),

@@ -266,7 +266,7 @@ class RtlPlatform:
     def _asleep(self) -> bool:
         """No device will raise an unmasked interrupt by itself."""
         peek = self.engine.peek
-        if not peek("apics.local.lvt_timer") & IrqBits.MASKED and peek("apics.local.left"):
+        if not peek("apics.local.lvt_timer") & IrqBits.MASKED and peek("apics.local.timer.left"):
             return False
         if self._masked is None:
             self._masked = peek("isa.pic.chip0.imr") | peek("isa.pic.chip1.imr") << 8

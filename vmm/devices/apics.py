@@ -30,7 +30,8 @@ class Apics:
 
     Members
     -------
-    enable : IA32_APIC_BASE bit 11.
+    enable : IA32_APIC_BASE bit 11, changed by `set_enable`.
+    intr : what the processor sees, brought up to date by every method that may change it.
     """
 
     def __init__(self, pic: PicPair) -> None:
@@ -39,6 +40,7 @@ class Apics:
         self.io.lines = 1 << io_apic_input(Irq.PIT)
         self.local = LocalApic(self.io.end)
         self.enable = 1
+        self.intr = False
 
     def _message(self, vector: int, mode: int, level: bool, dest: int, logical: bool) -> None:
         self.local.message(vector, mode, level, dest, logical)
@@ -60,6 +62,12 @@ class Apics:
         if level != self.local.lint_last & 1:
             self.local.set_pin(_INT, level)
             self.io.set_pin(EXTINT_INPUT, level)
+        self._look_at_parts()
+
+    def advance_timer(self, cycles: int) -> None:
+        """Cycles go by for the local timer."""
+        self.local.advance(cycles)
+        self._look_at_parts()
 
     def would_raise(self, irq: Irq) -> Change | None:
         """Which change of the line could raise INTR, or be an NMI; None if INTR is high, or neither could."""
@@ -91,11 +99,12 @@ class Apics:
 
     # The processor's side.
 
-    @property
-    def intr(self) -> bool:
-        if not self.enable:
-            return self.pic.intr
-        return self.local.request or self._external
+    def set_enable(self, enabled: bool) -> None:
+        self.enable = int(enabled)
+        self._look_at_parts()
+
+    def _look_at_parts(self) -> None:
+        self.intr = self.local.request or self._external if self.enable else self.pic.intr
 
     @property
     def _external(self) -> bool:
@@ -104,7 +113,9 @@ class Apics:
     def ack(self) -> int:
         """Acknowledge cycle: the vector, spurious if nothing requests any more."""
         if self.enable and (self.local.request or not self._external):
-            return self.local.acknowledge()
+            vector = self.local.acknowledge()
+            self._look_at_parts()
+            return vector
         vector = self.pic.ack()
         # INT is low for a moment behind an acknowledge.
         if self.pic.intr and self.local.lint_last & 1:
@@ -122,6 +133,11 @@ class Apics:
 
     def read(self, address: int, size: int) -> int:
         """Read memory where the APICs may be."""
+        value = self._read(address, size)
+        self._look_at_parts()
+        return value
+
+    def _read(self, address: int, size: int) -> int:
         if size == 4 and not address & 3:
             return self._read_word(address)
         first, last = address & ~3, address + size - 1 & ~3
@@ -140,6 +156,7 @@ class Apics:
                 self.io.write(place - _IO.base, value >> 32 * word & 0xFFFF_FFFF)
             elif self.enable and _LOCAL.base <= place < _LOCAL.end:
                 self.local.write(place - _LOCAL.base, value >> 32 * word & 0xFFFF_FFFF)
+        self._look_at_parts()
 
     def _read_word(self, address: int) -> int:
         if _IO.base <= address < _IO.end:
@@ -159,3 +176,4 @@ class Apics:
         for name, part in (("local", self.local), ("io", self.io)):
             part.load({key.removeprefix(f"{name}."): value for key, value in state.items()
                        if key.startswith(f"{name}.")})
+        self._look_at_parts()

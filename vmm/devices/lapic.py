@@ -17,17 +17,15 @@ from rtl.isa.apic import (
     EsrBits,
     IrqBits,
     Shorthand,
-    divide_shift,
 )
+from vmm.devices.apic_timer import ApicTimer
 from vmm.devices.device import Output, Value, nowhere
+from vmm.devices.vectors import BANK_OFFSETS, Vectors
 
-WORDS = 8
-_BANKS = {"isr": int(ApicReg.ISR), "tmr": int(ApicReg.TMR), "irr": int(ApicReg.IRR)}
 _LVT = {int(reg): reg.name.lower() for reg in LVT_WRITABLE}
 _MASKED, _PERIODIC, _LEVEL, _ACTIVE_LOW, _REMOTE_IRR, _LOGICAL = (
     int(bit) for bit in (IrqBits.MASKED, IrqBits.PERIODIC, IrqBits.LEVEL, IrqBits.ACTIVE_LOW, IrqBits.REMOTE_IRR,
                          IrqBits.LOGICAL))
-_TIMER_REGISTERS = frozenset((ApicReg.TIMER_INITIAL, ApicReg.TIMER_CURRENT, ApicReg.TIMER_DIVIDE))
 STEADY = frozenset(int(reg) for reg in (ApicReg.ID, ApicReg.VERSION, ApicReg.TPR, ApicReg.LDR, ApicReg.DFR, ApicReg.SVR,
                                         ApicReg.ICR_LOW, ApicReg.ICR_HIGH, ApicReg.LVT_TIMER, ApicReg.LVT_LINT1,
                                         ApicReg.LVT_ERROR))
@@ -35,9 +33,7 @@ STEADY = frozenset(int(reg) for reg in (ApicReg.ID, ApicReg.VERSION, ApicReg.TPR
 
 
 class LocalApic:
-    """The registers, and the interrupts that wait or are in service.
-
-    `advance` lets the timer live; `external`, `request` and `vector` are those of the present.
+    """The registers, and how interrupts come in. `advance` lets the timer live.
 
     Parameters
     ----------
@@ -45,48 +41,34 @@ class LocalApic:
 
     Members
     -------
+    vectors, timer : its parts.
     nmi, init : messages of these kinds since the owner cleared them.
     """
 
-    STATE = ("tpr", "ldr", "dfr", "svr", *(f"{bank}{word}" for bank in _BANKS for word in range(WORDS)),
-             "esr", "errors", "icr", "icr_dest", *_LVT.values(), "lint0_remote", "lint_last", "initial", "divide",
-             "left")
+    STATE = ("ldr", "dfr", "svr", "esr", "errors", "icr", "icr_dest", *_LVT.values(), "lint0_remote", "lint_last")
 
     def __init__(self, on_end: Output = nowhere, apic_id: int = APIC_ID) -> None:
         self.apic_id = apic_id
         self._on_end = on_end
-        self.tpr = self.ldr = self.esr = self.errors = self.icr = self.icr_dest = 0
+        self.vectors, self.timer = Vectors(), ApicTimer()
+        self.ldr = self.esr = self.errors = self.icr = self.icr_dest = 0
         self.dfr = 0xF
         self.svr = APIC_SVR_FIRMWARE
-        self.isr, self.tmr, self.irr = 0, 0, 0
         self.lvt = {int(reg): value for reg, value in LVT_FIRMWARE.items()}
         self.lint0_remote = self.lint_last = 0
-        self.initial = self.divide = self.left = 0
         self.nmi = self.init = 0
 
     # The processor's side.
 
     @property
-    def processor_priority(self) -> int:
-        service = (self.isr.bit_length() - 1) & 0xF0 if self.isr else 0
-        return self.tpr if self.tpr >> 4 >= service >> 4 else service
-
-    @property
     def request(self) -> bool:
         """A fixed interrupt is to be taken."""
-        return bool(self.irr) and self._is_above(self.irr.bit_length() - 1)
-
-    def _is_above(self, vector: int) -> bool:
-        return bool(self.svr & SVR_ENABLE) and vector >> 4 > self.processor_priority >> 4
+        return self.vectors.request
 
     def acknowledge(self) -> int:
         """Take the vector in service; the spurious one if there is none to be taken any more."""
-        if not self.request:
-            return self.svr & 0xFF
-        vector = self.irr.bit_length() - 1
-        self.irr ^= 1 << vector
-        self.isr |= 1 << vector
-        return vector
+        vector = self.vectors.acknowledge()
+        return self.svr & 0xFF if vector is None else vector
 
     @property
     def external(self) -> bool:
@@ -126,18 +108,12 @@ class LocalApic:
 
     def advance(self, cycles: int) -> None:
         """Cycles go by for the timer."""
-        if not self.left:
-            return
-        if cycles < self.left:
-            self.left -= cycles
-            return
-        timer, period = self.lvt[ApicReg.LVT_TIMER], self.initial << divide_shift(self.divide)
-        self.left = period - (cycles - self.left) % period if timer & _PERIODIC and period else 0
-        self._local(ApicReg.LVT_TIMER)
+        if self.timer.advance(cycles, bool(self.lvt[ApicReg.LVT_TIMER] & _PERIODIC)):
+            self._local(ApicReg.LVT_TIMER)
 
     def cycles_to_fire(self) -> int | None:
         """Cycles up to the end of the timer's count."""
-        return self.left or None
+        return self.timer.left or None
 
     def timer_would_raise(self) -> bool:
         """`request` is low, and would be high if the timer's count ended."""
@@ -150,7 +126,7 @@ class LocalApic:
             return mode in (Delivery.NMI, Delivery.INIT)
         if vector < FIRST_VECTOR:
             return not self.lvt[ApicReg.LVT_ERROR] & _MASKED
-        return not self.request and self._is_above(vector)
+        return not self.vectors.request and self.vectors.is_above(vector)
 
     def _asserted(self, pin: int) -> bool:
         lvt = self.lvt[ApicReg.LVT_LINT0 + 0x10 * pin]
@@ -178,9 +154,7 @@ class LocalApic:
             if vector < FIRST_VECTOR:
                 self._record(EsrBits.RECEIVED_ILLEGAL_VECTOR)
             elif self.svr & SVR_ENABLE:
-                bit = 1 << vector
-                self.irr |= bit
-                self.tmr = self.tmr | bit if level else self.tmr & ~bit
+                self.vectors.accept(vector, level)
         elif mode == Delivery.NMI:
             self.nmi = 1
         elif mode == Delivery.INIT:
@@ -195,15 +169,11 @@ class LocalApic:
 
     def read(self, offset: int) -> int:
         """The register at an offset, a multiple of 4."""
-        bank = offset & 0xF80
-        if offset & 0xF:
-            pass
-        elif bank in (ApicReg.ISR, ApicReg.TMR) or bank == ApicReg.IRR:
-            bits = self.isr if bank == ApicReg.ISR else self.tmr if bank == ApicReg.TMR else self.irr
-            return bits >> 2 * (offset & 0x70) & 0xFFFF_FFFF
-        elif offset in self.lvt:
+        if offset in BANK_OFFSETS:
+            return self.vectors.read(offset)
+        if offset in self.lvt:
             return self.lvt[offset] | (_REMOTE_IRR if offset == ApicReg.LVT_LINT0 and self.lint0_remote else 0)
-        elif offset in _READERS:
+        if offset in _READERS:
             return _READERS[offset](self)
         self._record(EsrBits.ILLEGAL_REGISTER)
         return 0
@@ -219,30 +189,19 @@ class LocalApic:
                 self._look_at_level()
         elif offset in _WRITERS:
             _WRITERS[offset](self, value)
-        elif offset & 0xF or offset not in _READ_ONLY:
+        elif offset not in _READ_ONLY and offset not in BANK_OFFSETS:
             self._record(EsrBits.ILLEGAL_REGISTER)
-
-    def _current(self) -> int:
-        return -(-self.left >> divide_shift(self.divide))
-
-    def _arbitration(self) -> int:
-        waiting, service = ((bits.bit_length() - 1) >> 4 if bits else 0 for bits in (self.irr, self.isr))
-        if self.tpr >> 4 >= waiting and self.tpr >> 4 > service:
-            return self.tpr
-        return max(self.tpr >> 4, waiting, service) << 4
 
     def _set_svr(self, value: int) -> None:
         self.svr = value & SVR_WRITABLE
+        self.vectors.enable(bool(self.svr & SVR_ENABLE))
         if not self.svr & SVR_ENABLE:
             for register in self.lvt:
                 self.lvt[register] |= _MASKED
 
     def _end(self, _value: int) -> None:
-        if not self.isr:
-            return
-        vector = self.isr.bit_length() - 1
-        self.isr ^= 1 << vector
-        if self.tmr >> vector & 1:
+        vector = self.vectors.end()
+        if vector is not None:
             if vector == self.lvt[ApicReg.LVT_LINT0] & 0xFF:
                 self.lint0_remote = 0
                 self._look_at_level()
@@ -264,46 +223,36 @@ class LocalApic:
         if meant and (mode != Delivery.INIT or value & IrqBits.ASSERT):
             self._deliver(vector, mode, False)
 
-    def _set_initial(self, value: int) -> None:
-        self.initial = value
-        self.left = value << divide_shift(self.divide)
-
-    def _set_divide(self, value: int) -> None:
-        count, self.divide = self._current(), value & 0xB
-        self.left = count << divide_shift(self.divide)
-
     # State.
 
     def save(self) -> dict[str, Value]:
         """State by the names of `STATE`."""
-        values: dict[str, Value] = {}
+        values: dict[str, Value] = {
+            f"{name}.{key}": value for name, part in (("vectors", self.vectors), ("timer", self.timer))
+            for key, value in part.save().items()}
         for name in self.STATE:
-            bank, word = name[:-1], name[-1:]
-            if bank in _BANKS:
-                values[name] = getattr(self, bank) >> 32 * int(word) & 0xFFFF_FFFF
-            elif name in _LVT.values():
-                values[name] = self.lvt[ApicReg[name.upper()]]
-            else:
-                values[name] = int(getattr(self, name))
+            values[name] = self.lvt[ApicReg[name.upper()]] if name in _LVT.values() else int(getattr(self, name))
         return values
 
     def load(self, state: dict[str, Value]) -> None:
         """Take over what `save` gave. Raises KeyError if a part is missing."""
-        for bank in _BANKS:
-            setattr(self, bank, sum(int(state[f"{bank}{word}"]) << 32 * word for word in range(WORDS)))
+        for name, part in (("vectors", self.vectors), ("timer", self.timer)):
+            part.load({key.removeprefix(f"{name}."): value for key, value in state.items()
+                       if key.startswith(f"{name}.")})
         for name in self.STATE:
             if name in _LVT.values():
                 self.lvt[int(ApicReg[name.upper()])] = int(state[name])
-            elif name[:-1] not in _BANKS:
+            else:
                 setattr(self, name, int(state[name]))
+        self.vectors.enable(bool(self.svr & SVR_ENABLE))
 
 
 _READERS: dict[int, Callable[[LocalApic], int]] = {
     ApicReg.ID: lambda apic: apic.apic_id << 24,
     ApicReg.VERSION: lambda apic: APIC_VERSION,
-    ApicReg.TPR: lambda apic: apic.tpr,
-    ApicReg.APR: LocalApic._arbitration,
-    ApicReg.PPR: lambda apic: apic.processor_priority,
+    ApicReg.TPR: lambda apic: apic.vectors.tpr,
+    ApicReg.APR: lambda apic: apic.vectors.arbitration,
+    ApicReg.PPR: lambda apic: apic.vectors.priority,
     ApicReg.EOI: lambda apic: 0,
     ApicReg.LDR: lambda apic: apic.ldr << 24,
     ApicReg.DFR: lambda apic: apic.dfr << 28 | 0x0FFF_FFFF,
@@ -311,9 +260,9 @@ _READERS: dict[int, Callable[[LocalApic], int]] = {
     ApicReg.ESR: lambda apic: apic.esr,
     ApicReg.ICR_LOW: lambda apic: apic.icr,
     ApicReg.ICR_HIGH: lambda apic: apic.icr_dest << 24,
-    ApicReg.TIMER_INITIAL: lambda apic: apic.initial,
-    ApicReg.TIMER_CURRENT: LocalApic._current,
-    ApicReg.TIMER_DIVIDE: lambda apic: apic.divide,
+    ApicReg.TIMER_INITIAL: lambda apic: apic.timer.initial,
+    ApicReg.TIMER_CURRENT: lambda apic: apic.timer.current,
+    ApicReg.TIMER_DIVIDE: lambda apic: apic.timer.divide,
 }
 
 
@@ -322,7 +271,7 @@ def _field(name: str, shift: int, mask: int) -> Callable[[LocalApic, int], None]
 
 
 _WRITERS: dict[int, Callable[[LocalApic, int], None]] = {
-    ApicReg.TPR: _field("tpr", 0, 0xFF),
+    ApicReg.TPR: lambda apic, value: apic.vectors.set_tpr(value),
     ApicReg.EOI: LocalApic._end,
     ApicReg.LDR: _field("ldr", 24, 0xFF),
     ApicReg.DFR: _field("dfr", 28, 0xF),
@@ -330,9 +279,8 @@ _WRITERS: dict[int, Callable[[LocalApic, int], None]] = {
     ApicReg.ESR: LocalApic._set_esr,
     ApicReg.ICR_LOW: LocalApic._command,
     ApicReg.ICR_HIGH: _field("icr_dest", 24, 0xFF),
-    ApicReg.TIMER_INITIAL: LocalApic._set_initial,
-    ApicReg.TIMER_DIVIDE: LocalApic._set_divide,
+    ApicReg.TIMER_INITIAL: lambda apic, value: apic.timer.set_initial(value),
+    ApicReg.TIMER_DIVIDE: lambda apic, value: apic.timer.set_divide(value),
 }
 _READ_ONLY = frozenset(int(reg) for reg in (ApicReg.ID, ApicReg.VERSION, ApicReg.APR, ApicReg.PPR,
-                                            ApicReg.TIMER_CURRENT)) | frozenset(
-    bank + 0x10 * word for bank in _BANKS.values() for word in range(WORDS))
+                                            ApicReg.TIMER_CURRENT))

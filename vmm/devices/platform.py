@@ -82,7 +82,8 @@ class PcPlatform:
         self._serial = Source(Clock(self.config.uart_divider), self.uart.advance, self.uart.ticks_to_irq,
                               self.uart.ticks_to_irq)
         local = self.apics.local
-        self._local_timer = Source(Clock(APIC_TIMER_DIVIDER), local.advance, local.cycles_to_fire, local.cycles_to_fire)
+        self._local_timer = Source(Clock(APIC_TIMER_DIVIDER), self.apics.advance_timer, local.cycles_to_fire,
+                                   local.cycles_to_fire)
         self._sources: tuple[tuple[Callable[[], Change | None], Source], ...] = (
             *((partial(self.apics.would_raise, irq), source) for irq, source in (
                 (Irq.PIT, self._timer), (Irq.RTC, self._clock), (Irq.UART, self._serial))),
@@ -164,7 +165,7 @@ class PcPlatform:
 
     def enable_apic(self, enabled: bool) -> None:
         """Put the local APIC on the bus and between the 8259A pair and the processor, or take it away."""
-        self.apics.enable = int(enabled)
+        self.apics.set_enable(enabled)
 
     def take_nmi(self) -> bool:
         """Whether a non-maskable interrupt has come since the last call."""
