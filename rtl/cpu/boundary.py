@@ -37,7 +37,7 @@ class Boundary(wiring.Component):
     3. ``step`` is the end of an instruction or REP iteration that began with TF set, not heeded at a load of SS;
        ``task_trap`` the T bit of a new TSS; ``data_hits`` breakpoints touched. They are bits of DR6 in ``trap_bits``
        until the trap is taken.
-    4. NMI is taken once per rising edge and blocked until ``nmi_unblock`` (IRET).
+    4. NMI is taken once per rising edge and blocked until ``nmi_unblock`` (IRET, even one that faults).
     5. ``go_on`` says that a REP instruction may begin another iteration.
     6. Breakpoints touched by a load of SS outlive an event taken in its shadow (INT n): their trap is taken before the
        first instruction of the handler. SDM vol. 3A, 6.8.3.

@@ -70,14 +70,13 @@ class Apics:
         self._look_at_parts()
 
     def would_raise(self, irq: Irq) -> Change | None:
-        """Which change of the line could raise INTR, or be an NMI; None if INTR is high, or neither could."""
-        if self.intr:
-            return None
+        """Which change of the line could raise INTR, or be an NMI or INIT; None if none could."""
+        is_high = self.intr
         if not self.enable:
-            return Change.RISE if self.pic.would_raise(irq) else None
+            return Change.RISE if not is_high and self.pic.would_raise(irq) else None
         direct = self.io.would_send(io_apic_input(irq))
         found = None
-        if direct is not None and self.local.would_raise(*direct[:2]):
+        if direct is not None and self._would_count(is_high, *direct[:2]):
             if direct[2]:
                 return Change.ANY
             found = Change.RISE
@@ -86,12 +85,17 @@ class Apics:
                 continue
             mode, vector, inverted = path
             if mode == Delivery.EXTINT and not inverted:
-                if self.pic.would_raise(irq):
+                if not is_high and self.pic.would_raise(irq):
                     found = Change.RISE
-            elif (mode == Delivery.EXTINT or self.local.would_raise(mode, vector)) and not self.pic.is_masked(irq):
+            elif (mode == Delivery.EXTINT and not is_high or self._would_count(is_high, mode, vector)) and (
+                    not self.pic.is_masked(irq)):
                 # What counts are the edges of INT: where it is high it may fall with the line, and rise with it then.
                 return Change.ANY
         return found
+
+    def _would_count(self, is_high: bool, mode: int, vector: int) -> bool:
+        """Whether the processor would hear of this interrupt, while INTR is high or not."""
+        return mode in (Delivery.NMI, Delivery.INIT) if is_high else self.local.would_raise(mode, vector)
 
     def timer_would_raise(self) -> Change | None:
         """Whether the end of the local timer's count could raise INTR, which is low; None if not."""

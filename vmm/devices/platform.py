@@ -206,7 +206,7 @@ class PcPlatform:
             self._foresee()
 
     def next_event(self) -> int | None:
-        """Cycles after which INTR could rise without an access; None if it will not, or is high.
+        """Cycles after which INTR could rise, or an NMI or INIT come, without an access; None if none will.
 
         It may be early, never late. A line that is masked or waits for an end of interrupt does not count.
         """

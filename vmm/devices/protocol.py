@@ -11,8 +11,7 @@ class Platform(Protocol):
     1. Time moves only in `advance`; an access to a port or to memory takes place at the time that has come, and takes
        none. Memory is by physical address; where no device is, reads give ones.
     2. After `next_event` cycles without an access a device could first raise an interrupt: the answer may be early,
-       never late. None says that no device will by itself. While `intr` is high the answer means nothing: the interrupt
-       is taken first.
+       never late. None says that no device will by itself. While `intr` is high only NMI and INIT count.
     3. `intr` and what `ack` gives are those of the present.
     4. `take_nmi` says whether a non-maskable interrupt has come since it was last asked, `take_init` whether an INIT
        has.

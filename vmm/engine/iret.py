@@ -19,7 +19,7 @@ _TSS_BUSY = (SystemType.TSS16_BUSY, SystemType.TSS32_BUSY)
 class Returns(FarTransfers):
     """IRET and the flag rules it shares with POPF.
 
-    IRET lets NMIs in again when it is complete, or begins a task switch.
+    IRET lets NMIs in again when it is executed, even if it faults (SDM vol. 3A, 6.7.1).
     There is no virtual-8086 mode yet: VM in a popped image is ignored, and stays clear.
     """
 
@@ -40,6 +40,7 @@ class Returns(FarTransfers):
 
     def interrupt_return(self, size: int, next_eip: int) -> int:
         state = self.state
+        state.nmi_blocked = False
         if state.system_flags & _NT:
             return self._task_return(next_eip)
         width = size // 8
@@ -58,7 +59,6 @@ class Returns(FarTransfers):
             self.set_stack_pointer(state.gpr[4] + 3 * width)
             self.write_flags(image, mask)
         self.segments_changed()
-        state.nmi_blocked = False
         return eip
 
     def _task_return(self, next_eip: int) -> int:
@@ -69,5 +69,4 @@ class Returns(FarTransfers):
         if not loaded.is_system or loaded.type not in _TSS_BUSY:
             raise Fault(Vector.TS, selector_error(link))
         self.check_present(loaded)
-        self.state.nmi_blocked = False
         return self.task_switch(loaded, Reason.RETURN, next_eip)

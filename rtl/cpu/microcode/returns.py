@@ -115,6 +115,8 @@ def retf(p: Program) -> None:
 @LIBRARY.program("iret")
 def iret(p: Program) -> None:
     p(intercept=ExitCode.IRET)
+    # even if it faults: SDM vol. 3A, 6.7.1
+    write(p, Sys.NMI_UNBLOCK, Src.ZERO)
     branch_status(p, "nested", Status.NT)
     mov(p, TARGET, Src.MEM, **pop())
     p(alu=Alu.ZX16, b=Src.MEM, dst=CODE, **pop())
@@ -123,7 +125,6 @@ def iret(p: Program) -> None:
     # before CS changes: its D bit is part of what Size.V means
     p(alu=Alu.IRETF, a=GATE, size=Size.V)
     load_code(p, Y(Sys.CPL))
-    write(p, Sys.NMI_UNBLOCK, Src.ZERO)
     flush(p, TARGET)
 
     p.label("outer")
@@ -131,7 +132,6 @@ def iret(p: Program) -> None:
     p(alu=Alu.IRETF, a=GATE, size=Size.V)
     enter_inner(p, NEW_ESP)
     _drop_inner_segments(p)
-    write(p, Sys.NMI_UNBLOCK, Src.ZERO)
     flush(p, TARGET)
 
     p.label("nested")
@@ -140,6 +140,5 @@ def iret(p: Program) -> None:
     branch(p, Cond.NZ, fault(Vector.TS, CODE), Alu.AND, CODE, K(4))
     fetch(p, CODE, LOW, HIGH, ADDRESS, fault(Vector.TS, CODE))
     check(p, Check.TSS_BUSY, HIGH, CODE)
-    write(p, Sys.NMI_UNBLOCK, Src.ZERO)
     mov(p, TARGET, Src.NEXT)
     mov(p, TASK_REASON, K(RETURN), next=Next.JUMP, target="task_switch")

@@ -85,3 +85,11 @@ def test_nmi_goes_before_the_next_instruction():
         "core.sysregs.gdt_base": 0x4000, "core.sysregs.gdt_limit": 0xFF})
     assert end.eax == CODE and end.esp == STACK - 8
     assert end.engine.peek("core.boundary.nmi_blocked") and not end.engine.peek("core.boundary.nmi_pending")
+
+
+def test_iret_lets_nmis_in_even_if_it_faults():
+    """SDM vol. 3A, 6.7.1. The null selector on the stack is #GP(0); in its handler an NMI is taken that has waited."""
+    end = run("6A00" "6A00" "6A00" "CF", words=tables(v13="90", v2="58"), pokes={
+        "core.boundary.nmi_pending": 1, "core.boundary.nmi_blocked": 1, "core.sysregs.idt_base": 0x3000,
+        "core.sysregs.idt_limit": 0x7FF, "core.sysregs.gdt_base": 0x4000, "core.sysregs.gdt_limit": 0xFF})
+    assert end.esp == STACK - 12 - 16 - 8 and end.engine.peek("core.boundary.nmi_blocked")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rtl.isa.apic import APIC_BASE_ENABLE, ApicReg
+from rtl.isa.apic import APIC_BASE_ENABLE, ApicReg, IoApicIndex, IoApicReg, io_apic_input
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import MSRS, Msr
-from rtl.isa.platform import REGION
+from rtl.isa.platform import REGION, Irq
 from rtl.isa.retire import RetireCause
 from tests.vmm.engine.machine import CODE, HANDLERS, RAM
 from tests.vmm.engine.test_emulate import computer
@@ -59,6 +59,39 @@ def test_a_second_nmi_waits_for_iret() -> None:
     machine.run(2000)
     gpr = machine.cpu.state.gpr
     assert (gpr[5], gpr[3], gpr[2]) == (2, 0, 1)
+
+
+def test_iret_lets_nmis_in_even_if_it_faults() -> None:
+    """SDM vol. 3A, 6.7.1. The null selector on the stack is #GP(0); in its handler an NMI is taken that has waited."""
+    machine = with_handler("6a00 6a00 6a00 cf", "45 f4")
+    machine.memory.load_blob(HANDLERS + Vector.GP, b"\x90\xf4")
+    machine.cpu.state.nmi_pending = machine.cpu.state.nmi_blocked = True
+    assert machine.run(100).reason is StopReason.HALT_FOREVER
+    state = machine.cpu.state
+    assert state.gpr[5] == 1 and state.nmi_blocked and not state.nmi_pending and state.eip == HANDLERS + Vector.NMI + 2
+
+
+def io_apic(index: int, value: int) -> str:
+    base = REGION["IO_APIC"].base
+    return "".join(f"c705{(base + register).to_bytes(4, 'little').hex()}{word.to_bytes(4, 'little').hex()}"
+                   for register, word in ((IoApicReg.SELECT, index), (IoApicReg.WINDOW, value)))
+
+
+def test_nmi_of_a_device_comes_in_time_while_an_interrupt_waits_for_if() -> None:
+    """It used to be late: with INTR high, nobody looked for the next change of a line.
+
+    The timer sends NMIs through the I/O APIC; its first finds the processor in INC EAX; JMP, with an interrupt of its
+    own waiting.
+    """
+    pit, self_ipi = IoApicIndex.ENTRY + 2 * io_apic_input(Irq.PIT), 0x4_4040
+    code = (f"fa c705{(REGION['LOCAL_APIC'].base + ApicReg.SVR).to_bytes(4, 'little').hex()}ff010000 {send(self_ipi)}"
+            f"{io_apic(pit, 0x400)} b034 e643 b011 e640 b000 e640 40 ebfd")
+    whole, stepped = (with_handler(code, "f4") for _ in range(2))
+    assert whole.run(5000).reason is StopReason.HALT_FOREVER
+    while not stepped.cpu.state.halted:
+        stepped.step()
+    assert whole.platform.intr and whole.cpu.state.gpr[0] > 0
+    assert (whole.cpu.state.gpr[0], whole.cpu.steps) == (stepped.cpu.state.gpr[0], stepped.cpu.steps)
 
 
 def test_nmi_wakes_hlt() -> None:
