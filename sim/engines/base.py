@@ -92,11 +92,15 @@ class Engine(Protocol):
     Members
     -------
     cycle : number of cycles executed since the start (or as loaded).
+    stop : value of the stop signal in the last cycle executed, 0 before the first.
     ram : host buffer (uint32) behind ``SimDesign.ram``; assign another array to replace it.
     """
 
     cycle: int
     ram: np.ndarray
+
+    @property
+    def stop(self) -> int: ...
 
     def run(self, max_cycles: int) -> RunResult: ...
     def burst(self, max_cycles: int) -> int: ...

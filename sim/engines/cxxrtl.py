@@ -239,6 +239,10 @@ class Cxxrtl:
                     self._chunk = max(self._chunk // 2, 1)
         return RunResult(done, 0, Why.LIMIT)
 
+    @property
+    def stop(self) -> int:
+        return int(self._ports.stopped)
+
     def burst(self, max_cycles: int) -> int:
         ran = self._advance(max_cycles)
         self._ports.tap_full = 0

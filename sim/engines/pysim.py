@@ -31,7 +31,7 @@ class PySim:
         self._taps: dict[str, Tap] = {tap.name: tap for tap in design.taps}
         self._records: dict[str, list[tuple[int, ...]]] = {tap.name: [] for tap in design.taps}
         self._enabled: set[str] = set()
-        self.cycle = 0
+        self.cycle = self.stop = 0
         self.ram = new_ram(design, ram)
         self._engine.step_design()
 
@@ -76,7 +76,7 @@ class PySim:
 
     def _step(self) -> tuple[int, bool]:
         design = self._sim_design
-        stop = self._get(design.stop) if design.stop is not None else 0
+        stop = self.stop = self._get(design.stop) if design.stop is not None else 0
         full = False
         for name in self._enabled:
             tap = self._taps[name]

@@ -17,6 +17,7 @@ from ..design import SimDesign
 from ..elaborate import RDATA, RDATA_NAME, input_port
 from ..interrupt import Interrupt
 from .build import Builder, Observer
+from .cells import Cells, Reader, Writer
 from .compile import Code
 from .layout import HEADER, RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL, TAP_SIZE
 from .netlist import Chunk, Sig
@@ -49,6 +50,9 @@ class Native:
         self._state[:] = np.frombuffer(zlib.decompress(image.initial), dtype=np.uint8)
         self._address = self._state.ctypes.data
         self._header = self._state[:HEADER + TAP_SIZE * len(design.taps)].view(np.int64)
+        self._cells = Cells(self._state, image.nodes)
+        self._readers: dict[str, Reader] = {}
+        self._writers: dict[str, Writer] = {}
         self._rows = {
             name: self._state[offset:offset + store_bits(width) // 8 * depth].reshape(depth, store_bits(width) // 8)
             for name, (offset, width, depth) in image.memories.items()}
@@ -61,7 +65,7 @@ class Native:
         self.cycle = 0
         self.ram = new_ram(design, ram)
         for name, value in input_values(design).items():
-            self._insert(self._names[name], value)
+            self._cells.writer(self._names[name])(value)
 
     def _source(self, node: int | None) -> Sig:
         return () if node is None else (Chunk(node, 0, self._image.nodes[node][1]),)
@@ -106,6 +110,10 @@ class Native:
                     self._chunk = max(self._chunk // 2, 1)
         return RunResult(done, 0, Why.LIMIT)
 
+    @property
+    def stop(self) -> int:
+        return int(self._header[STOP_VALUE // 8])
+
     def burst(self, max_cycles: int) -> int:
         ran = self._advance(max_cycles)
         self._tap_full()
@@ -129,14 +137,15 @@ class Native:
     def signals(self) -> list[SignalInfo]:
         return list(self._image.infos)
 
-    def _row(self, name: str) -> np.ndarray | None:
+    def _row(self, name: str) -> tuple[int, int] | None:
+        """Offset and width of a row of a memory."""
         memory, row = parse_row(name)
         info = self._infos.get(memory)
         if row is None or info is None or info.kind is not Kind.MEMORY:
             return None
         if row >= info.depth:
             raise UnknownSignal(f"Memory '{memory}' has {info.depth} rows, so there is no row {row}")
-        return self._rows[memory][row]
+        return self._image.memories[memory][0] + row * store_bits(info.width) // 8, info.width
 
     def _sig(self, name: str) -> Sig:
         info = self._infos.get(name)
@@ -145,13 +154,26 @@ class Native:
         return self._names[name]
 
     def peek(self, name: str) -> int:
+        read = self._readers.get(name)
+        if read is None:
+            read = self._readers[name] = self._reader(name)
+        return read()
+
+    def _reader(self, name: str) -> Reader:
         row = self._row(name)
         if row is not None:
-            return int.from_bytes(row.tobytes(), "little")
+            return self._cells.word(*row)[0]
         sig = self._sig(name)
-        if all(chunk.node < 0 or chunk.node in self._image.nodes for chunk in sig):
-            return _extract(sig, self._image.nodes, self._state)
-        return _extract(sig, self._observed().nodes, self._observe())
+        if self._cells.holds(sig):
+            return self._cells.reader(sig)
+        self._observed()
+        read = self._observed_cells.reader(sig)
+
+        def computed() -> int:
+            self._observer_run(self._address, self._out.ctypes.data)
+            return read()
+
+        return computed
 
     def rows(self, name: str) -> np.ndarray:
         info = self._infos.get(name)
@@ -166,35 +188,24 @@ class Native:
             self._observer_run = self._observer_code.function("observe", None, ctypes.c_void_p, ctypes.c_void_p)
             self._out = np.zeros(self._observer.size + 64, dtype=np.uint8)
             self._out = self._out[-self._out.ctypes.data % 64:][:self._observer.size]
+            self._observed_cells = Cells(self._out, self._observer.nodes)
         return self._observer
 
-    def _observe(self) -> np.ndarray:
-        self._observed()
-        self._observer_run(self._address, self._out.ctypes.data)
-        return self._out
-
     def poke(self, name: str, value: int) -> None:
+        write = self._writers.get(name)
+        if write is None:
+            write = self._writers[name] = self._writer(name)
+        write(value)
+
+    def _writer(self, name: str) -> Writer:
         row = self._row(name)
         if row is not None:
-            width = self._infos[parse_row(name)[0]].width
-            row[:] = np.frombuffer((value & ones(width)).to_bytes(len(row), "little"), dtype=np.uint8)
-            return
+            write, mask = self._cells.word(*row)[1], ones(row[1])
+            return lambda value: write(value & mask)
         sig = self._sig(name)
         if self._infos[name].kind is Kind.WIRE:
             raise EngineError(f"'{name}' is computed by the design; only inputs, registers and memory rows can be set")
-        self._insert(sig, value)
-
-    def _insert(self, sig: Sig, value: int) -> None:
-        for chunk in sig:
-            place = self._image.nodes.get(chunk.node)
-            if place is not None:
-                offset, width = place
-                size = store_bits(width) // 8
-                old = int.from_bytes(self._state[offset:offset + size].tobytes(), "little")
-                part = (value & ones(chunk.width)) << chunk.offset
-                new = old & ~(ones(chunk.width) << chunk.offset) | part
-                self._state[offset:offset + size] = np.frombuffer(new.to_bytes(size, "little"), dtype=np.uint8)
-            value >>= chunk.bits
+        return self._cells.writer(sig)
 
     def record(self, names: Sequence[str], n_cycles: int) -> dict[str, np.ndarray]:
         rows = {name: self._row(name) for name in names}
@@ -231,7 +242,7 @@ class Native:
 
     def set_tap(self, name: str, enabled: bool) -> None:
         self._tap_index(name)
-        self._insert(self._source(self._image.inputs[f"listen:{name}"]), int(enabled))
+        self._cells.writer(self._source(self._image.inputs[f"listen:{name}"]))(int(enabled))
 
     def drain_tap(self, name: str) -> np.ndarray:
         index = self._tap_index(name)
@@ -260,7 +271,7 @@ class Native:
     def load(self, state: State) -> None:
         for name, value in state["signals"].items():
             if name in self._names:
-                self._insert(self._names[name], value)
+                self._cells.writer(self._names[name])(value)
         for name, values in state["memories"].items():
             if name in self._rows:
                 rows = self._rows[name]
@@ -280,28 +291,11 @@ def _row_array(rows: np.ndarray, width: int) -> np.ndarray:
     return np.array([int.from_bytes(row.tobytes(), "little") for row in rows], dtype=object)
 
 
-def _extract(sig: Sig, nodes: dict[int, tuple[int, int]], state: np.ndarray) -> int:
-    """A signal's value from a buffer that holds its nodes."""
-    value = position = 0
-    for chunk in sig:
-        if chunk.node < 0:
-            part = chunk.offset
-        else:
-            offset, width = nodes[chunk.node]
-            word = int.from_bytes(state[offset:offset + store_bits(width) // 8].tobytes(), "little")
-            part = word >> chunk.offset & ones(chunk.width)
-            if chunk.repeat > 1:
-                part *= ones(chunk.repeat)
-        value |= part << position
-        position += chunk.bits
-    return value
-
-
 def _columns(sig: Sig, nodes: dict[int, tuple[int, int]], frames: np.ndarray) -> np.ndarray:
     """A signal's value in every frame."""
     width = sum(chunk.bits for chunk in sig)
     if width > 64 or any(chunk.node >= 0 and nodes[chunk.node][1] > 64 for chunk in sig):
-        return np.array([_extract(sig, nodes, frame) for frame in frames], dtype=value_dtype(width))
+        return np.array([Cells(frame, nodes).reader(sig)() for frame in frames], dtype=value_dtype(width))
     total, position = np.zeros(len(frames), dtype=np.uint64), 0
     for chunk in sig:
         if chunk.node < 0:
