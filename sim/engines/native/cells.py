@@ -24,7 +24,7 @@ class Cells:
     """
 
     def __init__(self, buffer: np.ndarray, nodes: Mapping[int, tuple[int, int]]) -> None:
-        self._bytes = memoryview(buffer).cast("B")
+        self._bytes = buffer.data.cast("B")
         whole = self._bytes[:len(self._bytes) // 8 * 8]
         self._views: dict[int, memoryview[int]] = {
             1: self._bytes, 2: whole.cast("H"), 4: whole.cast("I"), 8: whole.cast("Q")}
