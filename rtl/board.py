@@ -33,8 +33,7 @@ class Board(wiring.Component):
     """A PC with one processor.
 
     1. ``ram`` is the port of the RAM chips, whose contents are the host's; ``ram_size_words`` says how many there are.
-    2. ``stop`` is `StopReason`; EXIT (with ``exit_value``), DOORBELL (with ``doorbell_value``) and RESET are pulses,
-       the others stay.
+    2. ``stop`` is `StopReason`; EXIT (with ``exit_value``), DOORBELL and RESET are pulses, the others stay.
     3. ``console`` bytes are pulses; the host is always ready. ``rx`` bytes are taken when ``rx_ready``.
 
     Parameters
@@ -46,7 +45,9 @@ class Board(wiring.Component):
     ram : Out(RamSignature())
     ram_size_words : In(30)
     stop : Out(StopReason)
-    exit_value, doorbell_value : Out(8)
+    exit_value : Out(8)
+    doorbell_enable : In(1)
+        A monitor outside listens to the doorbell. Without one its port is like any that no device claims.
     kick : In(1)
         An interrupt request beside those of the controllers, with which a monitor outside gets its processor out of a
         guest. Nothing acknowledges it.
@@ -65,7 +66,7 @@ class Board(wiring.Component):
         self.config = config or BoardConfig()
         super().__init__({
             "ram": Out(RamSignature()), "ram_size_words": In(30, init=0x400000),
-            "stop": Out(StopReason), "exit_value": Out(8), "doorbell_value": Out(8), "kick": In(1),
+            "stop": Out(StopReason), "exit_value": Out(8), "doorbell_enable": In(1), "kick": In(1),
             "retire": Out(RetireSignature()),
             "store_valid": Out(1), "store_paddr": Out(32), "store_paddr_hi": Out(32), "store_size": Out(2),
             "store_data": Out(32),
@@ -101,7 +102,7 @@ class Board(wiring.Component):
             isa.uart_rx_valid.eq(self.rx_valid), isa.uart_rx_data.eq(self.rx_data),
             self.rx_ready.eq(isa.uart_rx_ready),
             self.debug_valid.eq(isa.debug_valid), self.debug_data.eq(isa.debug_data),
-            self.exit_value.eq(isa.exit_value), self.doorbell_value.eq(isa.doorbell_value),
+            self.exit_value.eq(isa.exit_value), isa.doorbell_enable.eq(self.doorbell_enable),
             self.post_code.eq(isa.post_code),
             self.io_valid.eq(core.io.valid & core.io.ready), self.io_write.eq(core.io.write),
             self.io_port.eq(core.io.port), self.io_size.eq(core.io.size),

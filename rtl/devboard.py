@@ -31,8 +31,7 @@ class DeviceBoard(wiring.Component):
     apic_enable : In(1)
     intr, ack, vector : Out(1), In(1), Out(8)
     nmi, init : Out(1)
-    uart_tx_valid, uart_tx_data, debug_valid, debug_data, exit_valid, exit_value, doorbell_valid, doorbell_value,
-        reset_request : Out
+    uart_tx_valid, uart_tx_data, debug_valid, debug_data, exit_valid, exit_value, reset_request : Out
     uart_rx_valid, uart_rx_data, uart_rx_ready : In(1), In(8), Out(1)
     elapse, until_tick, settled : In, Out, Out(1)
     """
@@ -44,8 +43,7 @@ class DeviceBoard(wiring.Component):
             "io": In(IoSignature()), "mmio": In(MmioSignature()), "apic_enable": In(1, init=1),
             "intr": Out(1), "ack": In(1), "vector": Out(8), "nmi": Out(1), "init": Out(1),
             "uart_tx_valid": Out(1), "uart_tx_data": Out(8), "debug_valid": Out(1), "debug_data": Out(8),
-            "exit_valid": Out(1), "exit_value": Out(8), "doorbell_valid": Out(1), "doorbell_value": Out(8),
-            "reset_request": Out(1),
+            "exit_valid": Out(1), "exit_value": Out(8), "reset_request": Out(1),
             "uart_rx_valid": In(1), "uart_rx_data": In(8), "uart_rx_ready": Out(1),
             "elapse": In(span), "until_tick": Out(span), "settled": Out(1),
         })
@@ -70,6 +68,6 @@ class DeviceBoard(wiring.Component):
         for name in ("uart_rx_valid", "uart_rx_data", "elapse"):
             m.d.comb += getattr(isa, name).eq(getattr(self, name))
         for name in ("uart_tx_valid", "uart_tx_data", "debug_valid", "debug_data", "exit_valid", "exit_value",
-                     "doorbell_valid", "doorbell_value", "uart_rx_ready"):
+                     "uart_rx_ready"):
             m.d.comb += getattr(self, name).eq(getattr(isa, name))
         return m

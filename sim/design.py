@@ -66,6 +66,7 @@ def board_design(config: BoardConfig | None = None) -> SimDesign:
         stop=Value.cast(board.stop),
         taps=taps,
         inputs={"ram_size_words": board.ram_size_words, "kick": board.kick,
+                "doorbell_enable": board.doorbell_enable,
                 "rx_valid": board.rx_valid, "rx_data": board.rx_data},
         key=digest(source_digest(_RTL), Path(__file__).read_bytes(), repr(config)),
     )

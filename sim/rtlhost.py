@@ -9,8 +9,7 @@ import numpy as np
 
 from rtl.isa.stop import StopReason
 
-from .engines import Kind, Why
-from .interrupts import deferred_interrupt
+from .engines import Kind
 from .machine import MachineError
 from .rtlmachine import RtlMachine
 from .rtlmemory import CachedMemory
@@ -19,8 +18,11 @@ from .stop import ArchState, Reason
 _LINE = 32
 _WORDS = _LINE // 4
 _DATA, _CODE = "core.lsu.cache.arrays", "core.fetch.icache"
-_CHUNK = 200_000
+#: Cycles between two looks at the user, and fewer than fill a tap.
+_SLICE, _SLICE_PYSIM = 50_000, 500
 _LONGEST_REST = 1000
+#: No way of a cache.
+_UNKNOWN = -1
 
 
 class RtlHost:
@@ -36,23 +38,32 @@ class RtlHost:
 
     Members
     -------
-    ram : the buffer. on_slice : called several times a second while the processor runs.
+    ram : the buffer. on_slice : called several times a second while the processor runs, wherever it stands then.
+    interrupted : tells whether the user asks for an end.
+    burst : what runs the simulation, as `Engine.burst`; somebody who records it puts his own here.
     """
 
     def __init__(self, machine: RtlMachine) -> None:
         self.machine = machine
         self._engine = machine.engine
+        self.burst = self._engine.burst
         self.ram = machine.ram
+        self._ram = self.ram.data
         self.on_slice: Callable[[], None] = lambda: None
+        self.interrupted: Callable[[], bool] = lambda: False
+        self._slice = _SLICE_PYSIM if machine.engine_name == "pysim" else _SLICE
+        self._unseen = 0
         memories = {re.sub(r"\$\d+", "", info.name): info for info in self._engine.signals()
                     if info.kind is Kind.MEMORY}
         self._tags = [memories[f"{_DATA}.tags{way}"].name for way in range(2)]
         self._words = [memories[f"{_DATA}.words{way}"].name for way in range(2)]
         self._tag_bits, self._sets = memories[f"{_DATA}.tags0"].width - 1, memories[f"{_DATA}.tags0"].depth
+        self._tag_rows = [[f"{name}[{row}]" for row in range(self._sets)] for name in self._tags]
+        self._word_rows = [[f"{name}[{row}]" for row in range(self._sets * _WORDS)] for name in self._words]
         self._code_tags = memories[f"{_CODE}.tags"].name
         self._code_bits = memories[f"{_CODE}.tags"].width // 2
         self._code = [memories[f"{_CODE}.data{way}"].name for way in range(2)]
-        self._ways: dict[int, int | None] = {}
+        self._ways: dict[int, int] = {}
 
     @property
     def cycle(self) -> int:
@@ -71,8 +82,9 @@ class RtlHost:
         return self.machine.counters()
 
     def start(self, state: ArchState) -> None:
-        """Where the processor of the host begins; only before the first cycle."""
+        """Where the processor of the host begins, with somebody who hears the doorbell; only before the first cycle."""
         self.machine.set_state(state)
+        self._engine.poke("doorbell_enable", 1)
 
     def state(self) -> ArchState:
         """The processor as it stands, in whatever mode."""
@@ -92,19 +104,24 @@ class RtlHost:
     def run(self, cycles: int | None = None) -> Reason:
         """Run; see rule 1. Raises MachineError if the host's processor ends."""
         self._ways.clear()
-        end = None if cycles is None else self.cycle + cycles
-        with deferred_interrupt() as interrupted:
-            while end is None or self.cycle < end:
-                result = self._engine.run(_CHUNK if end is None else min(_CHUNK, end - self.cycle))
-                if result.why is Why.STOP:
-                    if result.stop == StopReason.DOORBELL:
-                        self._rest()
-                        return Reason.DOORBELL
-                    raise MachineError(f"The processor of the monitor stopped with {StopReason(result.stop).name}")
-                if result.why is Why.INTERRUPTED or interrupted():
-                    return Reason.USER_INTERRUPT
-                if result.cycles == _CHUNK:
-                    self.on_slice()
+        engine, left = self._engine, cycles
+        while left is None or left > 0:
+            if self.interrupted():
+                return Reason.USER_INTERRUPT
+            if self._unseen >= self._slice:
+                self._unseen = 0
+                self.machine.on_records()
+                self.on_slice()
+            wanted = self._slice - self._unseen
+            ran = self.burst(wanted if left is None else min(wanted, left))
+            if left is not None:
+                left -= ran
+            self._unseen += ran
+            if engine.stop:
+                if engine.stop == StopReason.DOORBELL:
+                    self._rest()
+                    return Reason.DOORBELL
+                raise MachineError(f"The processor of the monitor stopped with {StopReason(engine.stop).name}")
         return Reason.CYCLE_LIMIT
 
     def _rest(self) -> None:
@@ -112,34 +129,32 @@ class RtlHost:
         for _ in range(_LONGEST_REST):
             if self._engine.peek("core.lsu.idle"):
                 return
-            self._engine.burst(1)
+            self._unseen += self.burst(1)
         raise MachineError(f"The caches did not come to rest in {_LONGEST_REST} cycles")
 
     # -- memory
 
-    def _way(self, line: int) -> int | None:
-        """The way of the data cache that holds a line."""
-        if line not in self._ways:
+    def _way(self, line: int) -> int:
+        """The way of the data cache that holds a line, or _UNKNOWN."""
+        way = self._ways.get(line)
+        if way is None:
             row, wanted = line % self._sets, line // self._sets | 1 << self._tag_bits
-            self._ways[line] = next(
-                (way for way in range(2) if self._engine.peek(f"{self._tags[way]}[{row}]") == wanted), None)
-        return self._ways[line]
-
-    def _row(self, address: int) -> int:
-        return address // _LINE % self._sets * _WORDS + address // 4 % _WORDS
+            way = next((way for way in range(2) if self._engine.peek(self._tag_rows[way][row]) == wanted), _UNKNOWN)
+            self._ways[line] = way
+        return way
 
     def word(self, address: int) -> int:
         """An aligned word of RAM."""
-        way = self._way(address // _LINE)
-        if way is None:
-            return int(self.ram[address // 4])
-        return self._engine.peek(f"{self._words[way]}[{self._row(address)}]")
+        way, place = self._way(address // _LINE), address // 4
+        if way == _UNKNOWN:
+            return self._ram[place]
+        return self._engine.peek(self._word_rows[way][place % len(self._word_rows[way])])
 
     def set_word(self, address: int, value: int) -> None:
-        way = self._way(address // _LINE)
-        self.ram[address // 4] = value
-        if way is not None:
-            self._engine.poke(f"{self._words[way]}[{self._row(address)}]", value)
+        way, place = self._way(address // _LINE), address // 4
+        self._ram[place] = value
+        if way != _UNKNOWN:
+            self._engine.poke(self._word_rows[way][place % len(self._word_rows[way])], value)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of RAM."""

@@ -32,10 +32,7 @@ _REASONS = {
     StopReason.STUCK: Reason.HALT_FOREVER,
     StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
     StopReason.RESET: Reason.RESET,
-    StopReason.DOORBELL: Reason.DOORBELL,
 }
-#: What the guest said with them.
-_VALUES = {Reason.GUEST_EXIT: "exit_value", Reason.DOORBELL: "doorbell_value"}
 #: Cycles between two looks at the console.
 _CHUNK = 200_000
 _CHUNK_PYSIM = 500
@@ -59,6 +56,7 @@ class RtlMachine:
     Members
     -------
     on_slice : called several times a second while the machine runs.
+    on_records : called before a tap that somebody has switched on is full, for him to drain it; not at breakpoints.
     """
 
     def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, config: BoardConfig | None = None,
@@ -76,6 +74,7 @@ class RtlMachine:
             self.engine.poke(f"isa.rtc.ram[{row}]", byte)
         self.console = console or (lambda _data: None)
         self.on_slice: Callable[[], None] = lambda: None
+        self.on_records: Callable[[], None] = lambda: None
         self.symbols = SymbolTable()
         self.breakpoints: set[int] = set()
         for name in _CONSOLES:
@@ -246,6 +245,7 @@ class RtlMachine:
         while self.cycle < end:
             result = self.engine.run(end - self.cycle)
             self._flush_console()
+            self.on_records()
             if result.why is Why.STOP:
                 return self._guest_stop(result.stop)
             if result.why is Why.INTERRUPTED:
@@ -254,8 +254,7 @@ class RtlMachine:
 
     def _guest_stop(self, value: int) -> Stop:
         reason = _REASONS[StopReason(value)]
-        said = _VALUES.get(reason)
-        return self.stop_here(reason, None if said is None else self.engine.peek(said))
+        return self.stop_here(reason, self.engine.peek("exit_value") if reason is Reason.GUEST_EXIT else None)
 
     def _flush_console(self) -> None:
         said = self._said()

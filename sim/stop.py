@@ -42,7 +42,7 @@ class Stop:
 
     Members
     -------
-    reason : why. value : what the guest wrote to the exit port, for GUEST_EXIT, or to the doorbell, for DOORBELL.
+    reason : why. value : what the guest wrote to the exit port, for GUEST_EXIT.
     cycle, instructions : counts since the start.
     state : architectural state after the last completed instruction.
     symbol, code : name and bytes of `place`; empty when unknown.

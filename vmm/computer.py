@@ -81,9 +81,6 @@ class Computer:
         if platform.exit_value is not None:
             value, platform.exit_value = platform.exit_value, None
             return StopInfo(StopReason.GUEST_EXIT, value)
-        if platform.rung is not None:
-            value, platform.rung = platform.rung, None
-            return StopInfo(StopReason.DOORBELL, value)
         if platform.reset_requested:
             platform.reset_requested = False
             return StopInfo(StopReason.RESET)

@@ -65,8 +65,8 @@ class IsaBus(wiring.Component):
         Debug console bytes to the host.
     exit_valid, exit_value : ``Out(1)``, ``Out(8)``
         The guest asks the simulation to stop.
-    doorbell_valid, doorbell_value : ``Out(1)``, ``Out(8)``
-        The monitor is called.
+    doorbell_enable, doorbell_valid : ``In(1)``, ``Out(1)``
+        There is a monitor; it is called.
     post_code : ``Out(8)``
         The last POST code.
     elapse : ``In``
@@ -100,8 +100,8 @@ class IsaBus(wiring.Component):
             "debug_data": Out(8),
             "exit_valid": Out(1),
             "exit_value": Out(8),
+            "doorbell_enable": In(1),
             "doorbell_valid": Out(1),
-            "doorbell_value": Out(8),
             "post_code": Out(8),
             "elapse": In(span, init=1),
             "until_tick": Out(span),
@@ -179,8 +179,8 @@ class IsaBus(wiring.Component):
             self.debug_data.eq(debugcon.data),
             self.exit_valid.eq(exit_port.valid),
             self.exit_value.eq(exit_port.value),
+            doorbell.enable.eq(self.doorbell_enable),
             self.doorbell_valid.eq(doorbell.valid),
-            self.doorbell_value.eq(doorbell.value),
             self.post_code.eq(post.code),
             self.settled.eq(pic.settled & ~rtc.updating),
         ]

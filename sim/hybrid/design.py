@@ -36,14 +36,13 @@ class Do(IntEnum):
 JOB = data.StructLayout({"until": 48, "watch": 1, "skip": 1, "unused0": 14,
                          "value": 32, "port": 16, "size": 2, "do": 3, "unused1": 11})
 #: What it finds behind that. ``value`` is what was read, the vector, or 1 if the received byte was taken; ``sent``,
-#: ``debug``, ``exited``, ``rung`` and ``reset`` say what else came of the command; ``exit_value`` is that of the exit
-#: port or of the doorbell. ``intr`` is the processor's line, ``nmi`` and
-#: ``init`` say that there was one, ``now`` is the low half of the time.
+#: ``debug``, ``exited`` and ``reset`` say what else came of the command; ``exit_value`` is that of the exit port.
+#: ``intr`` is the processor's line, ``nmi`` and ``init`` say that there was one, ``now`` is the low half of the time.
 ANSWER = data.StructLayout({"value": 32, "exit_value": 8, "sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1,
-                            "exited": 1, "reset": 1, "intr": 1, "nmi": 1, "rung": 1, "init": 1, "now": 32})
+                            "exited": 1, "reset": 1, "intr": 1, "nmi": 1, "init": 1, "unused": 1, "now": 32})
 JOB_WORDS, ANSWER_WORDS = JOB.size // 32, ANSWER.size // 32
 _EVENTS = data.StructLayout(
-    {"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1, "nmi": 1, "rung": 1, "init": 1})
+    {"sent_byte": 8, "debug_byte": 8, "sent": 1, "debug": 1, "exited": 1, "reset": 1, "nmi": 1, "init": 1})
 
 
 class Pacer(Elaboratable):
@@ -103,7 +102,7 @@ class Pacer(Elaboratable):
             board.uart_rx_data.eq(job.value),
             answer.value.eq(result),
             *(answer[name].eq(events[name]) for name, _field in _EVENTS),
-            answer.exit_value.eq(Mux(events.rung, board.doorbell_value, board.exit_value)),
+            answer.exit_value.eq(board.exit_value),
             answer.intr.eq(board.intr),
             answer.now.eq(self.now),
         ]
@@ -114,8 +113,6 @@ class Pacer(Elaboratable):
             m.d.sync += [events.debug.eq(1), events.debug_byte.eq(board.debug_data)]
         with m.If(board.exit_valid):
             m.d.sync += events.exited.eq(1)
-        with m.If(board.doorbell_valid):
-            m.d.sync += events.rung.eq(1)
         with m.If(board.reset_request):
             m.d.sync += events.reset.eq(1)
         with m.If(board.nmi):

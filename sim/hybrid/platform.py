@@ -25,8 +25,8 @@ _TIMER_TICKS = 2 << 16
 #: Words of the mailbox, and where the fields lie in them.
 _TIME, _FLAGS, _VALUE, _COMMAND, _RESULT, _STATUS, _NOW = range(JOB_WORDS + ANSWER_WORDS)
 _WATCH, _SKIP, _PORT, _SIZE, _DO = (1 << JOB[name].offset % 32 for name in ("watch", "skip", "port", "size", "do"))
-_SENT, _DEBUG, _EXITED, _RESET, _INTR, _NMI, _RUNG, _INIT = (
-    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr", "nmi", "rung", "init"))
+_SENT, _DEBUG, _EXITED, _RESET, _INTR, _NMI, _INIT = (
+    1 << ANSWER[name].offset % 32 for name in ("sent", "debug", "exited", "reset", "intr", "nmi", "init"))
 _SENT_BYTE, _DEBUG_BYTE, _EXIT_VALUE = (
     ANSWER[name].offset % 32 for name in ("sent_byte", "debug_byte", "exit_value"))
 _WORD = 0xFFFF_FFFF
@@ -79,7 +79,6 @@ class RtlPlatform:
         self.serial_out = bytearray()
         self.debug_out = bytearray()
         self.exit_value: int | None = None
-        self.rung: int | None = None
         self.reset_requested = False
         self.cycles = 0
         #: Time of the hardware, and of the mark from which it can come again; equal unless it looks ahead.
@@ -183,15 +182,13 @@ class RtlPlatform:
         self._run(self.cycles)
         self._ahead = self._base = self.cycles
         status = mail[_STATUS]
-        if status & (_SENT | _DEBUG | _EXITED | _RESET | _RUNG):
+        if status & (_SENT | _DEBUG | _EXITED | _RESET):
             if status & _SENT:
                 self.serial_out.append(status >> _SENT_BYTE & 0xFF)
             if status & _DEBUG:
                 self.debug_out.append(status >> _DEBUG_BYTE & 0xFF)
             if status & _EXITED:
                 self.exit_value = status >> _EXIT_VALUE & 0xFF
-            if status & _RUNG:
-                self.rung = status >> _EXIT_VALUE & 0xFF
             if status & _RESET:
                 self.reset_requested = True
         return mail[_RESULT]

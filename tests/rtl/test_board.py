@@ -107,9 +107,11 @@ def test_exit_port_stops_with_its_value(pc, value):
 
 
 def test_the_doorbell_stops_and_the_program_goes_on(pc):
-    """MOV AL, 5; MOV DX, 600h; OUT DX, AL; INC EAX; HLT."""
-    assert pc.run("B805000000", "66BA0006" "EE" "40" "F4") is StopReason.DOORBELL
-    assert (pc.engine.peek("doorbell_value"), pc.engine.peek("core.regs.eax")) == (5, 5)
+    """MOV EAX, 5; MOV DX, 600h; OUT DX, AL; INC EAX; HLT."""
+    pc.load("B805000000", "66BA0006" "EE" "40" "F4")
+    pc.engine.poke("doorbell_enable", 1)
+    assert pc.go_on() is StopReason.DOORBELL
+    assert pc.engine.peek("core.regs.eax") == 5
     assert pc.go_on() is StopReason.STUCK
     assert pc.engine.peek("core.regs.eax") == 6
 

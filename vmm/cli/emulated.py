@@ -29,7 +29,6 @@ _REASONS = {
     StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
     StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
     StopReason.RESET: Reason.RESET,
-    StopReason.DOORBELL: Reason.DOORBELL,
     StopReason.BREAKPOINT: Reason.BREAKPOINT,
 }
 #: Instructions between two looks at the console and at Ctrl-C, at least, and the seconds they should take at least.

@@ -11,6 +11,7 @@ from rtl.isa.devices import DeviceConfig
 from sim import rtlmachine
 from sim.bootinfo import Module
 from sim.image import Image
+from sim.interrupts import deferred_interrupt
 from sim.machine import ConsoleSink, MachineError, check_ram_size
 from sim.rtlhost import RtlHost
 from sim.savefile import SavedState
@@ -33,20 +34,20 @@ _REASONS = {
     StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
     StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
     StopReason.RESET: Reason.RESET,
-    StopReason.DOORBELL: Reason.DOORBELL,
 }
 
 
 class Monitored:
     """`sim.machine.Machine` made of an RTL computer, the hosted monitor, and the devices in software.
 
-    Its cycles are those of the processor, transitions included, and those that the guest has slept through.
+    Its cycles are those of the processor, transitions included, those that the guest has slept through, and
+    `exit_cost` for each exit.
 
     Parameters
     ----------
     engine, ram_bytes, console : as for `RtlMachine`; the computer has some RAM more, which the guest does not see.
     host : the computer, if it is there already; it is reset. large : map the guest's memory with 4 MiB pages where they
-        fit.
+        fit. exit_cost : cycles that what the monitor does at an exit is said to take.
 
     Members
     -------
@@ -54,7 +55,7 @@ class Monitored:
     """
 
     def __init__(self, *, engine: str = "native", ram_bytes: int = 16 << 20, console: ConsoleSink | None = None,
-                 host: rtlmachine.RtlMachine | None = None, large: bool = True) -> None:
+                 host: rtlmachine.RtlMachine | None = None, large: bool = True, exit_cost: int = 0) -> None:
         check_ram_size(ram_bytes)
         if host is None:
             host = rtlmachine.RtlMachine(engine=engine, ram=np.zeros((ram_bytes + AREA_BYTES) // 4, dtype=np.uint32))
@@ -63,6 +64,7 @@ class Monitored:
             ram_bytes = host.ram.nbytes - AREA_BYTES
         self.machine = host
         self.large = large
+        self.exit_cost = exit_cost
         self.host = RtlHost(host)
         self.ram = self.host.ram[:ram_bytes // 4]
         self.console = console or (lambda _data: None)
@@ -71,6 +73,7 @@ class Monitored:
     def _begin_guest(self) -> None:
         ram_bytes = self.ram.nbytes
         self.vcpu = SvmVcpu(self.host, ram_bytes, self.large)
+        self.vcpu.world.exit_cost = self.exit_cost
         self.platform = PcPlatform(replace(DeviceConfig(), ram_bytes=ram_bytes))
         self.computer = Computer(self.vcpu, self.platform)
         self._begin = self.computer.asleep
@@ -109,7 +112,7 @@ class Monitored:
 
     @property
     def cycle(self) -> int:
-        return self.host.cycle + self.computer.asleep
+        return self.vcpu.time + self.computer.asleep
 
     @property
     def instructions(self) -> int:
@@ -123,7 +126,7 @@ class Monitored:
         """Those of the processor; `halted` is what the guest slept, `transition_cycles` went for the world switches."""
         return self.host.counters() | {
             "cycles": self.cycle, "instructions": self.instructions, "halted": self.computer.asleep - self._begin,
-            "transition_cycles": self.exits.cycles}
+            "transition_cycles": self.exits.cycles, "monitor_cycles": self.vcpu.world.paid}
 
     def state(self) -> ArchState:
         """The guest's registers; while it runs, as the processor has them."""
@@ -161,12 +164,13 @@ class Monitored:
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.cycle + max_cycles
         self.vcpu.world.pause = lambda: None if end is None else end - self.cycle
-        try:
-            info = self.computer.run()
-        except Paused as paused:
-            return self._stop(paused.reason)
-        except Unsupported as error:
-            return self._stop(Reason.UNSUPPORTED, detail=str(error))
+        with deferred_interrupt() as self.host.interrupted:
+            try:
+                info = self.computer.run()
+            except Paused as paused:
+                return self._stop(paused.reason)
+            except Unsupported as error:
+                return self._stop(Reason.UNSUPPORTED, detail=str(error))
         return self._typed(info)
 
     def _typed(self, info: StopInfo) -> Stop:

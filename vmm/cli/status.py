@@ -24,7 +24,6 @@ class Status(IntEnum):
     BREAKPOINT = 18
     UNSUPPORTED = 20
     NOT_REACHED = 22
-    DOORBELL = 24
     INTERRUPTED = 130
 
 
@@ -37,7 +36,6 @@ _STATUS = {
     Reason.BREAKPOINT: Status.BREAKPOINT,
     Reason.UNSUPPORTED: Status.UNSUPPORTED,
     Reason.USER_INTERRUPT: Status.INTERRUPTED,
-    Reason.DOORBELL: Status.DOORBELL,
 }
 
 

@@ -1,6 +1,6 @@
-"""The small devices in software: debug console, exit port, doorbell, POST code, VGA registers, system control ports.
+"""The small devices in software: debug console, exit port, POST code, VGA registers, system control ports.
 
-Rules in `rtl/dev/debugcon.py`, `exit.py`, `doorbell.py`, `postcode.py`, `vga.py` and `sysctl.py`.
+Rules in `rtl/dev/debugcon.py`, `exit.py`, `postcode.py`, `vga.py` and `sysctl.py`.
 """
 
 from rtl.isa.devices import CRTC_FIRMWARE, DEBUGCON_ID, UNCLAIMED, VGA_RETRACE, PortA, PortB, VgaReg
@@ -36,10 +36,6 @@ class ExitPort(Device):
         if offset == 0:
             self.value = value
             self.on_exit(value)
-
-
-class Doorbell(ExitPort):
-    """`on_exit` takes the value with which a monitor's part on the processor calls the part outside."""
 
 
 class PostCode(Device):

@@ -13,7 +13,7 @@ from vmm.devices.clock import Clock, RtcClock
 from vmm.devices.cmos import CmosRtc
 from vmm.devices.device import Device, Value
 from vmm.devices.i8042 import Kbc8042
-from vmm.devices.misc import DebugConsole, Doorbell, ExitPort, PostCode, SystemControlA, SystemControlB, VgaRegisters
+from vmm.devices.misc import DebugConsole, ExitPort, PostCode, SystemControlA, SystemControlB, VgaRegisters
 from vmm.devices.pic import PicPair
 from vmm.devices.pit import Pit8254
 from vmm.devices.source import Source
@@ -40,8 +40,6 @@ class PcPlatform:
         What the guest has sent.
     exit_value : int or None
         The value with which the guest has asked to stop; the owner clears it.
-    rung : int or None
-        The value written to the doorbell; the owner clears it.
     reset_requested : bool
         The guest has pulled the reset line of the processor; the owner clears it.
     sink : tuple
@@ -54,7 +52,6 @@ class PcPlatform:
         self.serial_out = bytearray()
         self.debug_out = bytearray()
         self.exit_value: int | None = None
-        self.rung: int | None = None
         self.reset_requested = False
 
         self.pic = PicPair()
@@ -69,7 +66,6 @@ class PcPlatform:
         self.debugcon = DebugConsole(self.debug_out.append)
         self.sink = PORT["DEBUGCON"].base, self.debug_out.extend
         self.exit = ExitPort(self._exit)
-        self.doorbell = Doorbell(self._ring)
         self.post = PostCode()
         self.pit.channels[0].on_out = self.apics.pin(Irq.PIT)
         self.pit.channels[1].on_out = self.control_b.refresh
@@ -113,7 +109,6 @@ class PcPlatform:
             "PIC_SLAVE": self.pic.slave,
             "DEBUGCON": self.debugcon,
             "EXIT": self.exit,
-            "DOORBELL": self.doorbell,
             "VGA_CRTC": self.vga,
             "VGA_STATUS": self.vga,
             "UART": self.uart,
@@ -125,9 +120,6 @@ class PcPlatform:
 
     def _exit(self, value: int) -> None:
         self.exit_value = value
-
-    def _ring(self, value: int) -> None:
-        self.rung = value
 
     # The processor's side.
 
@@ -237,8 +229,7 @@ class PcPlatform:
 
     def _stateful(self) -> dict[str, Device | PicPair | Apics]:
         return {"pic": self.pic, "pit": self.pit, "uart": self.uart, "rtc": self.rtc, "kbc": self.kbc, "vga": self.vga,
-                "control_a": self.control_a, "control_b": self.control_b, "exit": self.exit, "doorbell": self.doorbell,
-                "post": self.post,
+                "control_a": self.control_a, "control_b": self.control_b, "exit": self.exit, "post": self.post,
                 "apics": self.apics}
 
     def save(self) -> dict[str, Value]:

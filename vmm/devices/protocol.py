@@ -24,12 +24,11 @@ class Platform(Protocol):
     -------
     cycles : time. intr : a maskable interrupt waits. a20, nmi_masked : lines.
     serial_out, debug_out : bytes the guest has sent; the owner clears them.
-    exit_value : with what the guest has asked to stop, or None; rung : what it has written to the doorbell, or None;
-        reset_requested : whether it has asked for a reset. The owner clears them.
+    exit_value : with what the guest has asked to stop, or None; reset_requested : whether it has asked for a reset. The
+        owner clears them.
     """
 
     exit_value: int | None
-    rung: int | None
     reset_requested: bool
 
     @property

@@ -37,14 +37,13 @@ class StopReason(Enum):
     HALT_FOREVER = "halted with nothing that could wake it"
     SHUTDOWN = "triple fault"
     RESET = "reset requested"
-    DOORBELL = "doorbell of the monitor"
     BREAKPOINT = "breakpoint"
     LIMIT = "instruction limit"
 
 
 @dataclass(frozen=True, slots=True)
 class StopInfo:
-    """`value` is what the guest wrote to the exit port, for GUEST_EXIT, or to the doorbell, for DOORBELL."""
+    """`value` is what the guest wrote to the exit port, for GUEST_EXIT."""
 
     reason: StopReason
     value: int | None = None
@@ -228,9 +227,6 @@ class EmulatedMachine:
         if platform.exit_value is not None:
             value, platform.exit_value = platform.exit_value, None
             return StopInfo(StopReason.GUEST_EXIT, value)
-        if platform.rung is not None:
-            value, platform.rung = platform.rung, None
-            return StopInfo(StopReason.DOORBELL, value)
         if self.cpu.state.shutdown:
             return StopInfo(StopReason.SHUTDOWN)
         self._latch()

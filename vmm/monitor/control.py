@@ -7,7 +7,7 @@ from rtl.isa.svm import INTERRUPT_SHADOW, SegmentField, Vmcb
 from vmm.monitor.area import Area
 from vmm.monitor.host import Host
 from vmm.monitor.stub import FRAME, FRAME_WISH, Wish
-from vmm.state import ESP, SHADOW_NONE, SHADOW_STI, CpuView
+from vmm.state import SHADOW_NONE, SHADOW_STI, CpuView
 
 _SEGMENTS = (Vmcb.ES, Vmcb.CS, Vmcb.SS, Vmcb.DS, Vmcb.FS, Vmcb.GS, Vmcb.LDTR, Vmcb.TR)
 #: General registers by number: what the frame does not have is in the VMCB.
@@ -30,15 +30,18 @@ class Control:
 
     def __init__(self, host: Host, area: Area) -> None:
         self._host = host
-        self._area = area
+        self._vmcb, self._frame = area.vmcb, area.frame
+        saved = {"esp": area.vmcb + Vmcb.RSP, "eax": area.vmcb + Vmcb.RAX}
+        saved |= {name: area.frame + 4 * place for place, name in enumerate(FRAME)}
+        self._registers = tuple(saved[name] for name in _GPRS)
         self._kept: dict[int, int] = {}
 
     def get(self, field: int) -> int:
         """The word at an offset of the VMCB."""
-        return self._host.word(self._area.vmcb + field)
+        return self._host.word(self._vmcb + field)
 
     def put(self, field: int, value: int) -> None:
-        self._host.set_word(self._area.vmcb + field, value & _M32)
+        self._host.set_word(self._vmcb + field, value & _M32)
 
     def keep(self, field: int, value: int) -> None:
         """Write a word that only the monitor writes, if it changes."""
@@ -59,24 +62,17 @@ class Control:
 
     def register(self, number: int) -> int:
         """A general register, by its number in instructions."""
-        name = _GPRS[number]
-        if name in FRAME:
-            return self._host.word(self._area.frame + 4 * FRAME.index(name))
-        return self.get(Vmcb.RSP if number == ESP else Vmcb.RAX)
+        return self._host.word(self._registers[number])
 
     def set_register(self, number: int, value: int) -> None:
-        name = _GPRS[number]
-        if name in FRAME:
-            self._host.set_word(self._area.frame + 4 * FRAME.index(name), value)
-        else:
-            self.put(Vmcb.RSP if number == ESP else Vmcb.RAX, value)
+        self._host.set_word(self._registers[number], value & _M32)
 
     @property
     def cpl(self) -> int:
         return self.get(Vmcb.CPL & ~3) >> _CPL_SHIFT & 3
 
     def wish(self, what: Wish) -> None:
-        self._host.set_word(self._area.frame + FRAME_WISH, what)
+        self._host.set_word(self._frame + FRAME_WISH, what)
 
     # -- all of it
 

@@ -56,8 +56,8 @@ class SvmVcpu:
     """The guest of a host; its memory is the host's from 0 up to the monitor's area, at the same addresses.
 
     1. Time is cycles of the simulated processor, transitions between the worlds included; what the monitor does takes
-       none. `until` is exact: in that cycle the processor gets an interrupt request, which makes it leave the guest at
-       the next instruction. At least one instruction is done.
+       none, or `world.exit_cost` at each exit. `until` is exact: in that cycle the processor gets an interrupt
+       request, which makes it leave the guest at the next instruction. At least one instruction is done.
     2. Injected interrupts are virtual interrupts (V_IRQ), and the interrupt window is the exit of one.
     3. Ports, CPUID, MSRs, HLT and hypercalls are handled by what the exit says; an instruction that accesses memory
        where none is, or moves a string to or from a port, is executed by the interpreter on the guest's state.
@@ -176,7 +176,7 @@ class SvmVcpu:
 
     @property
     def time(self) -> int:
-        return self.host.cycle
+        return self.host.cycle + self.world.paid
 
     @property
     def can_interrupt(self) -> bool:
@@ -243,7 +243,7 @@ class SvmVcpu:
             if until is not None and self.time >= until:
                 return LimitExit()
             self._prepare()
-        if self.world.run(until):
+        if self.world.run(None if until is None else until - self.world.paid):
             self._vector = None
         return self._leave()
 
@@ -262,7 +262,6 @@ class SvmVcpu:
         self.world.begin(self._vector, self._window, self._event, self.tsc() + self._tsc_set)
         self._halted = False
         self._event = 0
-
 
     def _leave(self) -> Exit | None:
         """One short arm per reason."""

@@ -52,6 +52,7 @@ class World:
     Members
     -------
     control : VMCB and frame. costs : exits and their cycles.
+    exit_cost : cycles that what the monitor does at an exit is said to take. paid : those of all exits so far.
     pause : cycles the processor may run before `run` raises Paused, None for no limit.
     is_inside : the guest was begun, and has not left.
     """
@@ -61,6 +62,7 @@ class World:
         self.area = area
         self.control = Control(host, area)
         self.costs = ExitStatistics()
+        self.exit_cost = self.paid = 0
         self.pause: Callable[[], int | None] = lambda: None
         self.is_inside = False
         self._load_wanted = True
@@ -179,4 +181,5 @@ class World:
             self.control.put_wide(Vmcb.EVENTINJ, 0)
         (cycle, guest), self._seen = self._seen, (self.host.cycle, self.host.guest_cycles)
         self.costs.count(code, self._seen[0] - cycle - (self._seen[1] - guest))
+        self.paid += self.exit_cost
         return code
