@@ -1,7 +1,7 @@
 /* task_switch: the intercept of task switches by CALL, JMP, IRET, gates, interrupts and faults, after the checks of
  * the new TSS. APM 15.14.1.
  *
- * expect: task_switch: 30 checks
+ * expect: task_switch: 34 checks
  */
 #include "seg.h"
 #include "string.h"
@@ -78,6 +78,11 @@ static void by_instructions(void)
     expect_equal("no_event_in_delivery", vmcb.exit_event & SVM_EVENT_V, 0);
     prepare(jump_task);
     exits("jump", "jump_info", jump_task_at, SVM_TASK_JUMP_HIGH);
+    prepare(jump_task);
+    vmcb.rflags |= X86_EFLAGS_RF;
+    guest_run();
+    expect_equal("jump_saves_no_rf", vmcb.exit_info2 >> 32, SVM_TASK_JUMP_HIGH);
+    expect_equal("jump_keeps_rf", vmcb.rflags & X86_EFLAGS_RF, X86_EFLAGS_RF);
     prepare(call_gate);
     exits("task_gate", "task_gate_info", call_gate_at, 0);
     prepare(iret_nested);
@@ -140,6 +145,14 @@ static void not_intercepted(void)
     guest_run();
     expect_exit("not_intercepted", SVM_EXIT_VMMCALL, new_task_next);
     expect("switched", vmcb.tr.selector == TASK && task.link == SEL_TSS && (vmcb.cr0 & X86_CR0_TS) != 0);
+    /* An instruction clears RF when it begins: SDM vol. 3B, 18.3.1.1. */
+    prepare(jump_task);
+    no_intercept(SVM_EXIT_TASK_SWITCH);
+    vmcb.rflags |= X86_EFLAGS_RF;
+    guest_tss.eflags = 0;
+    guest_run();
+    expect_exit("switched_with_rf", SVM_EXIT_VMMCALL, new_task_next);
+    expect_equal("no_rf_saved", guest_tss.eflags & X86_EFLAGS_RF, 0);
 }
 
 int main(void)

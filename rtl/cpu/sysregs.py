@@ -45,7 +45,8 @@ class SystemRegisters(wiring.Component):
     5. ``rf_clear`` is the end of an instruction: RF falls unless the instruction has written it.
 
     6. Writing CR3 gives ``inv_nonglobal``, writing CR4 or another PG, WP or PE to CR0 ``inv_all``, in the same cycle.
-       SWITCH_CR0, SWITCH_CR3 and SWITCH_CR4 give neither.
+       SWITCH_CR0, SWITCH_CR3 and SWITCH_CR4 give neither, and SWITCH_CR0 sets PE: #VMEXIT does, whatever the host save
+       area says, and VMRUN takes no guest without it.
     7. Reserved bits are dropped, fixed bits stay. What may not be written (#GP) is not written: the program checks.
 
     Members
@@ -161,8 +162,10 @@ class SystemRegisters(wiring.Component):
                         m.d.sync += system["if_"].eq(0)
                 with m.Case(Sys.NT):
                     m.d.sync += system["nt"].eq(self.data[0])
-                with m.Case(Sys.CR0, Sys.SWITCH_CR0):
+                with m.Case(Sys.CR0):
                     m.d.sync += self.cr0.eq((self.data & CR0_WRITABLE) | CR0_FIXED)
+                with m.Case(Sys.SWITCH_CR0):
+                    m.d.sync += self.cr0.eq((self.data & CR0_WRITABLE) | CR0_FIXED | Cr0.PE)
                 with m.Case(Sys.TS):
                     m.d.sync += self.cr0.ts.eq(self.data[0])
                 with m.Case(Sys.CR2):

@@ -21,8 +21,8 @@ __all__ = [
     "MSRPM_RANGES", "MSRPM_RANGE_MSRS", "NPF_FETCH", "NPF_FINAL", "NPF_P", "NPF_RSVD", "NPF_TABLE", "NPF_U", "NPF_W",
     "NP_ENABLE", "NpfInfo", "REGION_BYTES", "REVISION", "SAVE_AREA", "SegmentField", "TASK_HAS_ERROR", "TASK_IRET",
     "TASK_JUMP", "TASK_RF", "TaskInfo", "TlbControl", "VINTR_GIF", "VINTR_IGNORE_TPR", "VINTR_IRQ", "VINTR_MASKING",
-    "VINTR_PRIORITY", "VINTR_TPR", "VINTR_VECTOR", "VintrLayout", "VmCr", "Vmcb", "exit_name", "intercept_bit",
-    "intercept_word", "msrpm_bit",
+    "VINTR_PRIORITY", "VINTR_TPR", "VINTR_VECTOR", "VINTR_WRITABLE", "VintrLayout", "VmCr", "Vmcb", "exit_name",
+    "intercept_bit", "intercept_word", "msrpm_bit",
 ]
 
 #: Bytes of a VMCB and of a host save area, and the alignment of both.
@@ -257,6 +257,8 @@ VINTR_PRIORITY = mask(VintrLayout, "priority")
 VINTR_IGNORE_TPR = mask(VintrLayout, "ignore_tpr")
 VINTR_MASKING = mask(VintrLayout, "masking")
 VINTR_VECTOR = mask(VintrLayout, "vector")
+#: What the processor keeps of the low word, and #VMEXIT writes back: no virtual GIF.
+VINTR_WRITABLE = VINTR_TPR | VINTR_IRQ | VINTR_PRIORITY | VINTR_IGNORE_TPR | VINTR_MASKING
 EVENT_VECTOR = mask(Event, "vector")
 EVENT_TYPE = mask(Event, "type")
 EVENT_EV = mask(Event, "ev")

@@ -9,11 +9,7 @@ from rtl.isa.svm import (
     ASIDS,
     IOPM_BYTES,
     MSRPM_BYTES,
-    VINTR_IGNORE_TPR,
-    VINTR_IRQ,
-    VINTR_MASKING,
-    VINTR_PRIORITY,
-    VINTR_TPR,
+    VINTR_WRITABLE,
     Event,
     EventType,
     ExitCode,
@@ -37,8 +33,6 @@ READABLE = (
 #: What is a plain 32-bit register.
 _WORDS = ("HSAVE", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
           "INTERCEPT_MISC2", "TSC_OFFSET", "TSC_OFFSET_HI", "N_CR3", "G_PAT", "G_PAT_HI")
-#: The bits of VINTR that there are: no virtual GIF.
-_VINTR = VINTR_TPR | VINTR_IRQ | VINTR_PRIORITY | VINTR_IGNORE_TPR | VINTR_MASKING
 _PAGE_BITS = 12
 _SVME = 12
 
@@ -144,7 +138,7 @@ class SvmUnit(wiring.Component):
         with m.If(self.w_gif):
             m.d.sync += self.gif.eq(given[0])
         with m.If(self.w_vintr):
-            m.d.sync += vintr.as_value()[:32].eq(given & _VINTR)
+            m.d.sync += vintr.as_value()[:32].eq(given & VINTR_WRITABLE)
         with m.Elif(self.virtual_taken):
             m.d.sync += vintr.irq.eq(0)
         with m.If(self.w_vintr_hi):

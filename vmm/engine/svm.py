@@ -8,6 +8,7 @@ A VMCB that is refused: EXITCODE is INVALID, EXITINFO1, EXITINFO2 and EXITINTINF
 
 What #VMEXIT saves is the state between instructions: before the one that is intercepted or faults, RF and the interrupt
 shadow included. An event whose delivery is cut short has ended the shadow. It does not restore the host's DR6 and CR2.
+Of the host's state it sets CR0.PE and drops reserved bits, whatever has become of the host save area.
 Clean bits are not looked at: all is read at every VMRUN.
 """
 
@@ -15,9 +16,10 @@ from __future__ import annotations
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode
-from rtl.isa.msrs import Msr
+from rtl.isa.msrs import EFER_SVME, Msr
 from rtl.isa.registers import (
     CR0_WRITABLE,
+    CR4_WRITABLE,
     DR6_FIXED,
     DR6_WRITABLE,
     DR7_FIXED,
@@ -34,6 +36,7 @@ from rtl.isa.svm import (
     FETCHED_MAX,
     INTERRUPT_SHADOW,
     NP_ENABLE,
+    VINTR_WRITABLE,
     TlbControl,
     Vmcb,
 )
@@ -78,10 +81,14 @@ class WorldSwitch(SvmRegisters):
                  state: CpuView | None = None, mmu: SoftMmu | None = None):
         super().__init__(memory, io, tlb_capacity, state, mmu)
         self.host_mmu = self.mmu
-        self.guest_mmu = GuestMmu(self.state, memory, tlb_capacity)
+        self.guest_mmu = self.make_guest_mmu(tlb_capacity)
         self.guest_mmu.on_flush = lambda page: self.host_mmu.on_flush(page)
         self._last_asid = 0
         self._host_paging: tuple[int, int] | None = None
+
+    def make_guest_mmu(self, capacity: int) -> GuestMmu:
+        """Who translates in guest mode; lockstep has one that knows more."""
+        return GuestMmu(self.state, self.memory, capacity)
 
     # the interpreter's other parts
 
@@ -181,8 +188,8 @@ class WorldSwitch(SvmRegisters):
             state.segments[number].copy_from(area.segment(field))
         state.gdtr_base, state.gdtr_limit = area.table(Vmcb.GDTR)
         state.idtr_base, state.idtr_limit = area.table(Vmcb.IDTR)
-        state.msrs[_EFER] = area.word(Vmcb.EFER)
-        state.cr4, state.cr3 = area.word(Vmcb.CR4), area.word(Vmcb.CR3)
+        state.msrs[_EFER] = area.word(Vmcb.EFER) & EFER_SVME
+        state.cr4, state.cr3 = area.word(Vmcb.CR4) & int(CR4_WRITABLE), area.word(Vmcb.CR3)
         state.cr0 = area.word(Vmcb.CR0) & int(CR0_WRITABLE) | int(Cr0.ET)
         state.eflags = area.word(Vmcb.RFLAGS)
         state.eip, state.gpr[ESP], state.gpr[EAX] = area.word(Vmcb.RIP), area.word(Vmcb.RSP), area.word(Vmcb.RAX)
@@ -196,7 +203,7 @@ class WorldSwitch(SvmRegisters):
         svm.pause_count = vmcb.word(Vmcb.PAUSE_THRESHOLD) >> 16
         svm.iopm, svm.msrpm = vmcb.word(Vmcb.IOPM_BASE) & ~_PAGE, vmcb.word(Vmcb.MSRPM_BASE) & ~_PAGE
         svm.tsc_offset, svm.asid = vmcb.quad(Vmcb.TSC_OFFSET), vmcb.word(Vmcb.ASID)
-        svm.vintr, svm.vector = vmcb.word(Vmcb.VINTR), vmcb.word(Vmcb.VINTR + 4) & 0xFF
+        svm.vintr, svm.vector = vmcb.word(Vmcb.VINTR) & VINTR_WRITABLE, vmcb.word(Vmcb.VINTR + 4) & 0xFF
         svm.host_if, svm.host_pse = bool(state.system_flags & _IF), bool(state.cr4 & _PSE)
         svm.nested, svm.n_cr3 = bool(vmcb.word(Vmcb.NP_ENABLE) & NP_ENABLE), vmcb.word(Vmcb.N_CR3)
         event = vmcb.quad(Vmcb.EVENTINJ)
@@ -263,8 +270,7 @@ class WorldSwitch(SvmRegisters):
         state, svm = self.state, self.state.svm
         self._load_common(self._area(state.msrs.get(_HSAVE, 0)))
         state.cpl, state.dr[7] = 0, DR7_FIXED
-        # what the save area says cannot be run: 15.6 has the processor shut down
-        state.shutdown = not state.cr0 & Cr0.PE
+        state.cr0 |= int(Cr0.PE)
         svm.guest = svm.gif = False
         svm.event = 0
         self.world_changed()

@@ -40,7 +40,8 @@ class Tasks(Returns):
     def task_switch(self, loaded: Loaded, reason: Reason, return_eip: int, saved_rf: int = 0) -> int:
         """Switch to the task of an already checked TSS descriptor; the new EIP.
 
-        `saved_rf` is ORed into the EFLAGS saved for the old task.
+        `saved_rf` is ORed into the EFLAGS saved for the old task. An instruction has cleared RF when it begins (SDM
+        vol. 3B, 18.3.1.1).
         """
         state = self.state
         wide = bool(loaded.type & 8)

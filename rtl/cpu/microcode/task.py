@@ -4,6 +4,8 @@ Routine "task_switch": T0 the selector of the new TSS, T4-T6 its checked descrip
 save, T3 the reason. Order: limit; translation of all that is touched in both TSS; memory changes (busy bit of the old
 task, its registers, the link, busy bit of the new task); the commit point, from where faults belong to the new task;
 LDTR, CS, SS, DS, ES, FS, GS checked and loaded in this order.
+
+RF is saved as an event pushes it; an instruction that switches tasks has cleared it (SDM vol. 3B, 18.3.1.1).
 """
 from rtl.cpu.descriptor_check import Check
 from rtl.cpu.microasm import K, Program, Y
@@ -102,6 +104,10 @@ def task_switch(p: Program) -> None:
     op(p, Alu.OR, REASON, REASON, K(WIDE))
     branch(p, Cond.C, fault(Vector.TS, TASK), Alu.SUB, CR3, K(TSS32_MIN_LIMIT))
     p.label("old")
+    mov(p, FLAGS, Y(Sys.EFLAGS))
+    _reason(p, "keeps_rf", DELIVERS)
+    op(p, Alu.AND, FLAGS, FLAGS, K(0xFFFF_FFFF & ~int(Eflags.RF)))
+    p.label("keeps_rf")
     branch_status(p, "intercepted", Status.TASK_INTERCEPT)
     mov(p, BASE, Y(Sys.BASE, Aseg.TR))
     branch_status(p, "old16", Status.TSS32, cond=Cond.Z)
@@ -123,7 +129,6 @@ def task_switch(p: Program) -> None:
     op(p, Alu.SHR, Reg.T10, Reg.T10, K(8))
     mov(p, Reg.NONE, Reg.T10, size=Size.B, **system(Mem.STORE, Reg.T11, ACCESS_PLACE, Size.B))
     p.label("stays_busy")
-    mov(p, FLAGS, Y(Sys.EFLAGS))
     _reason(p, "keeps_nt", RETURNS, Cond.Z)
     op(p, Alu.AND, FLAGS, FLAGS, K(0xFFFF_FFFF & ~int(Eflags.NT)))
     p.label("keeps_nt")
@@ -199,7 +204,6 @@ def _exit(p: Program) -> None:
     """#VMEXIT in place of the task switch. AMD64 APM vol. 2, 15.14.1."""
     p.label("intercepted")
     write(p, Sys.EXIT_INFO1, TASK)
-    mov(p, FLAGS, Y(Sys.EFLAGS))
     op(p, Alu.AND, FLAGS, FLAGS, K(int(Eflags.RF)))
     _reason(p, "delivers", DELIVERS)
     _reason(p, "exit", LEAVES, Cond.Z)

@@ -8,7 +8,7 @@ from rtl.isa.exitcodes import ExitCode, intercept_bit, intercept_word
 from rtl.isa.msrs import EFER_SVME
 from rtl.isa.registers import DR6_FIXED, DR7_FIXED, Cr0, Eflags
 from rtl.isa.segments import ACCESS_CODE, ACCESS_DATA
-from rtl.isa.svm import SegmentField, Vmcb
+from rtl.isa.svm import VINTR_IRQ, VINTR_WRITABLE, SegmentField, Vmcb
 from sim.rtlmemory import CachedMemory
 
 from .board_bench import STACK, Ended, run
@@ -95,6 +95,20 @@ def test_guest_changes_nothing_of_the_host():
     assert word(end, Vmcb.RSP) == word(end, Vmcb.RAX) == 0
     assert word(end, Vmcb.RFLAGS) & int(Eflags.DF | Eflags.CF) == int(Eflags.DF | Eflags.CF)
     assert not end.system("eflags_df")
+
+
+def test_the_host_is_in_protected_mode_whatever_the_save_area_says():
+    """MOV dword [CR0 in the host save area], 10h; #VMEXIT sets PE (the Action of VMRUN, AMD64 APM vol. 3)."""
+    code = "C705" + (HSAVE + Vmcb.CR0).to_bytes(4, "little").hex() + "10000000" "F4"
+    end = Guest(code, (ExitCode.HLT,)).run(LOAD_VMCB + VMRUN)
+    assert end.system("cr0") & (Cr0.PE | Cr0.PG) == Cr0.PE and end.eax == VMCB
+
+
+def test_reserved_bits_of_vintr_are_dropped():
+    guest = Guest("F4", (ExitCode.HLT,))
+    guest.put(Vmcb.VINTR, 0xFFFF_FFFF & ~VINTR_IRQ)
+    end = guest.run(LOAD_VMCB + VMRUN)
+    assert word(end, Vmcb.VINTR) == VINTR_WRITABLE & ~VINTR_IRQ
 
 
 def test_refused():

@@ -6,7 +6,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import EXCEPTION, ExitCode
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import CR0_WRITABLE, Cr0, Cr4, Eflags
-from rtl.isa.svm import ASIDS, EVENT_V, IOPM_BYTES, MSRPM_BYTES, Event, EventType
+from rtl.isa.svm import ASIDS, EVENT_V, IOPM_BYTES, MSRPM_BYTES, VINTR_WRITABLE, Event, EventType
 from vmm.faults import Fault, VmExit
 from vmm.state import SHADOW_NONE, SHADOW_STI
 
@@ -123,6 +123,8 @@ class SvmModel:
             svm.intercepts[_INTERCEPTS.index(sys)] = b
         elif sys in (Sys.IOPM, Sys.MSRPM):
             setattr(svm, _FIELDS[sys], b & ~0xFFF)
+        elif sys is Sys.VINTR:
+            svm.vintr = b & VINTR_WRITABLE
         elif sys in _FIELDS:
             setattr(svm, _FIELDS[sys], b)
         elif sys in _MSRS:

@@ -94,7 +94,7 @@ class SystemModel(SvmModel, Access):
         elif sys is Sys.LIMIT:
             cache.limit = b
         elif sys is Sys.SWITCH_CR0:
-            state.cr0 = b & 0xE005_002F | 0x10
+            state.cr0 = b & 0xE005_002F | 0x11
         elif sys is Sys.SWITCH_CR3:
             state.cr3 = b
         elif sys is Sys.SWITCH_CR4:

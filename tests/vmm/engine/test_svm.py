@@ -10,7 +10,7 @@ from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import EFER_SVME, Msr
 from rtl.isa.registers import DR7_FIXED, Cr0, Eflags, Seg
 from rtl.isa.retire import RetireCause
-from rtl.isa.svm import Event, SegmentField, Vmcb, VmCr
+from rtl.isa.svm import VINTR_IRQ, VINTR_WRITABLE, Event, SegmentField, Vmcb, VmCr
 from tests.vmm.engine.machine import CODE, KERNEL_CODE, machine, to_user
 from tests.vmm.engine.svmguest import (
     AFTER,
@@ -90,6 +90,25 @@ def test_what_vmexit_does_not_restore() -> None:
     enter(cpu)
     leave(cpu)
     assert (cpu.state.cr2, cpu.state.dr[6], cpu.state.dr[7]) == (0xABC, 0xFFFF_4FF0, DR7_FIXED)
+
+
+def test_the_host_is_in_protected_mode_whatever_the_save_area_says() -> None:
+    """PE is set (the Action of VMRUN, AMD64 APM vol. 3), reserved bits are dropped."""
+    cpu = world(VMMCALL)
+    enter(cpu)
+    for field, value in ((Vmcb.CR0, 0x10), (Vmcb.CR4, 0xFFFF_F000), (Vmcb.EFER, 0xFFFF_FFFF)):
+        cpu.memory.write32(HSAVE + field, value)
+    leave(cpu)
+    state = cpu.state
+    assert (state.cr0, state.cr4, state.msrs[Msr.EFER]) == (int(Cr0.PE | Cr0.ET), 0, EFER_SVME)
+    assert cpu.step().cause is not RetireCause.SHUTDOWN
+
+
+def test_reserved_bits_of_vintr_are_dropped() -> None:
+    cpu = world(VMMCALL)
+    write(cpu, Vmcb.VINTR, 0xFFFF_FFFF & ~VINTR_IRQ)
+    outcome(cpu)
+    assert read(cpu, Vmcb.VINTR, 4) == VINTR_WRITABLE & ~VINTR_IRQ
 
 
 def test_a_host_that_single_steps_traps_behind_the_exit() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ABSENT, DR_READ, DR_WRITE, EXCEPTION, ExitCode
 from rtl.isa.msrs import Msr
-from rtl.isa.registers import Cr4, Dr6, Dr7
+from rtl.isa.registers import Cr4, Dr6, Dr7, Eflags
 from rtl.isa.retire import RetireCause
 from rtl.isa.svm import MOV_CR, IoInfo, TaskInfo, Vmcb, msrpm_bit
 from rtl.isa.tss import Tss32
@@ -277,11 +277,14 @@ def task_guest(code: str) -> Interpreter:
     return cpu
 
 
+@pytest.mark.parametrize("flags", [2, 2 | Eflags.RF])
 @pytest.mark.parametrize(("code", "info"), [
     (f"ea00000000{FREE:02x}00", dict(jump=1)), (f"9a00000000{FREE:02x}00", dict())])
-def test_far_transfers_to_a_task(code: str, info: dict[str, int]) -> None:
+def test_far_transfers_to_a_task(code: str, info: dict[str, int], flags: int) -> None:
+    """RF would be saved as zero, and is in the VMCB as it was."""
     cpu = task_guest(code)
+    write(cpu, Vmcb.RFLAGS, flags)
     tss = cpu.memory.blob(TSS, 104)
     assert outcome(cpu) == ExitCode.TASK_SWITCH
     assert read(cpu, Vmcb.EXITINFO1) == FREE and read(cpu, Vmcb.EXITINFO2) == TaskInfo.build(**info)
-    assert read(cpu, Vmcb.NRIP) == 0 and cpu.memory.blob(TSS, 104) == tss
+    assert read(cpu, Vmcb.RFLAGS) == flags and read(cpu, Vmcb.NRIP) == 0 and cpu.memory.blob(TSS, 104) == tss

@@ -212,6 +212,15 @@ def test_jump_to_a_task_leaves_the_old_one_available() -> None:
     assert [cpu.memory.read(GDT + s + 5, 1) for s in (TASK, FREE)] == [0x89, 0x8B]
 
 
+@pytest.mark.parametrize("code", [f"ea 00000000 {selector(FREE)}", f"9a 00000000 {selector(FREE)}"])
+def test_an_instruction_that_switches_tasks_has_cleared_rf(code: str) -> None:
+    """SDM vol. 3B, 18.3.1.1: at its start."""
+    cpu = with_task(code)
+    cpu.state.system_flags |= int(Eflags.RF)
+    cpu.step()
+    assert cpu.state.segments[Seg.TR].selector == FREE and cpu.memory.read32(TSS + Tss32.EFLAGS) == 2
+
+
 def test_task_of_the_16_bit_kind() -> None:
     cpu = with_task(f"9a 00000000 {selector(FREE)}", SystemType.TSS16_AVAILABLE)
     cpu.state.gpr[0] = 0xFFFF_FFFF
