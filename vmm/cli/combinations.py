@@ -43,8 +43,12 @@ def _native(options: Options) -> bool:
     return bool(options["technique"] == "native")
 
 
+def _monitored(options: Options) -> bool:
+    return bool(options["technique"] == "svm")
+
+
 def _not_monitored(options: Options) -> bool:
-    return bool(options["technique"] != "svm")
+    return not _monitored(options)
 
 
 def _switched(options: Options) -> bool:
@@ -83,6 +87,9 @@ RUN = (
          "--engine simulates RTL; with technique '{technique}' there is some only with '--devices rtl'"),
     _FAST_FORWARD,
     Rule("sample", _native, f"--sample {_ON_RTL}"),
+    Rule("trace_exits", lambda options: not _emulated(options) and options["sample"] is None,
+         "--trace-exits reads the RTL: it needs technique 'native' or 'svm', and no --sample"),
+    Rule("exit_cost", _monitored, "--exit-cost is about the monitor of '--technique svm'"),
     Rule("sample_warmup", lambda options: options["sample"] is not None,
          "--sample-warmup is about samples; ask for them with '--sample N/M'"),
     Rule("translation_cache", lambda options: not options["translation_cache"] or _translated(options),
@@ -97,7 +104,11 @@ TRACE = (
     Rule("before", lambda options: options["trigger"] is not None,
          "--before is about the cycles before a place; give it with '--at PLACE'"),
 )
-COMPARE = COSTS
+COMPARE = (
+    *COSTS,
+    Rule("exit_cost", lambda options: "svm" in options["techniques"],
+         "--exit-cost is about the monitor of '--technique svm'"),
+)
 CHECK = (
     Rule("count", lambda options: options["seed"] is not None,
          "--count is about random programs; ask for them with '--random SEED'"),

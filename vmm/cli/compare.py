@@ -20,6 +20,7 @@ from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.stop import Reason, Stop
 from vmm.cli.combinations import COMPARE, refuse_mute
+from vmm.cli.exits import exit_cost_option
 from vmm.cli.monitored import Monitored
 from vmm.cli.options import (
     BadInput,
@@ -91,9 +92,10 @@ class Result:
 @costs_option
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write the figures there, too.")
+@exit_cost_option
 def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None,
             techniques: tuple[str, ...], timing: str, no_cache_model: bool, costs: Path | None,
-            json_path: Path | None) -> None:
+            json_path: Path | None, exit_cost: int) -> None:
     """Run IMAGE on the RTL processor and under other techniques, and put the figures side by side.
 
     Cycles of software are the estimate of the timing model, with its error, or virtual time without the model. Under
@@ -112,7 +114,7 @@ def compare(image: Path, memory: int, append: str, initrd: str, engine: str, max
         output = bytearray()
         try:
             machine = make_computer(name, engine=engine, ram_bytes=memory, console=output.extend,
-                                    timing=model if name in EMULATED else None)
+                                    timing=model if name in EMULATED else None, exit_cost=exit_cost)
             result = execute(name, machine, loaded, append, modules, max_cycles, output)
         except (ImageError, EngineError) as error:
             raise BadInput(str(error)) from None
@@ -192,6 +194,9 @@ def table(image: Image, results: list[Result], estimated: bool = False) -> Table
     if any(result.exits for result in results):
         row("transition cycles", [f"{result.counters['transition_cycles']:,}" if result.exits else "-"
                                   for result in results], "into guests and out of them")
+        if any(result.counters.get("monitor_cycles") for result in results):
+            row("monitor cycles", [f"{result.counters['monitor_cycles']:,}" if result.exits else "-"
+                                   for result in results], "what --exit-cost says")
         for reason in dict.fromkeys(reason for result in results for reason in result.exits):
             row(f"exit {reason}", [f"{result.exits.get(reason, 0):,}" if result.exits else "-" for result in results])
     row("wall time", [f"{result.seconds:.2f} s" for result in results])

@@ -16,6 +16,7 @@ from sim.savefile import read_state_file, write_state_file
 from sim.stop import Reason, Stop
 from sim.switching import Transferable
 from vmm.cli.combinations import RUN, refuse_mute
+from vmm.cli.exits import ExitLog, exit_cost_option, trace_exits_option
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -75,10 +76,12 @@ if TYPE_CHECKING:
 @click.option("--save", "save_path", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Save the state in which the run ends.")
 @click.option("--stats", is_flag=True, help="Print the performance counters at the end.")
+@trace_exits_option
+@exit_cost_option
 def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cycles: int | None, technique: str,
         devices: str | None, timing: str, no_cache_model: bool, costs: Path | None, translation_cache: bool,
         fast_forward: str | None, sample: str | None, sample_warmup: int, load_path: Path | None,
-        save_path: Path | None, stats: bool) -> None:
+        save_path: Path | None, stats: bool, trace_exits: Path | None, exit_cost: int) -> None:
     """Boot IMAGE, a Multiboot or PVH ELF file.
 
     The serial port and the debug console go to standard output, everything else to standard error. The exit status
@@ -89,8 +92,8 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     loaded, modules = load_image(image), load_modules(initrd)
     place = None if fast_forward is None else place_in(loaded, fast_forward)
     plan = None if sample is None else plan_of(sample, sample_warmup)
-    if save_path is not None:
-        check_writable(save_path)
+    for written in filter(None, (save_path, trace_exits)):
+        check_writable(written)
     switches = place is not None or plan is not None
     kept = None
     if translation_cache and (technique == "dbt" or switches):
@@ -101,7 +104,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
             machine = make_fast(memory, progress.console, kept)
         else:
             machine = make_computer(technique, engine=engine, ram_bytes=memory, console=progress.console,
-                                    devices=devices, timing=model, translations=kept)
+                                    devices=devices, timing=model, translations=kept, exit_cost=exit_cost)
         if load_path is not None:
             restore(machine, load_path)
             machine.symbols = loaded.symbols
@@ -124,10 +127,13 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
         was_compiling = leave(machine)
         machine = go_on(machine, engine)
         begin, first = time.perf_counter(), (machine.instructions, machine.cycle)
+    log = None if trace_exits is None else ExitLog(machine, trace_exits)
     progress.text = lambda: f"{machine.cycle:,} cycles, {machine.instructions:,} instructions"
     machine.on_slice = progress.look
     with progress:
         stop = machine.run(max_cycles)
+    if log is not None:
+        log.write()
     finish(machine, stop, save_path, machine.counters() if stats else {}, first, begin)
     if stats:
         for line in exit_lines(machine):
@@ -152,7 +158,7 @@ def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: 
 def exit_lines(machine: Transferable) -> list[str]:
     """The exits of a guest under a monitor, as lines of a table."""
     exits = getattr(machine, "exits", None)
-    return exits.table() if exits is not None and exits.samples else []
+    return exits.table(getattr(machine, "exit_cost", 0)) if exits is not None and exits.samples else []
 
 
 def restore(machine: Computer, path: Path) -> None:

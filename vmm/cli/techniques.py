@@ -29,12 +29,12 @@ DEVICES = ("software", "rtl")
 
 def make_computer(technique: str, *, engine: str, ram_bytes: int, console: ConsoleSink,
                   devices: str | None = None, timing: Timing | None = None,
-                  translations: DiskCache | None = None) -> Computer:
+                  translations: DiskCache | None = None, exit_cost: int = 0) -> Computer:
     """The computer for a technique of TECHNIQUES; ``engine`` is the simulation engine of all of it that is RTL.
 
     ``devices`` is one of DEVICES; emulated processors have those of software if nothing is said, the RTL its own.
     ``timing`` is what an emulated processor estimates its cycles by, ``translations`` what `dbt` keeps from run to run
-    without that.
+    without that, ``exit_cost`` the cycles the monitor of `svm` is said to take at each exit.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def make_computer(technique: str, *, engine: str, ram_bytes: int, console: Conso
     if technique == "svm":
         from vmm.cli.monitored import Monitored
 
-        return Monitored(engine=engine, ram_bytes=ram_bytes, console=console)
+        return Monitored(engine=engine, ram_bytes=ram_bytes, console=console, exit_cost=exit_cost)
     from vmm.cli.emulated import Emulated
     from vmm.devices.platform import PcPlatform
 

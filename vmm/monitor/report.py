@@ -51,8 +51,8 @@ class ExitStatistics:
     def _sorted(self) -> list[tuple[int, _Line]]:
         return sorted(self._lines.items(), key=lambda item: (-item[1].samples, item[0]))
 
-    def table(self) -> list[str]:
-        """Lines in the layout of `perf kvm stat report`."""
+    def table(self, exit_cost: int = 0) -> list[str]:
+        """Lines in the layout of `perf kvm stat report`; `exit_cost` is what an exit costs the monitor itself."""
         samples, cycles = self.samples, self.cycles
         lines = [f"{'VM-EXIT':>20} {'Samples':>10} {'Samples%':>9} {'Time%':>8} {'Min Time':>10} {'Max Time':>10} "
                  f"{'Avg time':>10}"]
@@ -61,5 +61,6 @@ class ExitStatistics:
                 f"{exit_name(code):>20} {line.samples:>10,} {line.samples / samples:>9.2%} "
                 f"{line.total / max(cycles, 1):>8.2%} {line.least:>10,} {line.most:>10,} "
                 f"{line.total / line.samples:>10,.1f}")
-        lines.append(f"Total Samples:{samples:,}, Total transition cycles:{cycles:,}.")
+        lines.append(f"Total Samples:{samples:,}, Total transition cycles:{cycles:,}" + (
+            f", and {exit_cost:,} of the monitor's at each exit: {exit_cost * samples:,}." if exit_cost else "."))
         return lines

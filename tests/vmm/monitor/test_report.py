@@ -14,3 +14,5 @@ def test_layout() -> None:
     assert first.split() == ["IOIO", "2", "66.67%", "50.00%", "100", "200", "150.0"]
     assert second.split() == ["HLT", "1", "33.33%", "50.00%", "300", "300", "300.0"]
     assert total == "Total Samples:3, Total transition cycles:600."
+    assert exits.table(1000)[-1] == (
+        "Total Samples:3, Total transition cycles:600, and 1,000 of the monitor's at each exit: 3,000.")
