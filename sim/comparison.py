@@ -24,6 +24,10 @@ class IoMismatch(Exception):
     """The reference used a port in a way the RTL did not; the message says how."""
 
 
+class Undecided(Exception):
+    """What the guest has done has no one right outcome, or none that the reference knows; the message says why."""
+
+
 class IoReplay:
     """The devices of the reference: reads give what the RTL read, writes to ports must be what the RTL wrote.
 

@@ -6,6 +6,10 @@ memory and the delivered exception. What the reference cannot know by itself is 
 ports, from device memory, and from time-stamp and performance counters, and when an external interrupt is taken or
 makes a guest exit.
 
+A guest that rewrites its page tables and goes on without invalidating may see the old or the new translation. Where the
+reference says that it has used such a one, the run is left undecided: what the RTL has done from there on is not looked
+at. The same goes for what the reference has not.
+
 At the end of a batch the whole processor state is compared, system registers included, and at the end of the run all
 of memory, so that accessed and dirty bits count too.
 """
@@ -23,7 +27,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 
-from .comparison import IoMismatch, IoReplay, Step, system_differences, write_differences
+from .comparison import IoMismatch, IoReplay, Step, Undecided, system_differences, write_differences
 from .design import IO, LOAD, RETIRE, STORE
 from .disassembly import MAX_LENGTH, disassemble
 from .engines import Why
@@ -51,10 +55,18 @@ class Reference(Protocol):
     -------
     time : what the next RDTSC, RDPMC or RDMSR of a counter reads.
     ram : its memory.
+
+    Raises
+    ------
+    Undecided
+        By what does a step: nothing can be compared from there on.
     """
 
     time: int
     ram: np.ndarray
+
+    def reached(self) -> set[int]:
+        """Frames that guests have got from translations since the last call."""
 
     def step(self) -> Step: ...
     def interrupt(self, vector: int) -> Step | None: ...
@@ -66,8 +78,8 @@ class Reference(Protocol):
 
 #: Makes a reference from a copy of RAM, the state at the start, and its ports.
 ReferenceFactory = Callable[[np.ndarray, ArchState, IoReplay], Reference]
-#: Looks at a record of the retire port and those of its stores.
-Watch = Callable[[tuple[int, ...], list[tuple[int, int, int, int, int]]], list[str]]
+#: Looks at a record of the retire port, those of its stores, and the frames that the reference has reached in it.
+Watch = Callable[[tuple[int, ...], list[tuple[int, int, int, int, int]], set[int]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -100,12 +112,13 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a lockstep run ended: the RTL's stop, or the divergence."""
+    """How a lockstep run ended: the RTL's stop, the divergence, or why it is left undecided."""
 
     retirements: int
     cycles: int
     stop: Stop | None
     divergence: Divergence | None
+    undecided: str = ""
 
 
 @dataclass
@@ -140,6 +153,8 @@ class Lockstep:
             engine.set_tap(name, True)
         try:
             return self._batches(max_cycles)
+        except Undecided as why:
+            return Outcome(self.retirements, self.machine.cycle, None, None, str(why))
         finally:
             # Whoever runs the machine next does not empty them.
             for name in _TAPS:
@@ -205,8 +220,6 @@ class Lockstep:
         written = []
         while stores and stores[0][0] < cycle:
             written.append(stores.popleft())
-        if self.watch is not None and (found := self.watch(record, written)):
-            return found
         pending = self._replay.pending
         while ios and ios[0][0] < cycle:
             pending.append(ios.popleft()[1:])
@@ -228,6 +241,8 @@ class Lockstep:
                 step = reference.step()
         except IoMismatch as mismatch:
             return [str(mismatch)]
+        if self.watch is not None and (found := self.watch(record, written, reference.reached())):
+            return found
         own_gpr, own_eip, own_eflags, own_cpl = reference.registers()
         if (step.cause, step.eip, own_gpr, own_eip, own_eflags, own_cpl) == (cause, eip, gpr, next_eip, eflags, cpl) \
                 and not pending and not (written or step.writes) and cause < _EXCEPTION:

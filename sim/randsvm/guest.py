@@ -27,7 +27,7 @@ from ..randprog.world import BODY, ENTRY, SLOT, STACK
 
 SLOTS = 400
 #: Chance of a slot to be one of ours.
-_SHARE = 0.25
+_SHARE = 0.4
 _FLAT = FLAGS_FLAT32 << 8
 _TSS_BUSY = ATTR_P | SystemType.TSS32_BUSY.value
 _PAT_AT_RESET = 0x0007_0406_0007_0406

@@ -1,7 +1,9 @@
-"""The invariant of nested paging, read from the retire port and the store tap.
+"""The invariant of nested paging: no access in guest mode leaves the host frames that the guest's N_CR3 maps.
 
-No store in guest mode goes to a host frame that the nested tables of the guest's N_CR3 do not let it write. What VMRUN
-and #VMEXIT themselves write is the processor's.
+1. Each store, from the RTL's store tap, goes to a frame that the nested tables let the guest write. What VMRUN and
+   #VMEXIT themselves write is the processor's.
+2. Each frame that a guest gets from a translation, for data or code, is one that they let it read. Those are the
+   reference's: the RTL has no tap for reads, but what it reads shows in the registers, which lockstep compares.
 """
 
 from __future__ import annotations
@@ -29,18 +31,19 @@ class Isolation:
 
     Members
     -------
-    entries : VMRUNs that reached the guest. checked : stores under nested paging.
+    entries : VMRUNs that reached the guest. stores, translations : how many of each under nested paging were checked.
     exits : by name, those of VMRUNs that did not included.
     """
 
     guests: Guests
     entries: int = 0
-    checked: int = 0
+    stores: int = 0
+    translations: int = 0
     exits: Counter[str] = field(default_factory=Counter)
     _round: int = -1
     _guest: bool = False
 
-    def __call__(self, record: Record, stores: Sequence[Record]) -> list[str]:
+    def __call__(self, record: Record, stores: Sequence[Record], reached: set[int]) -> list[str]:
         """What is wrong with this retirement, one phrase each."""
         cause, eip, error = record[1], record[2], record[6]
         if cause == _VMEXIT:
@@ -57,9 +60,12 @@ class Isolation:
         frames = self.guests.frames[self._round]
         if frames is None:
             return []
-        self.checked += len(stores)
-        return [f"the guest writes to host frame {frame:X}h, which its nested tables do not give it"
-                for store in stores for frame in _frames(store) if frame not in frames]
+        self.stores += len(stores)
+        self.translations += len(reached)
+        return [f"the guest reads host frame {frame:X}h, which its nested tables do not give it"
+                for frame in sorted(reached - frames.read)] + [
+                f"the guest writes to host frame {frame:X}h, which its nested tables do not give it"
+                for store in stores for frame in _frames(store) if frame not in frames.write]
 
 
 def _frames(store: Record) -> set[int]:

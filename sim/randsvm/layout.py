@@ -18,7 +18,7 @@ DIRECTORY, TABLES = HOST + 0x4000, HOST + 0x5000
 HSAVE, IOPM, MSRPM = HOST + 0x8000, HOST + 0x9000, HOST + 0xC000
 #: The host's variables: next round, VMCB of this one, and the guest's EBX ECX EDX ESI EDI EBP.
 CURSOR, VMCB, REGISTERS = HOST + 0xE000, HOST + 0xE004, HOST + 0xE010
-VMCBS = tuple(HOST + 0x1_0000 + REGION_BYTES * number for number in range(3))
 NESTED = HOST + 0x2_0000
 ROUNDS = HOST + 0x8_0000
 END = HOST + 0x40_0000
+VMCBS = range(HOST + 0x10_0000, END, REGION_BYTES)   #: one for each guest that begins

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rtl.isa.paging import LARGE_PAGE_SIZE, PAGE_SIZE, PTE_A, PTE_D, PTE_G, PTE_P, PTE_PCD, PTE_PS, PTE_RW, PTE_US
 from rtl.isa.platform import REGION
@@ -17,6 +18,13 @@ _BEYOND = 0x1000_0000                    #: no RAM: all ones
 _LARGE_FRAMES = LARGE_PAGE_SIZE // PAGE_SIZE
 
 
+class Frames(NamedTuple):
+    """Host frames that nested tables let a guest read, and write."""
+
+    read: frozenset[int]
+    write: frozenset[int]
+
+
 @dataclass
 class NestedTables:
     """Nested tables in host memory.
@@ -24,12 +32,12 @@ class NestedTables:
     Members
     -------
     roots : values of N_CR3 that make sense, the last of them the wildest.
-    frames : by root, the host frames that a guest under it can write to.
+    frames : by root, the host frames that a guest under it can reach.
     memory : the tables' bytes by address.
     """
 
     roots: list[int] = field(default_factory=list)
-    frames: dict[int, frozenset[int]] = field(default_factory=dict)
+    frames: dict[int, Frames] = field(default_factory=dict)
     memory: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -52,7 +60,8 @@ def draw(rng: random.Random, place: list[int]) -> NestedTables:
         if number == 3:
             _spoil(rng, root, directory, table)
         made.roots.append(root)
-        made.frames[root] = _writable(root, directory, table)
+        tables = {root: directory, root + PAGE_SIZE: table}
+        made.frames[root] = Frames(_reached(tables, root, PTE_P | PTE_US), _reached(tables, root, _ALL))
         made.memory[root] = struct.pack("<1024I", *directory)
         made.memory[root + PAGE_SIZE] = struct.pack("<1024I", *table)
     return made
@@ -74,18 +83,18 @@ def _spoil(rng: random.Random, root: int, directory: list[int], table: list[int]
         directory[0] = rng.choice((root, _BEYOND, REGION["LOCAL_APIC"].base)) | PTE_P | PTE_US
 
 
-def _writable(root: int, directory: list[int], table: list[int]) -> frozenset[int]:
-    """With CR4.PSE of the host set or clear, whichever reaches more."""
+def _reached(tables: dict[int, list[int]], root: int, wanted: int) -> frozenset[int]:
+    """Frames whose entries have all of `wanted`; directory entries for 4 MiB count as such."""
     found: set[int] = set()
-    for entry in directory:
-        if entry & _ALL != _ALL:
+    for entry in tables[root]:
+        if entry & wanted != wanted:
             continue
         if entry & PTE_PS:
             first = entry >> 22 << 10
             found.update(range(first, first + _LARGE_FRAMES))
-        elif entry >> 12 == (root >> 12) + 1:
-            found.update(word >> 12 for word in table if word & _ALL == _ALL)
         elif entry & ~0xFFF == _BEYOND:
             # A table of all ones, flags included.
             found.add(0xF_FFFF)
+        else:
+            found.update(word >> 12 for word in tables.get(entry & ~0xFFF, ()) if word & wanted == wanted)
     return frozenset(found)

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 
 from rtl.isa.msrs import EFER_SVME
 from rtl.isa.registers import Cr0, Cr4, Eflags
-from rtl.isa.svm import ASIDS, IOPM_BYTES, MSRPM_BYTES, NP_ENABLE, TlbControl, Vmcb
+from rtl.isa.svm import ASIDS, IOPM_BYTES, MSRPM_BYTES, NP_ENABLE, REGION_BYTES, TlbControl, Vmcb
 
 from .. import randprog
 from ..image import Image, Protocol, Segment
 from ..symbols import Symbol, SymbolTable
 from . import guest, host, layout, nested, vmcb
 
+#: Guests that take turns.
+_GUESTS = 3
 _HOST_CR0 = Cr0.PE | Cr0.ET | Cr0.WP
 #: Ports that are not intercepted: the guests' own, and the acknowledgement of an interrupt.
 _OPEN_PORTS = (0x20, *range(0x80, 0x88))
@@ -31,14 +33,14 @@ class Guests:
     Members
     -------
     next, vmrun : addresses of the first instruction of a round, and of the VMRUN.
-    frames : for each round the host frames its guest may write to; None without nested paging, or for a broken VMCB.
+    frames : for each round the host frames its guest may reach; None without nested paging, or for a broken VMCB.
     """
 
     seed: int
     image: Image
     next: int
     vmrun: int
-    frames: tuple[frozenset[int] | None, ...]
+    frames: tuple[nested.Frames | None, ...]
 
     @property
     def ram_bytes(self) -> int:
@@ -47,9 +49,9 @@ class Guests:
 
 @dataclass
 class _Control:
-    """One VMCB: the guest in it (its program, under which nested root), and its translations' ASID."""
+    """A guest that goes on: its VMCB, under which nested root, and its translations' ASID."""
 
-    address: int
+    address: int = 0
     serial: int = 0
     root: int | None = None
     sound: bool = False
@@ -61,26 +63,29 @@ class _Rounds:
     rng: random.Random
     programs: tuple[randprog.Program, randprog.Program]
     tables: nested.NestedTables
-    controls: list[_Control] = field(default_factory=lambda: [_Control(address) for address in layout.VMCBS])
+    controls: list[_Control] = field(default_factory=lambda: [_Control() for _ in range(_GUESTS)])
     serial: int = 0
+    #: VMCBs as they are in the image.
+    memory: dict[int, bytes] = field(default_factory=dict)
     #: Which guest has last run with an ASID, and in the memory of which program.
     owners: dict[int, int] = field(default_factory=dict)
     runners: dict[bool, int] = field(default_factory=dict)
 
-    def round(self) -> tuple[list[int], frozenset[int] | None]:
-        """The words of a round behind its link, and the frames its guest may write to."""
+    def round(self) -> tuple[list[int], nested.Frames | None]:
+        """The words of a round behind its link, and the frames its guest may reach."""
         rng = self.rng
         control = rng.choice(self.controls)
-        if not control.sound or rng.random() < 0.2:
-            words = self._fresh(control)
-        else:
-            words = vmcb.change(rng)
+        fresh = not control.sound or rng.random() < 0.2
+        words = self._fresh(control) if fresh else vmcb.change(rng)
         words |= self._translations(control)
         control.sound = True
         if rng.random() < 0.12:
             words = vmcb.broken(rng, words)
             control.sound = False
         pokes = {control.address + offset: value for offset, value in words.items()}
+        if fresh:
+            self.memory[control.address] = _page(words)
+            pokes = {}
         if rng.random() < 0.5:
             pokes |= {layout.REGISTERS + 4 * number: rng.getrandbits(32) for number in range(6)}
         known = control.sound and control.root is not None
@@ -90,6 +95,7 @@ class _Rounds:
         rng = self.rng
         self.serial += 1
         control.serial = self.serial
+        control.address = layout.VMCBS[self.serial]
         control.asid = rng.randrange(1, ASIDS)
         under = rng.random() < 0.8
         control.root = None
@@ -128,7 +134,7 @@ class _Rounds:
         if chance < 0.08:
             control.sound = False
         flags = Eflags.IF if rng.random() < 0.9 else 0
-        rest = [address, rng.randrange(20, 60), 2 | flags, efer, save, rng.getrandbits(1)]
+        rest = [address, rng.randrange(24, 70), 2 | flags, efer, save, rng.getrandbits(1)]
         return [cr0, cr4, len(pokes), *(word for poke in sorted(pokes.items()) for word in poke), *rest]
 
 
@@ -150,7 +156,7 @@ def generate(seed: int, rounds: int = 60) -> Guests:
     code, labels = host.code()
     parts = {segment.address: segment.data for segment in plain.image.segments}
     parts |= _placed(below.image, place) | host.tables() | tables.memory
-    parts |= {layout.CODE: code, layout.IOPM: _iopm(), layout.MSRPM: rng.randbytes(MSRPM_BYTES),
+    parts |= game.memory | {layout.CODE: code, layout.IOPM: _iopm(), layout.MSRPM: rng.randbytes(MSRPM_BYTES),
               layout.CURSOR: struct.pack("<I", layout.ROUNDS), layout.ROUNDS: _linked(rows)}
     segments = tuple(Segment(address, data, len(data)) for address, data in sorted(parts.items()))
     symbols = [symbol for symbol in below.image.symbols.symbols]
@@ -158,6 +164,14 @@ def generate(seed: int, rounds: int = 60) -> Guests:
                 Symbol(labels["vmrun"], 0x300, "host_vmrun")]
     image = Image(f"guests{seed}", Protocol.MULTIBOOT, layout.CODE, segments, SymbolTable.of(symbols))
     return Guests(seed, image, labels["next"], labels["vmrun"], tuple(frames))
+
+
+def _page(words: dict[int, int]) -> bytes:
+    """A VMCB."""
+    page = bytearray(REGION_BYTES)
+    for offset, value in words.items():
+        struct.pack_into("<I", page, offset, value)
+    return bytes(page)
 
 
 def _placed(image: Image, place: list[int]) -> dict[int, bytes]:

@@ -15,6 +15,7 @@ from rtl.isa.svm import (
     VINTR_IGNORE_TPR,
     VINTR_IRQ,
     VINTR_MASKING,
+    VINTR_WRITABLE,
     EventType,
     Vmcb,
 )
@@ -45,6 +46,7 @@ def virtual_interrupt(rng: random.Random) -> dict[int, int]:
     vintr = rng.getrandbits(4) | rng.getrandbits(4) << 16
     vintr |= sum(bit for bit, chance in ((VINTR_IRQ, 0.4), (VINTR_IGNORE_TPR, 0.3), (VINTR_MASKING, 0.97))
                  if rng.random() < chance)
+    vintr |= rng.choice((0, 0, 0, 0, rng.getrandbits(32) & ~VINTR_WRITABLE))
     return {Vmcb.VINTR: vintr, Vmcb.VINTR + 4: rng.choice(VECTORS)}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.comparison import IoMismatch, IoReplay, Step, system_differences, write_differences
+from rtl.isa.platform import REGION
+from sim.comparison import IoMismatch, IoReplay, Step, Undecided, system_differences, write_differences
 from sim.lockstep import Lockstep, Outcome
 from sim.randprog import generate
 from sim.rtlmachine import RtlMachine
@@ -78,6 +79,29 @@ class Stubborn(GoldenReference):
         step = super().step()
         step.eip ^= 1
         return step
+
+
+class Unsure(GoldenReference):
+    def step(self) -> Step:
+        if self.cpu.state.gpr[1] == 20:
+            raise Undecided("nobody knows")
+        return super().step()
+
+
+def test_what_the_reference_leaves_undecided_ends_the_run(rtl: RtlMachine) -> None:
+    outcome = lockstep(rtl, Unsure)
+    assert (outcome.stop, outcome.divergence, outcome.undecided) == (None, None, "nobody knows")
+
+
+def test_a_port_is_read_once_while_its_store_waits(rtl: RtlMachine) -> None:
+    """INSB to memory that is not cached read its port twice while the store before it was on its way.
+
+    MOV EDI, APIC's TPR; MOV EDX, 61h; four times MOV [EDI], EAX and INSB, and EDI back.
+    """
+    code = b"\xBF" + (REGION["LOCAL_APIC"].base + 0x80).to_bytes(4, "little") + b"\xBA\x61\0\0\0\x31\xC0"
+    outcome = lockstep(rtl, code=code + b"\x89\x07\x6C\x4F" * 4 + guests.leave(0))
+    assert outcome.divergence is None, outcome.divergence.describe()
+    assert outcome.stop is not None and outcome.stop.value == 0
 
 
 @pytest.mark.parametrize(("factory", "difference"), [

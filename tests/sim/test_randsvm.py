@@ -32,7 +32,7 @@ def test_parts_are_disjoint_and_fit(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_no_guest_may_write_what_is_the_hosts(seed: int) -> None:
     guests = generate(seed)
-    reached = frozenset().union(*(frames for frames in guests.frames if frames))
+    reached = frozenset().union(*(frames.write for frames in guests.frames if frames))
     assert reached and all(_GUEST_FRAME <= frame < _HOST_FRAME or frame >= layout.RAM >> 12 for frame in reached)
 
 
@@ -64,12 +64,8 @@ def machine() -> RtlMachine:
     return RtlMachine(ram_bytes=layout.RAM)
 
 
-#: These have told differences apart once. 57: INS to memory that is not cached read its port twice while the store
-#: before it was on its way. 66: RF in a VMCB when an exit cuts INT n short. 116: a walk ahead of an injected event.
-#: Others with hosts that have changed since: RF pushed by an injected INT n; the error code and the vector in
-#: EXITINTINFO of events that have none or ignore it; the interrupt shadow after an injection cut short; CR2 of page
-#: faults that become #DF or shutdown; the bytes of uncached code.
-@pytest.mark.parametrize("seed", (0, 57, 66, 116))
+#: 10081 is left undecided: a guest loads CR3 with what has none of its global pages.
+@pytest.mark.parametrize("seed", (0, 1, 10081, 1013))
 def test_lockstep(machine: RtlMachine, seed: int) -> None:
     guests = generate(seed)
     machine.reset()
@@ -77,7 +73,8 @@ def test_lockstep(machine: RtlMachine, seed: int) -> None:
     watch = Isolation(guests)
     outcome = Lockstep(machine, GoldenReference, watch=watch).run(CYCLES)
     assert outcome.divergence is None, outcome.divergence.describe()
-    assert watch.entries > 20 and sum(watch.exits.values()) >= watch.entries - 1
+    assert watch.entries >= 20 and sum(watch.exits.values()) >= watch.entries - 1
+    assert watch.stores and watch.translations
 
 
 def _record(cause: RetireCause, eip: int) -> tuple[int, ...]:
@@ -89,10 +86,10 @@ def _entered() -> Isolation:
     guests = generate(0)
     watch = Isolation(guests)
     for frames in guests.frames:
-        assert watch(_record(RetireCause.INSTRUCTION, guests.next), []) == []
+        assert watch(_record(RetireCause.INSTRUCTION, guests.next), [], set()) == []
         if frames:
             break
-    assert watch(_record(RetireCause.INSTRUCTION, guests.vmrun), []) == []
+    assert watch(_record(RetireCause.INSTRUCTION, guests.vmrun), [], set()) == []
     return watch
 
 
@@ -100,19 +97,24 @@ def test_a_guests_store_elsewhere_is_told() -> None:
     watch = _entered()
     inside = (0, layout.NESTED_BASE + 0x11_0000, 0, 2, 0)
     assert any(not _entered()(_record(RetireCause.INSTRUCTION, 0x11_0000), [
-        (0, frame << 12, 0, 2, 0)]) for frame in (inside[1] >> 12, *range(_GUEST_FRAME, _HOST_FRAME, 64)))
-    found = watch(_record(RetireCause.INSTRUCTION, 0x11_0000), [(0, layout.VMCBS[0], 0, 2, 0)])
-    assert found == ["the guest writes to host frame 810h, which its nested tables do not give it"]
+        (0, frame << 12, 0, 2, 0)], set()) for frame in (inside[1] >> 12, *range(_GUEST_FRAME, _HOST_FRAME, 64)))
+    found = watch(_record(RetireCause.INSTRUCTION, 0x11_0000), [(0, layout.VMCBS[0], 0, 2, 0)], set())
+    assert found == ["the guest writes to host frame 900h, which its nested tables do not give it"]
+
+
+def test_a_guests_translation_elsewhere_is_told() -> None:
+    found = _entered()(_record(RetireCause.INSTRUCTION, 0x11_0000), [], {layout.HSAVE >> 12})
+    assert found == ["the guest reads host frame 808h, which its nested tables do not give it"]
 
 
 def test_a_store_across_a_page_has_two_frames() -> None:
     store = (0, layout.HOST + 0xFFE, layout.HOST + 0x1000, 2, 0)
-    found = _entered()(_record(RetireCause.EXCEPTION, 0x11_0000), [store])
+    found = _entered()(_record(RetireCause.EXCEPTION, 0x11_0000), [store], set())
     assert len(found) == 2
 
 
 def test_what_vmexit_writes_is_the_processors() -> None:
     watch = _entered()
-    assert watch(_record(RetireCause.VMEXIT, 0), [(0, layout.VMCBS[0], 0, 2, 0)]) == []
+    assert watch(_record(RetireCause.VMEXIT, 0), [(0, layout.VMCBS[0], 0, 2, 0)], set()) == []
     assert watch.entries == 1 and watch.exits == {"INTR": 1}
-    assert watch(_record(RetireCause.INSTRUCTION, 0x80_0100), [(0, layout.VMCBS[0], 0, 2, 0)]) == []
+    assert watch(_record(RetireCause.INSTRUCTION, 0x80_0100), [(0, layout.VMCBS[0], 0, 2, 0)], set()) == []

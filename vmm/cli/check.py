@@ -146,15 +146,16 @@ def check_random(engine: str, seeds: range, max_cycles: int, waveform: Path) -> 
 def check_guests(engine: str, entries: int, seed: int, max_cycles: int, waveform: Path) -> int:
     """Lockstep over the random hosts from `seed` on, until their guests have been entered `entries` times.
 
-    Isolation is checked on the way: see `sim.randsvm.isolation`.
+    Isolation is checked on the way: see `sim.randsvm.isolation`. A host whose guest uses a translation that it has left
+    open is left there (`vmm.paging.staleness`).
     """
     try:
         machine = RtlMachine(engine=engine, ram_bytes=generate_guests(seed).ram_bytes)
     except EngineError as error:
         raise BadInput(str(error)) from None
-    begin, total, done, stores, first = time.perf_counter(), 0, 0, 0, seed
-    exits: Counter[str] = Counter()
-    while done < entries:
+    begin, total, first = time.perf_counter(), 0, seed
+    seen, exits, left = Counter[str](), Counter[str](), Counter[str]()
+    while seen["entries"] < entries:
         guests = generate_guests(seed)
 
         def start(target: RtlMachine, image: Image = guests.image) -> None:
@@ -172,14 +173,20 @@ def check_guests(engine: str, entries: int, seed: int, max_cycles: int, waveform
         total += outcome.retirements
         if outcome.divergence is not None:
             note(f"random host {seed}:")
-        if outcome.stop is None or outcome.stop.reason is Reason.USER_INTERRUPT:
+        if outcome.divergence is not None or outcome.stop is not None and outcome.stop.reason is Reason.USER_INTERRUPT:
             return report(guests.image, outcome, time.perf_counter() - begin, machine, start, waveform)
-        done, stores, seed = done + watches[-1].entries, stores + watches[-1].checked, seed + 1
-        exits += watches[-1].exits
+        last, seed = watches[-1], seed + 1
+        seen.update(entries=last.entries, stores=last.stores, translations=last.translations)
+        exits += last.exits
+        left += Counter([outcome.undecided] if outcome.undecided else [])
         if (seed - first) % 100 == 0:
-            note(f"{done:,} guest entries of {seed - first} hosts, {total:,} retirements equal")
-    note(f"{done:,} guest entries of {seed - first} random hosts from {first}: {total:,} retirements equal, "
-         f"{stores:,} stores of guests within their nested tables, {time.perf_counter() - begin:.1f} s")
+            note(f"{seen['entries']:,} guest entries of {seed - first} hosts, {total:,} retirements equal")
+    note(f"{seen['entries']:,} guest entries of {seed - first} random hosts from {first}: {total:,} retirements equal, "
+         f"{time.perf_counter() - begin:.1f} s")
+    note(f"isolation: {seen['stores']:,} stores and {seen['translations']:,} translations of guests, all within the "
+         "frames of their N_CR3")
+    for reason, count in left.most_common():
+        note(f"left undecided: {count} hosts, where {reason}")
     note("exits: " + ", ".join(f"{name} {count:,}" for name, count in exits.most_common()))
     return Status.OK
 
@@ -205,6 +212,9 @@ def report(image: Image, outcome: Outcome, seconds: float, machine: RtlMachine, 
         end = write_waveform(machine, waveform, outcome.divergence.cycle + AFTER)
         note(f"cycles {end - BEFORE - AFTER} to {end - 1} are in {waveform}")
         return Status.DIVERGENCE
+    if outcome.undecided:
+        note(f"{image.name}: {outcome.retirements:,} retirements equal, then undecided: {outcome.undecided}")
+        return Status.UNSUPPORTED
     assert outcome.stop is not None
     if outcome.stop.reason is Reason.USER_INTERRUPT:
         for line in outcome.stop.describe().splitlines():

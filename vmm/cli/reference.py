@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.platform import REGION, MemoryRange
-from sim.comparison import IoReplay, Step
+from sim.comparison import IoReplay, Step, Undecided
 from sim.disassembly import MAX_LENGTH
 from sim.paging import read_linear
 from sim.stop import ArchState
 from vmm.engine.interpreter import Interpreter, Retired
+from vmm.faults import Unsupported
 from vmm.memory import PhysicalMemory, Region
+from vmm.paging.staleness import WaryMmu
 
 _M64 = (1 << 64) - 1
+
+
+class _Processor(Interpreter):
+    """The golden model, wary of translations that its guest leaves open."""
+
+    def make_guest_mmu(self, capacity: int) -> WaryMmu:
+        self.wary = WaryMmu(self.state, self.memory, capacity)
+        return self.wary
 
 
 class GoldenReference:
@@ -26,15 +38,33 @@ class GoldenReference:
         self._memory = PhysicalMemory(ram)
         for name in ("IO_APIC", "LOCAL_APIC"):
             self._memory.map_region(_replayed(REGION[name], ports))
-        self.cpu = Interpreter(self._memory, ports)
+        self.cpu = _Processor(self._memory, ports)
         self.cpu.state.load_dict(state)
         self.cpu.state_changed()
         self.cpu.record = True
         self.cpu.clock = self._clock
         self.cpu.counter = lambda _event: self.time
 
+    def reached(self) -> set[int]:
+        wary = self.cpu.wary
+        found, wary.reached = wary.reached, set()
+        return found
+
     def step(self) -> Step:
-        return _step(self.cpu.step())
+        return self._do(self.cpu.step)
+
+    def _do(self, what: Callable[[], Retired]) -> Step:
+        wary = self.cpu.wary
+        try:
+            retired = what()
+        except Unsupported as why:
+            raise Undecided(str(why)) from None
+        finally:
+            if wary.open_used:
+                raise Undecided("a guest uses a page that it has not invalidated after a change of its tables")
+        if retired.writes:
+            wary.stored(retired.writes)
+        return Step(retired.cause.value, retired.eip, retired.vector, retired.error, retired.writes)
 
     def _clock(self) -> int:
         """What makes the next read of the time-stamp counter give `time`."""
@@ -49,18 +79,18 @@ class GoldenReference:
         """
         cpu = self.cpu
         if cpu.state.svm.event or cpu.virtual_interrupt and vector == cpu.state.svm.vector:
-            return _step(cpu.step())
+            return self._do(cpu.step)
         if vector == Vector.NMI and cpu.nmi_allowed:
-            return _step(cpu.accept_nmi())
+            return self._do(cpu.accept_nmi)
         if not cpu.can_interrupt:
             return None
-        return _step(cpu.deliver_interrupt(vector))
+        return self._do(lambda: cpu.deliver_interrupt(vector))
 
     def interrupt_exit(self, code: int) -> Step | None:
         cpu = self.cpu
         allowed = {ExitCode.INTR: cpu.can_interrupt and cpu.intercepts_interrupts,
                    ExitCode.NMI: cpu.nmi_allowed and cpu.intercepts_nmi, ExitCode.INIT: cpu.init_exits}
-        return _step(cpu.interrupt_exit(code)) if allowed[ExitCode(code)] else None
+        return self._do(lambda: cpu.interrupt_exit(code)) if allowed[ExitCode(code)] else None
 
     def registers(self) -> tuple[list[int], int, int, int]:
         state = self.cpu.state
@@ -78,7 +108,3 @@ def _replayed(window: MemoryRange, ports: IoReplay) -> Region:
     """Device memory that reads as on the RTL. Writes are compared like all others."""
     return Region(window.base, window.size, lambda offset, size: ports.load(window.base + offset, size),
                   lambda offset, size, value: None)
-
-
-def _step(retired: Retired) -> Step:
-    return Step(retired.cause.value, retired.eip, retired.vector, retired.error, retired.writes)
