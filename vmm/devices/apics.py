@@ -32,6 +32,7 @@ class Apics:
     -------
     enable : IA32_APIC_BASE bit 11, changed by `set_enable`.
     intr : what the processor sees, brought up to date by every method that may change it.
+    changes : counts the times that anything may have changed.
     """
 
     def __init__(self, pic: PicPair) -> None:
@@ -41,6 +42,7 @@ class Apics:
         self.local = LocalApic(self.io.end)
         self.enable = 1
         self.intr = False
+        self.changes = 0
 
     def _message(self, vector: int, mode: int, level: bool, dest: int, logical: bool) -> None:
         self.local.message(vector, mode, level, dest, logical)
@@ -58,7 +60,7 @@ class Apics:
 
     def look_at_pair(self) -> None:
         """The pair's INT may have changed."""
-        level = int(self.pic.intr)
+        level = int(self.pic.chip0.intr)
         if level != self.local.lint_last & 1:
             self.local.set_pin(_INT, level)
             self.io.set_pin(EXTINT_INPUT, level)
@@ -72,7 +74,7 @@ class Apics:
     def would_raise(self, irq: Irq) -> Change | None:
         """Which change of the line could raise INTR, or be an NMI or INIT; None if none could."""
         is_high = self.intr
-        if not self.enable:
+        if not self.enable or self.local.is_virtual_wire and not self.io.open:
             return Change.RISE if not is_high and self.pic.would_raise(irq) else None
         direct = self.io.would_send(io_apic_input(irq))
         found = None
@@ -108,11 +110,12 @@ class Apics:
         self._look_at_parts()
 
     def _look_at_parts(self) -> None:
-        self.intr = self.local.request or self._external if self.enable else self.pic.intr
+        self.changes += 1
+        self.intr = self.local.vectors.request or self._external if self.enable else self.pic.intr
 
     @property
     def _external(self) -> bool:
-        return self.local.external or self.io.external(self.local.is_meant)
+        return self.local.external or self.io.open != 0 and self.io.external(self.local.is_meant)
 
     def ack(self) -> int:
         """Acknowledge cycle: the vector, spurious if nothing requests any more."""

@@ -42,6 +42,8 @@ class LocalApic:
     Members
     -------
     vectors, timer : its parts.
+    external : LINT0 or LINT1 asks for an acknowledge of the 8259A pair.
+    is_virtual_wire : what LINT0 says passes through as it is, and LINT1 has no part in it.
     nmi, init : messages of these kinds since the owner cleared them.
     """
 
@@ -57,6 +59,7 @@ class LocalApic:
         self.lvt = {int(reg): value for reg, value in LVT_FIRMWARE.items()}
         self.lint0_remote = self.lint_last = 0
         self.nmi = self.init = 0
+        self._lvt_changed()
 
     # The processor's side.
 
@@ -69,12 +72,6 @@ class LocalApic:
         """Take the vector in service; the spurious one if there is none to be taken any more."""
         vector = self.vectors.acknowledge()
         return self.svr & 0xFF if vector is None else vector
-
-    @property
-    def external(self) -> bool:
-        """LINT0 or LINT1 asks for an acknowledge of the 8259A pair."""
-        return bool(self._asserted(0) and self._lint_mode(0) == Delivery.EXTINT
-                    or self._asserted(1) and self._lint_mode(1) == Delivery.EXTINT)
 
     def local_interrupt(self, register: int) -> tuple[int, int, bool] | None:
         """Mode and vector of a local vector, and whether its pin is active low; None if it is masked."""
@@ -99,12 +96,28 @@ class LocalApic:
         """LINT0 or LINT1 changes, or stays, at `level`."""
         before = self.lint_last >> pin & 1
         self.lint_last = self.lint_last & ~(1 << pin) | level << pin
-        lvt = self.lvt[ApicReg.LVT_LINT0 + 0x10 * pin]
-        if not lvt & _MASKED:
-            inverted = bool(lvt & _ACTIVE_LOW)
+        if self._own_pins >> pin & 1:
+            inverted = bool(self._active_low >> pin & 1)
             if not self._by_level(pin) and level ^ inverted and not before ^ inverted:
                 self._local(ApicReg.LVT_LINT0 + 0x10 * pin)
             self._look_at_level()
+        else:
+            self.external = (self.lint_last ^ self._active_low) & self._external_pins != 0
+
+    def _lvt_changed(self) -> None:
+        """What local vectors make of the pins: those that ask for the pair's vector, those that have an interrupt of
+        their own, those that are active low."""
+        self._external_pins = self._own_pins = self._active_low = 0
+        for pin in range(2):
+            lvt = self.lvt[ApicReg.LVT_LINT0 + 0x10 * pin]
+            self._active_low |= bool(lvt & _ACTIVE_LOW) << pin
+            if not lvt & _MASKED:
+                if lvt >> 8 & 7 == Delivery.EXTINT:
+                    self._external_pins |= 1 << pin
+                else:
+                    self._own_pins |= 1 << pin
+        self.is_virtual_wire = self._external_pins == 1 and not self._active_low & 1
+        self.external = (self.lint_last ^ self._active_low) & self._external_pins != 0
 
     def advance(self, cycles: int) -> None:
         """Cycles go by for the timer."""
@@ -128,18 +141,13 @@ class LocalApic:
             return not self.lvt[ApicReg.LVT_ERROR] & _MASKED
         return not self.vectors.request and self.vectors.is_above(vector)
 
-    def _asserted(self, pin: int) -> bool:
-        lvt = self.lvt[ApicReg.LVT_LINT0 + 0x10 * pin]
-        return not lvt & _MASKED and bool(self.lint_last >> pin & 1) != bool(lvt & _ACTIVE_LOW)
-
-    def _lint_mode(self, pin: int) -> int:
-        return self.lvt[ApicReg.LVT_LINT0 + 0x10 * pin] >> 8 & 7
-
     def _by_level(self, pin: int) -> bool:
-        return pin == 0 and bool(self.lvt[ApicReg.LVT_LINT0] & _LEVEL) and self._lint_mode(0) == Delivery.FIXED
+        lint0 = self.lvt[ApicReg.LVT_LINT0]
+        return pin == 0 and bool(lint0 & _LEVEL) and lint0 >> 8 & 7 == Delivery.FIXED
 
     def _look_at_level(self) -> None:
-        if not self.lint0_remote and self._by_level(0) and self._asserted(0):
+        asserted = (self.lint_last ^ self._active_low) & self._own_pins & 1
+        if asserted and not self.lint0_remote and self._by_level(0):
             self.lint0_remote = 1
             self._local(ApicReg.LVT_LINT0)
 
@@ -184,6 +192,7 @@ class LocalApic:
             if not self.svr & SVR_ENABLE:
                 value |= _MASKED
             self.lvt[offset] = value & LVT_WRITABLE[ApicReg(offset)]
+            self._lvt_changed()
             if offset == ApicReg.LVT_LINT0:
                 self.lint0_remote &= int(self._by_level(0))
                 self._look_at_level()
@@ -198,6 +207,7 @@ class LocalApic:
         if not self.svr & SVR_ENABLE:
             for register in self.lvt:
                 self.lvt[register] |= _MASKED
+            self._lvt_changed()
 
     def _end(self, _value: int) -> None:
         vector = self.vectors.end()
@@ -245,6 +255,7 @@ class LocalApic:
             else:
                 setattr(self, name, int(state[name]))
         self.vectors.enable(bool(self.svr & SVR_ENABLE))
+        self._lvt_changed()
 
 
 _READERS: dict[int, Callable[[LocalApic], int]] = {

@@ -84,12 +84,16 @@ class PcPlatform:
             *((partial(self.apics.would_raise, irq), source) for irq, source in (
                 (Irq.PIT, self._timer), (Irq.RTC, self._clock), (Irq.UART, self._serial))),
             (self.apics.timer_would_raise, self._local_timer))
+        # the time of the next event, which stays while no source foresees anew and the interrupt controllers stay
+        self._next: float | None = None
+        self._next_of = 0
         self._foresee()
 
         self.io = IoBus()
         around: dict[Device, tuple[Callable[[], None], Callable[[], None]]] = {
             device: (partial(self._pass_to_present, source), partial(self._look_ahead, source))
-            for device, source in ((self.pit, self._timer), (self.rtc, self._clock), (self.uart, self._serial))}
+            for device, source in ((self.pit, self._timer), (self.rtc, self._clock))}
+        around[self.uart] = partial(self._pass_to_present, self._serial), self._look_at_serial
         around[self.control_b] = self._settle_timer, nothing
         around |= {device: (nothing, self.apics.look_at_pair) for device in (
             self.pic.master, self.pic.slave, self.pic.elcr)}
@@ -202,15 +206,21 @@ class PcPlatform:
 
         It may be early, never late. A line that is masked or waits for an end of interrupt does not count.
         """
+        if self._next is None or self._next_of != self.apics.changes:
+            self._next, self._next_of = self._find_next(), self.apics.changes
+        return None if self._next == math.inf else int(self._next) - self.cycles
+
+    def _find_next(self) -> float:
         first = math.inf
         for would_raise, source in self._sources:
             if source.due < first:
                 counts = would_raise()
                 if counts is not None:
                     first = min(first, source.rise() if counts is Change.RISE else source.due)
-        return None if first == math.inf else int(first) - self.cycles
+        return first
 
     def _foresee(self) -> None:
+        self._next = None
         self._due = min(source.due for _, source in self._sources)
 
     def _pass_to_present(self, source: Source) -> None:
@@ -219,6 +229,11 @@ class PcPlatform:
     def _look_ahead(self, source: Source) -> None:
         source.foresee()
         self._foresee()
+
+    def _look_at_serial(self) -> None:
+        if self.uart.moved:
+            self.uart.moved = False
+            self._look_ahead(self._serial)
 
     def _settle_timer(self) -> None:
         """Bring the outputs of channels 1 and 2 to the present."""

@@ -22,7 +22,12 @@ DATA, LSR = int(UartReg.DATA), int(UartReg.LSR)
 
 
 class Uart16550(Device):
-    """`on_tx` takes each byte sent, `on_irq` each new level of the interrupt line."""
+    """`on_tx` takes each byte sent, `on_irq` each new level of the interrupt line.
+
+    Members
+    -------
+    moved : `ticks_to_irq` may have another answer than before; the owner clears it.
+    """
 
     STATE = ("ier", "fifo_enable", "trigger", "lcr", "mcr", "scr", "divisor", "overrun", "delta", "thre_pending",
              "tx_count", "tx_busy", "tx_timer", "rx_count", "rx_head", "rx_timing", "rx_timeout", "rx_timer",
@@ -114,6 +119,7 @@ class Uart16550(Device):
 
     def _foresee(self) -> None:
         """Find how many ticks the timers will only count down."""
+        self.moved = True
         self._event: float = math.inf
         if self.tx_busy or self.tx_count or self.rx_timing:
             self._event = self.prescaler + 1 + self._quiet() * (self.divisor or 0x10000)
