@@ -131,7 +131,9 @@ class ExitTrace:
 
     def collect(self) -> None:
         """Tell what has happened since the last call."""
-        records, stores = (self._engine.drain_tap(tap) for tap in (RETIRE, STORE))
+        # Who looks at the state of a machine lets a copy of it run on.
+        records, stores = (tap[tap["cycle"] < self._engine.cycle]
+                           for tap in (self._engine.drain_tap(name) for name in (RETIRE, STORE)))
         stores = stores[np.isin(stores["paddr"] & 0xFFF, _FIELDS)]
         self._stores = np.concatenate([self._stores, stores])
         begin = 0

@@ -11,7 +11,7 @@ from rtl.isa.retire import RetireCause
 from rtl.isa.stop import StopReason
 
 from .disassembly import MAX_LENGTH, disassemble
-from .engines import SignalInfo
+from .engines import Engine, SignalInfo
 from .paging import read_linear
 from .rtlmachine import RtlMachine
 from .rtlmemory import CachedMemory
@@ -103,13 +103,15 @@ def _texts(machine: RtlMachine) -> list[Text]:
     ]
 
 
-def write_waveform(machine: RtlMachine, path: Path | str, last: int, *, everything: bool = True) -> int:
+def write_waveform(machine: RtlMachine, path: Path | str, last: int, *, everything: bool = True,
+                   engine: Engine | None = None) -> int:
     """Run to cycle ``last`` and write what happens on the way, with a ``.gtkw`` savefile beside the VCD file.
 
     Gives the cycle after the last one written: the run may end earlier. With ``everything``, all signals are written,
-    otherwise those of the groups. Both files appear whole or not at all.
+    otherwise those of the groups. Both files appear whole or not at all. ``engine`` is who records, if the machine does
+    not run by itself.
     """
-    engine = machine.engine
+    engine = engine or machine.engine
     infos = engine.signals()
     groups = signal_groups(infos)
     grouped = list(dict.fromkeys(name for _title, members, _closed in groups for name in members))

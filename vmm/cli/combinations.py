@@ -101,8 +101,10 @@ TRACE = (
     _FAST_FORWARD,
     Rule("cycles", lambda options: options["last"] is None,
          "--cycles is the length of a window without end; give either --to or --cycles"),
-    Rule("before", lambda options: options["trigger"] is not None,
-         "--before is about the cycles before a place; give it with '--at PLACE'"),
+    Rule("before", lambda options: options["trigger"] is not None or options["left_for"] is not None,
+         "--before is about the cycles before a place; give it with '--at PLACE' or '--at-exit CODE'"),
+    Rule("left_for", lambda options: not _emulated(options),
+         "--at-exit needs a processor in RTL: technique 'native' or 'svm'"),
 )
 COMPARE = (
     *COSTS,

@@ -20,7 +20,7 @@ from sim.symbols import SymbolTable
 from sim.typedstop import typed_stop
 from vmm.computer import Computer
 from vmm.devices.platform import PcPlatform
-from vmm.engine.emulate import StopInfo, StopReason
+from vmm.engine.emulate import StopReason
 from vmm.faults import Unsupported
 from vmm.hypercall import Hypercalls
 from vmm.monitor.area import AREA_BYTES
@@ -163,17 +163,27 @@ class Monitored:
 
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.cycle + max_cycles
-        self.vcpu.world.pause = lambda: None if end is None else end - self.cycle
+        try:
+            return self._run(lambda: None if end is None else end - self.cycle)
+        except Paused as paused:
+            return self._stop(paused.reason)
+
+    def advance(self, cycles: int) -> Stop | None:
+        """Run so many cycles of the processor; a stop if there is a reason. The guest's sleep takes none of them."""
+        end = self.host.cycle + cycles
+        try:
+            return self._run(lambda: end - self.host.cycle)
+        except Paused as paused:
+            return None if paused.reason is Reason.CYCLE_LIMIT else self._stop(paused.reason)
+
+    def _run(self, pause: Callable[[], int | None]) -> Stop:
+        """Run to the end of the guest. Raises Paused when the cycles are over."""
+        self.vcpu.world.pause = pause
         with deferred_interrupt() as self.host.interrupted:
             try:
                 info = self.computer.run()
-            except Paused as paused:
-                return self._stop(paused.reason)
             except Unsupported as error:
                 return self._stop(Reason.UNSUPPORTED, detail=str(error))
-        return self._typed(info)
-
-    def _typed(self, info: StopInfo) -> Stop:
         return self._stop(_REASONS[info.reason], info.value)
 
     def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:

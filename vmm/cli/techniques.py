@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     Computer: TypeAlias = RtlMachine | Emulated | Monitored
 
-#: Those whose guest a trace can show.
-TRACED = ("native", "emulate", "dbt")
-TECHNIQUES = (*TRACED, "svm")
-
+TECHNIQUES = ("native", "emulate", "dbt", "svm")
 DEVICES = ("software", "rtl")
 
 

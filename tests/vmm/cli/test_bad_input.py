@@ -112,7 +112,7 @@ def test_check_wants_an_image_or_a_seed(image: Path) -> None:
 
 def test_window_is_placed_once(image: Path) -> None:
     assert fails("trace", str(image), "--from", "5", "--at", "main") == (
-        "Give only one of --from, --at and --fast-forward-to to place the window")
+        "Give only one of --from, --at, --at-exit and --fast-forward-to to place the window")
 
 
 def test_unknown_place(image: Path, tmp_path: Path) -> None:
