@@ -22,11 +22,13 @@ _FLAGS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "s
 _SYSTEM = {"cpl": "cpl", "cr0": "cr0", "cr2": "cr2", "cr3": "cr3", "cr4": "cr4", "gdtr_base": "gdt_base",
            "gdtr_limit": "gdt_limit", "idtr_base": "idt_base", "idtr_limit": "idt_limit"}
 _MSRS = {"0x174": "sysregs.sysenter_cs", "0x175": "sysregs.sysenter_esp", "0x176": "sysregs.sysenter_eip",
-         "0xc0010114": "svm.loaded_vm_cr", "0xc0010117": "svm.loaded_hsave"}
+         "0xc0010114": "guestmode.svm.loaded_vm_cr", "0xc0010117": "guestmode.svm.loaded_hsave"}
 #: EFER has one bit.
 _EFER, _SVME = "0xc0000080", 12
 #: IA32_APIC_BASE, which is in a state only when it is not as after reset.
 _APIC_BASE, _APIC_DISABLED = "0x1b", MSRS[Msr.APIC_BASE].reset & ~APIC_BASE_ENABLE
+#: Where events wait for the end of an instruction.
+_BOUNDARY = "core.exceptions.boundary"
 _EDGES = ("nmi_pending", "nmi_blocked", "init_pending")
 _DR = {**{index: f"dr__{index}" for index in range(4)}, 6: "dr6", 7: "dr7"}
 _SHADOW_STI, _SHADOW_MOV_SS = 1, 2
@@ -46,8 +48,8 @@ def read_state(engine: Engine) -> ArchState:
         bit = int(mask) & -int(mask)
         eflags |= peek(f"core.sysregs.eflags_{name}") * bit
     state: ArchState = {name: peek(f"core.sysregs.{register}") for name, register in _SYSTEM.items()}
-    shadow = (_SHADOW_MOV_SS if peek("core.boundary.shadow_stack") else
-              _SHADOW_STI if peek("core.boundary.shadow") else 0)
+    shadow = (_SHADOW_MOV_SS if peek(f"{_BOUNDARY}.shadow_stack") else
+              _SHADOW_STI if peek(f"{_BOUNDARY}.shadow") else 0)
     state |= {
         "eip": peek("core.eip"),
         "eflags": eflags,
@@ -60,16 +62,16 @@ def read_state(engine: Engine) -> ArchState:
         "instructions": peek("core.perf.instructions"),
         "tsc_offset": (peek("core.sysregs.tsc") - engine.cycle) & M64,
         "shadow": shadow,
-        "pending_debug": peek("core.boundary.trap_bits") if peek("core.boundary.trap_pending") else 0,
-        "repeating": bool(peek("core.partial")),
+        "pending_debug": peek(f"{_BOUNDARY}.trap_bits") if peek(f"{_BOUNDARY}.trap_pending") else 0,
+        "repeating": bool(peek("core.retirement.partial")),
         "halted": bool(peek("core.halted")),
         "shutdown": bool(peek("shutdown")),
     }
-    if peek("core.svm.svme"):
+    if peek("core.guestmode.svm.svme"):
         state["msrs"][_EFER] = 1 << _SVME
     if not peek("core.sysregs.apic_enable"):
         state["msrs"][_APIC_BASE] = _APIC_DISABLED
-    state |= {name: True for name in _EDGES if peek(f"core.boundary.{name}")}
+    state |= {name: True for name in _EDGES if peek(f"{_BOUNDARY}.{name}")}
     svm = read_svm(engine)
     if svm != HOST:
         state["svm"] = svm
@@ -99,20 +101,20 @@ def write_state(engine: Engine, state: ArchState) -> None:
         poke(f"core.sysregs.{register}", state["dr"][index])
     for number, register in _MSRS.items():
         poke(f"core.{register}", state["msrs"].get(number, 0))
-    poke("core.svm.svme", state["msrs"].get(_EFER, 0) >> _SVME)
+    poke("core.guestmode.svm.svme", state["msrs"].get(_EFER, 0) >> _SVME)
     poke("core.sysregs.apic_enable", int(_APIC_BASE not in state["msrs"] or bool(
         state["msrs"][_APIC_BASE] & APIC_BASE_ENABLE)))
     for name in _EDGES:
-        poke(f"core.boundary.{name}", int(state.get(name, False)))
+        poke(f"{_BOUNDARY}.{name}", int(state.get(name, False)))
     write_svm(engine, state.get("svm", HOST))
     poke("core.perf.instructions", state["instructions"])
     poke("core.sysregs.tsc", (state["tsc_offset"] + engine.cycle) & M64)
-    poke("core.boundary.shadow", int(state["shadow"] != 0))
-    poke("core.boundary.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
-    poke("core.boundary.trap_bits", state["pending_debug"])
-    poke("core.boundary.trap_pending", int(state["pending_debug"] != 0))
-    poke("core.boundary.held", state["pending_debug"] & 0xF if state["shadow"] == _SHADOW_MOV_SS else 0)
-    poke("core.partial", int(state["repeating"]))
+    poke(f"{_BOUNDARY}.shadow", int(state["shadow"] != 0))
+    poke(f"{_BOUNDARY}.shadow_stack", int(state["shadow"] == _SHADOW_MOV_SS))
+    poke(f"{_BOUNDARY}.trap_bits", state["pending_debug"])
+    poke(f"{_BOUNDARY}.trap_pending", int(state["pending_debug"] != 0))
+    poke(f"{_BOUNDARY}.held", state["pending_debug"] & 0xF if state["shadow"] == _SHADOW_MOV_SS else 0)
+    poke("core.retirement.partial", int(state["repeating"]))
     poke("core.halted", int(state["halted"]))
     poke("shutdown", int(state["shutdown"]))
 

@@ -21,7 +21,7 @@ HOST: dict[str, Any] = {"guest": False, "gif": True}
 def read_svm(engine: Engine) -> dict[str, Any]:
     """The controls of guest mode; outside it GIF alone, for the others mean nothing there."""
     def peek(name: str) -> int:
-        return engine.peek(f"core.svm.{name}")
+        return engine.peek(f"core.guestmode.svm.{name}")
 
     found = {"guest": bool(peek("guest")), "gif": bool(peek("gif"))}
     if not found["guest"]:
@@ -38,7 +38,7 @@ def read_svm(engine: Engine) -> dict[str, Any]:
 def write_svm(engine: Engine, state: dict[str, Any]) -> None:
     """Take over what `read_svm`, or the golden model, gave."""
     def poke(name: str, value: int) -> None:
-        engine.poke(f"core.svm.{name}", value)
+        engine.poke(f"core.guestmode.svm.{name}", value)
 
     poke("guest", int(state["guest"]))
     poke("gif", int(state["gif"]))

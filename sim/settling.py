@@ -35,7 +35,7 @@ def settle(engine: Engine) -> StopReason | None:
     engine.poke("shutdown", 1)
     asked = _run_to_rest(engine)
     # A delivery that neither goes on nor is done ended in a triple fault.
-    engine.poke("shutdown", shut_down | (asked is None and engine.peek("core.active")))
+    engine.poke("shutdown", shut_down | (asked is None and engine.peek("core.exceptions.events.active")))
     return asked
 
 

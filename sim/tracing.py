@@ -27,8 +27,9 @@ _TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.exit", "text.ret
 _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("Pipeline", (
         r"core\.eip", r"core\.(issue\.a|m|x)_valid", r"core\.(issue\.a|m|x)_eip", r"core\.x_(alu|first|linear|result)",
-        r"core\.(a_wait|commit|flush|refetch|take|event_now)", r"core\.branch\.(taken|missed|target)",
-        r"core\.faults\.(fault|vector|error)", r"core\.boundary\.any_event", r"core\.retire__(valid|cause|eip|vector)",
+        r"core\.addressing\.wait", r"core\.(commit|flush|refetch)", r"core\.branch\.(taken|missed|target)",
+        r"core\.exceptions\.(take|event)", r"core\.exceptions\.faults\.(fault|vector|error)",
+        r"core\.exceptions\.boundary\.any_event", r"core\.retire__(valid|cause|eip|vector)",
         r"core\.issue\.(starved|drained)", r"core\.fetch\.q_(eip|count)"), False),
     ("Registers", (
         *(rf"core\.regs\.{name}" for name in GPRS), r"core\.sysregs\.eflags_\w+", r"core\.sysregs\.cpl",
@@ -94,8 +95,8 @@ def _texts(machine: RtlMachine) -> list[Text]:
         Text("text.instruction", ("core.x_valid", "core.x_eip"), instruction),
         Text("text.symbol", ("core.x_valid", "core.x_eip"),
              lambda valid, eip: machine.symbols.describe(eip) if valid else ""),
-        Text("text.mode", ("core.svm.guest", "core.svm.loaded_asid", "core.sysregs.cr0", "core.sysregs.cpl",
-                           "core.halted"), mode),
+        Text("text.mode", ("core.guestmode.svm.guest", "core.guestmode.svm.loaded_asid", "core.sysregs.cr0",
+                           "core.sysregs.cpl", "core.halted"), mode),
         Text("text.exit", ("core.retire__valid", "core.retire__cause", "core.retire__error"), left),
         Text("text.retired", ("core.retire__valid", "core.retire__cause"),
              lambda valid, cause: causes.get(cause, "?") if valid else ""),

@@ -6,7 +6,7 @@ from .decode_rom import Check
 from .events import AccessFault
 from .uop import Alu, Aseg, Cond, FlagSet, Mem, Next, Reg, Size, Step, Sys
 
-__all__ = ["ADDRESS", "CARRIED", "MEMORY", "Latch"]
+__all__ = ["ADDRESS", "CARRIED", "MEMORY", "RESULT", "Latch"]
 
 #: Fields that a micro-operation keeps from A to X.
 CARRIED = {
@@ -38,6 +38,15 @@ MEMORY = {
     "linear": 32, "fault": AccessFault, "fault_seg": 1,
     "physical": 1,      # the access is not translated
     "step_en": 1, "step_reg": 3, "step_half": 1, "step_value": 32,
+}
+
+#: Fields that M adds for X.
+RESULT = {
+    "loaded": 32,
+    "page_code": 5,     # of the page fault
+    "nested": 1,        # it is of the nested tables: at which guest-physical address is in `linear`
+    "table": 1,         # it is at an entry of the guest's tables
+    "abandoned": 1,     # the access has not been made: an event goes first
 }
 
 

@@ -2,6 +2,8 @@
 
 from .board_bench import CODE, LOAD_TABLES, STACK, run, tables
 
+_NMI_PENDING, _NMI_BLOCKED = (f"core.exceptions.boundary.nmi_{name}" for name in ("pending", "blocked"))
+
 
 def test_pop_sp_steps_all_of_esp():
     """The step carries into the upper half of ESP, the popped word then replaces the lower one.
@@ -81,15 +83,15 @@ def test_instruction_breakpoint_comes_before_the_walk_of_its_instruction():
 def test_nmi_goes_before_the_next_instruction():
     """With interrupts off, through gate 2; the handler's HLT is not left again. POP EAX gives the place it came at."""
     end = run("40", words=tables(v2="58"), pokes={
-        "core.boundary.nmi_pending": 1, "core.sysregs.idt_base": 0x3000, "core.sysregs.idt_limit": 0x7FF,
+        _NMI_PENDING: 1, "core.sysregs.idt_base": 0x3000, "core.sysregs.idt_limit": 0x7FF,
         "core.sysregs.gdt_base": 0x4000, "core.sysregs.gdt_limit": 0xFF})
     assert end.eax == CODE and end.esp == STACK - 8
-    assert end.engine.peek("core.boundary.nmi_blocked") and not end.engine.peek("core.boundary.nmi_pending")
+    assert end.engine.peek(_NMI_BLOCKED) and not end.engine.peek(_NMI_PENDING)
 
 
 def test_iret_lets_nmis_in_even_if_it_faults():
     """SDM vol. 3A, 6.7.1. The null selector on the stack is #GP(0); in its handler an NMI is taken that has waited."""
     end = run("6A00" "6A00" "6A00" "CF", words=tables(v13="90", v2="58"), pokes={
-        "core.boundary.nmi_pending": 1, "core.boundary.nmi_blocked": 1, "core.sysregs.idt_base": 0x3000,
+        _NMI_PENDING: 1, _NMI_BLOCKED: 1, "core.sysregs.idt_base": 0x3000,
         "core.sysregs.idt_limit": 0x7FF, "core.sysregs.gdt_base": 0x4000, "core.sysregs.gdt_limit": 0xFF})
-    assert end.esp == STACK - 12 - 16 - 8 and end.engine.peek("core.boundary.nmi_blocked")
+    assert end.esp == STACK - 12 - 16 - 8 and end.engine.peek(_NMI_BLOCKED)

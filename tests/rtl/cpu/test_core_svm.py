@@ -50,7 +50,8 @@ class Guest:
 
     def run(self, host: str) -> Ended:
         """Run host code up to the HLT behind it, or to one of the guest."""
-        return run(host, words=self.words, cycles=6000, pokes={"core.svm.svme": 1, "core.svm.loaded_hsave": HSAVE})
+        return run(host, words=self.words, cycles=6000, pokes={
+            "core.guestmode.svm.svme": 1, "core.guestmode.svm.loaded_hsave": HSAVE})
 
 
 def word(end: Ended, place: int) -> int:
@@ -66,7 +67,7 @@ def test_round_trip():
     back = -len(bytes.fromhex(_TIMED)) - 2 & 0xFF
     end = Guest("0F01D9", (ExitCode.VMMCALL,)).run("BE04000000" + _TIMED + f"75{back:02x}")
     assert end.ecx - _AROUND <= 210, end.ecx
-    assert not end.engine.peek("core.svm.guest") and not end.engine.peek("core.svm.gif")
+    assert not end.engine.peek("core.guestmode.svm.guest") and not end.engine.peek("core.guestmode.svm.gif")
     assert (quad(end, Vmcb.EXITCODE), quad(end, Vmcb.RIP), quad(end, Vmcb.NRIP)) == (ExitCode.VMMCALL, GUEST, GUEST + 3)
 
 
