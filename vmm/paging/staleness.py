@@ -4,8 +4,9 @@ A guest that changes an entry of its tables and does not invalidate it may see t
 its TLB happens to keep (AMD64 APM vol. 2, 5.5). Two right processors differ there. Rules:
 
 1. Where walks have found a guest's directory and tables is remembered, for each ASID.
-2. `stored` is told of every store. One to a table leaves open the pages of the entries it touches; one to a directory
-   all of their 4 MiB; one to a nested table everything.
+2. `stored` is told of every store. A present entry that is changed in a table leaves its page open; in a directory its
+   4 MiB; in a nested table everything. One that only gets rights, or its accessed and dirty bits, does not: who finds
+   too little in a TLB walks again.
 3. INVLPG and INVLPGA close a page. What drops all translations of an ASID closes all of it, but what spares global
    ones does not: they may be the stale ones.
 4. A write to CR3 leaves open the pages of global translations that the new tables do not have: they may stay.
@@ -16,9 +17,9 @@ Members `reached` and `open_used` are for whoever compares, who clears them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from rtl.isa.paging import FRAME_MASK, PTE_P, PTE_PS
+from rtl.isa.paging import FRAME_MASK, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
 from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.svm import ASIDS, TlbControl
 from vmm.memory import PhysicalMemory
@@ -59,6 +60,8 @@ class WaryMmu(GuestMmu):
         #: Frame of a table: who has it (ASID, first of its pages), and of a directory: (ASID, None).
         self._tables: dict[int, set[tuple[int, int | None]]] = {}
         self._nested: set[int] = set()
+        #: What all these frames have held, but for accessed and dirty bits.
+        self._contents: dict[int, memoryview] = {}
         self._open_pages: set[tuple[int, int]] = set()
         self._open_regions: set[tuple[int, int]] = set()
 
@@ -79,41 +82,55 @@ class WaryMmu(GuestMmu):
     def _remember(self, linear: int) -> None:
         state, svm = self.state, self.state.svm
         if svm.nested:
-            self._nested |= {svm.n_cr3 >> 12, *self._entry(svm.n_cr3, linear)}
+            self._remember_nested(linear)
         if not state.cr0 & _PG:
             return
         directory = self._place(state.cr3 & FRAME_MASK)
         if directory is None:
             return
-        self._tables.setdefault(directory, set()).add((svm.asid, None))
+        self._add(directory, None)
         entry = self._onlooker.read32(directory << 12 | linear >> 22 << 2)
         if entry & PTE_P and not (entry & PTE_PS and state.cr4 & _PSE):
             table = self._place(entry & FRAME_MASK)
             if table is not None:
-                self._tables.setdefault(table, set()).add((svm.asid, linear >> 22 << _REGION_BITS))
+                self._add(table, linear >> 22 << _REGION_BITS)
 
     def _place(self, address: int) -> int | None:
         """The frame of a table that the guest knows by `address`."""
         svm = self.state.svm
         if not svm.nested:
             return address >> 12
-        self._nested |= set(self._entry(svm.n_cr3, address))
+        self._remember_nested(address)
         found = walk(self._onlooker, svm.n_cr3, address, write=False, user=False, wp=False, pse=svm.host_pse)
         return None if isinstance(found, GuestFault) else found.frame
 
-    def _entry(self, root: int, address: int) -> Sequence[int]:
-        """The frame of the nested table for `address`, if there is one."""
+    def _add(self, frame: int, first: int | None) -> None:
+        self._tables.setdefault(frame, set()).add((self.state.svm.asid, first))
+        self._keep(frame)
+
+    def _remember_nested(self, address: int) -> None:
+        root = self.state.svm.n_cr3
         entry = self._onlooker.read32(root & FRAME_MASK | address >> 22 << 2)
-        return [entry >> 12] if entry & PTE_P and not entry & PTE_PS else []
+        for frame in [root >> 12, entry >> 12] if entry & PTE_P and not entry & PTE_PS else [root >> 12]:
+            self._nested.add(frame)
+            self._keep(frame)
+
+    def _keep(self, frame: int) -> None:
+        if frame not in self._contents:
+            self._contents[frame] = memoryview(bytearray(self.memory.blob(frame << 12, PAGE_SIZE))).cast("I")
 
     def stored(self, writes: Iterable[tuple[int, int, int]]) -> None:
         """Writes to memory, as (physical address, size, value)."""
         for address, size, _value in writes:
-            for place in (address, address + size - 1):
-                if place >> 12 in self._tables or place >> 12 in self._nested:
-                    self._changed(place >> 12, place >> 2 & 0x3FF)
+            if address >> 12 in self._contents:
+                for word in {address >> 2, address + size - 1 >> 2}:
+                    self._changed(address >> 12, word & 0x3FF)
 
     def _changed(self, frame: int, index: int) -> None:
+        before, after = self._contents[frame][index] | PTE_A | PTE_D, self.memory.read32(frame << 12 | index << 2)
+        self._contents[frame][index] = after
+        if not before & PTE_P or before | after & (PTE_RW | PTE_US) == after:
+            return
         found = self._tables.get(frame, ())
         self._open_pages |= {(asid, first | index) for asid, first in found if first is not None}
         self._open_regions |= {(asid, index) for asid, first in found if first is None}

@@ -42,6 +42,14 @@ def guest(nested: bool, cr4: int = 0) -> WaryMmu:
     return mmu
 
 
+def fresh(mmu: WaryMmu) -> WaryMmu:
+    """Another one, which has used the neighbour of `PAGE` only."""
+    other = WaryMmu(mmu.state, mmu.memory)
+    other.enter()
+    other.translate(NEIGHBOUR, False, False)
+    return other
+
+
 def place(mmu: WaryMmu, address: int) -> int:
     return address + SHIFT if mmu.state.svm.nested else address
 
@@ -73,6 +81,19 @@ def test_a_changed_entry_leaves_its_page_open(nested: bool) -> None:
     assert not uses_what_is_open(mmu, PAGE)
     store(mmu, TABLE + 4 * (PAGE >> 12) + 1, 0, 1)
     assert not uses_what_is_open(mmu, NEIGHBOUR) and uses_what_is_open(mmu, PAGE)
+
+
+@pytest.mark.parametrize(("before", "after", "is_open"), [
+    (0, ALL, False), (isa.PTE_RW | isa.PTE_US, ALL, False), (isa.PTE_P, ALL | isa.PTE_A | isa.PTE_D, False),
+    (ALL, isa.PTE_P | isa.PTE_US, True), (ALL, isa.PTE_P | isa.PTE_RW, True), (ALL, 0, True), (ALL, ALL | 0x4000, True),
+    (ALL | isa.PTE_A | isa.PTE_D, ALL | isa.PTE_D, True), (ALL | isa.PTE_A | isa.PTE_D, ALL | isa.PTE_A, True)])
+@both
+def test_rights_that_are_added_leave_nothing_open(nested: bool, before: int, after: int, is_open: bool) -> None:
+    mmu = guest(nested)
+    mmu.memory.write32(place(mmu, TABLE) + 4 * (PAGE >> 12), before)
+    mmu = fresh(mmu)
+    store(mmu, TABLE + 4 * (PAGE >> 12), after)
+    assert uses_what_is_open(mmu, PAGE) == is_open
 
 
 @both
