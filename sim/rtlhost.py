@@ -22,7 +22,7 @@ _DATA, _CODE = "core.lsu.cache.arrays", "core.fetch.icache"
 _SLICE, _SLICE_PYSIM = 50_000, 500
 _LONGEST_REST = 1000
 #: No way of a cache.
-_UNKNOWN = -1
+_NOWHERE = -1
 
 
 class RtlHost:
@@ -46,9 +46,10 @@ class RtlHost:
     def __init__(self, machine: RtlMachine) -> None:
         self.machine = machine
         self._engine = machine.engine
-        self.burst = self._engine.burst
+        self.burst: Callable[[int], int] = self._engine.burst
         self.ram = machine.ram
         self._ram = self.ram.data
+        self._peek, self._poke = self._engine.peek, self._engine.poke
         self.on_slice: Callable[[], None] = lambda: None
         self.interrupted: Callable[[], bool] = lambda: False
         self._slice = _SLICE_PYSIM if machine.engine_name == "pysim" else _SLICE
@@ -59,7 +60,8 @@ class RtlHost:
         self._words = [memories[f"{_DATA}.words{way}"].name for way in range(2)]
         self._tag_bits, self._sets = memories[f"{_DATA}.tags0"].width - 1, memories[f"{_DATA}.tags0"].depth
         self._tag_rows = [[f"{name}[{row}]" for row in range(self._sets)] for name in self._tags]
-        self._word_rows = [[f"{name}[{row}]" for row in range(self._sets * _WORDS)] for name in self._words]
+        self._rows = self._sets * _WORDS
+        self._word_rows = [[f"{name}[{row}]" for row in range(self._rows)] for name in self._words]
         self._code_tags = memories[f"{_CODE}.tags"].name
         self._code_bits = memories[f"{_CODE}.tags"].width // 2
         self._code = [memories[f"{_CODE}.data{way}"].name for way in range(2)]
@@ -135,26 +137,26 @@ class RtlHost:
     # -- memory
 
     def _way(self, line: int) -> int:
-        """The way of the data cache that holds a line, or _UNKNOWN."""
-        way = self._ways.get(line)
-        if way is None:
-            row, wanted = line % self._sets, line // self._sets | 1 << self._tag_bits
-            way = next((way for way in range(2) if self._engine.peek(self._tag_rows[way][row]) == wanted), _UNKNOWN)
-            self._ways[line] = way
-        return way
+        """The way of the data cache that holds a line, or _NOWHERE; it stays so while nothing runs."""
+        row, wanted, found = line % self._sets, line // self._sets | 1 << self._tag_bits, _NOWHERE
+        for way, rows in enumerate(self._tag_rows):
+            if self._peek(rows[row]) == wanted:
+                found = way
+        self._ways[line] = found
+        return found
 
     def word(self, address: int) -> int:
         """An aligned word of RAM."""
-        way, place = self._way(address // _LINE), address // 4
-        if way == _UNKNOWN:
-            return self._ram[place]
-        return self._engine.peek(self._word_rows[way][place % len(self._word_rows[way])])
+        line, place = address // _LINE, address // 4
+        way = self._ways[line] if line in self._ways else self._way(line)
+        return self._ram[place] if way == _NOWHERE else self._peek(self._word_rows[way][place % self._rows])
 
     def set_word(self, address: int, value: int) -> None:
-        way, place = self._way(address // _LINE), address // 4
+        line, place = address // _LINE, address // 4
+        way = self._ways[line] if line in self._ways else self._way(line)
         self._ram[place] = value
-        if way != _UNKNOWN:
-            self._engine.poke(self._word_rows[way][place % len(self._word_rows[way])], value)
+        if way != _NOWHERE:
+            self._poke(self._word_rows[way][place % self._rows], value)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of RAM."""

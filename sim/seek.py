@@ -45,7 +45,8 @@ def seek(machine: RtlMachine, advance: Callable[[int], Stop | None], condition: 
 
     def look() -> None:
         records = machine.engine.drain_tap(RETIRE)
-        hits = condition(records, machine.engine.peek("core.segments.cs_base")) & (records["cycle"] < machine.engine.cycle)
+        base = machine.engine.peek("core.segments.cs_base")
+        hits = condition(records, base) & (records["cycle"] < machine.engine.cycle)
         found.extend(records["cycle"][hits][:1].tolist())
 
     machine.engine.set_tap(RETIRE, True)

@@ -33,7 +33,8 @@ def exit_code(text: str) -> int:
     try:
         return int(text.removesuffix("h").removesuffix("H"), 16)
     except ValueError:
-        raise BadInput(f"'{text}' is neither the name of an exit code, as NPF or IOIO, nor a hexadecimal number") from None
+        raise BadInput(
+            f"'{text}' is neither the name of an exit code, as NPF or IOIO, nor a hexadecimal number") from None
 
 
 @dataclass(frozen=True)

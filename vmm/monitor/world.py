@@ -66,7 +66,7 @@ class World:
         self.pause: Callable[[], int | None] = lambda: None
         self.is_inside = False
         self._load_wanted = True
-        self._kicked = False
+        self._kicked = self._window = False
         self._begun = self._vintr = 0
         self._seen = 0, 0
         self._intercepts = [0] * INTERCEPT_WORDS
@@ -133,7 +133,9 @@ class World:
         vintr = VINTR_MASKING
         if vector is not None or window:
             vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | VINTR_PRIORITY
-        self.intercept(ExitCode.VINTR, vector is None and window)
+        if self._window != (vector is None and window):
+            self._window = not self._window
+            self.intercept(ExitCode.VINTR, self._window)
         # A #VMEXIT brings back VINTR as it was but for V_IRQ, and clears V of EVENTINJ.
         if vintr != self._vintr or vintr & VINTR_IRQ:
             control.put(Vmcb.VINTR, vintr)
