@@ -1,7 +1,7 @@
 /* combine: faults in the delivery of faults: which is intercepted, what EXITINTINFO says, double fault, shutdown. APM
  * 15.7.2, 15.12.
  *
- * expect: combine: 23 checks
+ * expect: combine: 26 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -11,6 +11,7 @@ GUEST(protection, "movl $0x1234, %eax", "movl %eax, %ds");
 GUEST(not_present, "movl $0x30, %eax", "movl %eax, %ds");
 GUEST(interrupt, "", "int $0x30");
 GUEST(breakpoint, "", "int3");
+GUEST(misaligned, "movl $misaligned + 1, %eax", "movl (%eax), %ebx");
 
 enum { FAULT = SVM_EVENT_V | SVM_EVENT_TYPE_EXCEPTION, FAULT_ERROR = FAULT | SVM_EVENT_EV };
 
@@ -75,6 +76,26 @@ static void double_fault(void)
     intercept(SVM_EXIT_EXCEPTION_DF);
     guest_run();
     expect_equal("df_goes_before_shutdown", vmcb.exit_code, SVM_EXIT_EXCEPTION_DF);
+    guest_new(undefined);
+    vmcb.event = FAULT_ERROR | X86_VEC_DF;
+    guest_run();
+    expect_equal("injected_df_shutdown", vmcb.exit_code, SVM_EXIT_SHUTDOWN);
+    mend_gates();
+}
+
+/* #AC on a stack where its delivery is misaligned: faults for ever, none of which makes a double fault. The manual has
+ * no end to it but that of the host, which must get the processor back. */
+static void for_ever(void)
+{
+    guest_new(misaligned);
+    guest_ring3();
+    guest_idt[X86_VEC_AC] = gate(SEL_UCODE, (uint32_t)guest_idt, ACC_INTERRUPT_GATE32 | ACC_DPL3, 0);
+    vmcb.cr0 |= X86_CR0_AM;
+    vmcb.rflags |= X86_EFLAGS_AC;
+    vmcb.rsp -= 3;
+    guest_run();
+    expect_equal("misaligned_for_ever", vmcb.exit_code, SVM_EXIT_SHUTDOWN);
+    expect_exit_event("misaligned_for_ever_event", FAULT_ERROR | X86_VEC_AC, 0);
     mend_gates();
 }
 
@@ -106,5 +127,6 @@ int main(void)
     one_after_the_other();
     double_fault();
     example();
+    for_ever();
     return suite_end("combine");
 }

@@ -1,6 +1,6 @@
 /* events: EVENTINJ of every type, with and without error code, and faults in its delivery. APM 15.20, 15.7.2.
  *
- * expect: events: 43 checks
+ * expect: events: 46 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -20,6 +20,7 @@ static void inject(uint32_t event, uint32_t error)
     guest_new(here);
     vmcb.event = event;
     vmcb.event_error = error;
+    vmcb.next_rip = (uint32_t)here; /* behind the instruction that software interrupts are said to come of */
 }
 
 static void delivered(const char *name, uint32_t event, uint32_t error, uint32_t vector)
@@ -46,9 +47,20 @@ static void types(void)
     delivered("software", SOFTWARE | 0x30, 0, 0x30);
 }
 
+/* Whatever EV says. */
+static void without_error_code(const char *name, uint32_t event, uint32_t vector)
+{
+    inject(event | SVM_EVENT_EV, 0xABCD);
+    guest_run();
+    expect_guest_trap(name, vector, 0, here);
+}
+
 static void rules(void)
 {
     expect_equal("event_is_cleared", vmcb.event & SVM_EVENT_V, 0);
+    without_error_code("interrupt_has_no_error_code", INTERRUPT | 0x20, 0x20);
+    without_error_code("nmi_has_no_error_code", NMI | X86_VEC_NMI, X86_VEC_NMI);
+    without_error_code("software_has_no_error_code", SOFTWARE | 0x30, 0x30);
     inject(INTERRUPT | 0x20, 0);
     vmcb.rflags = X86_EFLAGS_FIXED;
     guest_run();

@@ -1,7 +1,7 @@
 /* interrupts: physical interrupts in guest mode: intercepted or delivered, masked by whose IF, held by the shadow,
  * ending HLT. APM 15.13.1, 15.21.1.
  *
- * expect: interrupts: 18 checks
+ * expect: interrupts: 19 checks
  */
 #include "suite.h"
 #include "svm.h"
@@ -12,7 +12,13 @@ GUEST(enable, "", "sti; enable_shadow: nop; enable_stop: nop");
 GUEST(halt_enabled, "sti", "hlt");
 GUEST(halt_disabled, "", "hlt");
 
+GUEST(trap_in_shadow, "movl $0x00044030, 0xFEE00300", "movw stack_selector, %ss; nop; nop");
+
+enum { DR7_WATCH_2 = X86_DR7_FIXED | 2 | X86_DR7_TYPE_ACCESS << 16 | 1 << 18 };
+
 extern char enable_stop[];
+
+uint16_t stack_selector = SEL_KDATA;
 
 /* A guest with an interrupt pending; `masking` says whose IF counts. */
 static void pending(void (*code)(void), uint32_t masking, uint32_t host_if, uint32_t guest_if)
@@ -70,6 +76,27 @@ static void not_intercepted(const char *name, uint32_t masking, uint32_t guest_i
     pic_end_of_interrupt(0);
 }
 
+static void acknowledge(struct trap_frame *frame)
+{
+    (void)frame;
+    *(volatile uint32_t *)(GIG_MEM_LOCAL_APIC + X86_APIC_EOI) = 0;
+}
+
+/* A load of SS touches a watchpoint while an interrupt of the local APIC is on its way, which no shadow holds off under
+ * V_INTR_MASKING: wherever it ends the guest, the trap comes. */
+static void trap_is_not_lost(void)
+{
+    set_handler(0x30, acknowledge);
+    write_dr0((uint32_t)&stack_selector);
+    guest_new(trap_in_shadow);
+    vmcb.dr7 = DR7_WATCH_2;
+    intercept(SVM_EXIT_EXCEPTION_DB);
+    while (guest_run() == SVM_EXIT_INTR)
+        ;
+    expect_equal("trap_is_not_lost", vmcb.exit_code, SVM_EXIT_EXCEPTION_DB);
+    write_dr0(0);
+}
+
 static void halted(const char *name, void (*code)(void), const void *next, uint32_t masking)
 {
     guest_new(code);
@@ -90,5 +117,6 @@ int main(void)
     not_intercepted("delivered_by_host_if", SVM_VINTR_MASKING, 0);
     halted("halt_ends_enabled", halt_enabled, halt_enabled_next, 0);
     halted("halt_ends_by_host_if", halt_disabled, halt_disabled_next, SVM_VINTR_MASKING);
+    trap_is_not_lost();
     return suite_end("interrupts");
 }

@@ -99,7 +99,8 @@ class Boundary(wiring.Component):
         taken = self.take_event & ~self.exit
         m.d.comb += [
             interruptible.eq(self.gif & Mux(self.masking, self.host_if, self.if_)),
-            interrupt.eq(self.intr & interruptible & (self.masking | ~shadow)),
+            # A trap that the shadow of MOV SS holds off goes first all the same.
+            interrupt.eq(self.intr & interruptible & (self.masking | ~shadow) & ~trap_pending),
             virtual.eq(self.virtual & self.gif & self.if_ & ~shadow),
             self.any_event.eq(self.inject | init | ((trap_pending | nmi) & ~shadow_stack) | interrupt | virtual),
             self.go_on.eq(~interrupt & ~nmi & ~trap_pending & ~virtual & ~self.inject & ~init),

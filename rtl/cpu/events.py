@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.isa.exceptions import CONTRIBUTORY_MASK, ERROR_CODE_MASK, Vector
+from rtl.isa.exceptions import CONTRIBUTORY_MASK, ERROR_CODE_MASK, SERIES, Vector
 from rtl.isa.svm import EventType
 
 __all__ = ["AccessFault", "EventUnit", "Kind"]
@@ -39,8 +39,10 @@ class EventUnit(wiring.Component):
     4. ``write_restart`` changes the address that later faults of this delivery point at (task switch).
     5. ``double`` and ``fatal`` say, whether or not it is taken, that ``vector`` makes #DF or shuts the processor down.
     6. ``exit`` in place of ``take`` starts #VMEXIT: it keeps ``restart_eip``, and nothing else of the event.
-    7. An event that VMRUN injects (``injected``) has an error code if ``injected_error`` says so, and no instruction
-       has asked for it. AMD64 APM vol. 2, 15.20.
+    7. An event that VMRUN injects (``injected``) has an error code if ``injected_error`` says so and it is an
+       exception, and no instruction has asked for it. An injected #DF is one. AMD64 APM vol. 2, 15.20.
+    8. The last of `SERIES` exceptions in a row, each met in the delivery of the one before, shuts the processor down:
+       #AC of a misaligned stack would go on for ever.
 
     Members
     -------
@@ -90,21 +92,27 @@ class EventUnit(wiring.Component):
         page = Signal()
         double = self.double
         exception = Signal()
+        series = Signal(range(SERIES))
+        too_many = Signal()
         m.d.comb += [
+            too_many.eq(self.active & exception & (series == SERIES - 1)),
             exception.eq((self.kind == Kind.FAULT) | (self.kind == Kind.TRAP)),
             contributory.eq(exception & in_mask(self.vector, CONTRIBUTORY_MASK)),
             page.eq(exception & (self.vector == Vector.PF)),
-            double.eq(self.active & ((e_class_contributory & contributory) | (e_class_page & (contributory | page)))),
+            double.eq(self.active & ~too_many & (
+                (e_class_contributory & contributory) | (e_class_page & (contributory | page)))),
             self.has_error.eq(exception & in_mask(self.vector, ERROR_CODE_MASK)),
-            self.fatal.eq(self.active & e_class_double & (contributory | page)),
+            self.fatal.eq(too_many | self.active & e_class_double & (contributory | page)),
             self.shutdown.eq(self.take & self.fatal),
         ]
         with m.If(self.take & ~self.shutdown):
             m.d.sync += [
                 self.active.eq(1),
+                series.eq(Mux(self.active, series + 1, 0)),
                 self.e_vector.eq(Mux(double, Vector.DF, self.vector)),
                 self.e_error.eq(Mux(double, 0, self.error)),
-                self.e_has_error.eq(double | Mux(self.injected, self.injected_error, self.has_error)),
+                self.e_has_error.eq(double | Mux(
+                    self.injected, self.injected_error & (self.type == EventType.EXCEPTION), self.has_error)),
                 self.e_type.eq(Mux(double, EventType.EXCEPTION, self.type)),
                 self.e_soft.eq(self.kind == Kind.SOFTWARE),
                 self.e_requested.eq(((self.kind == Kind.SOFTWARE) | (self.kind == Kind.TRAP)) & ~self.injected),
@@ -118,7 +126,7 @@ class EventUnit(wiring.Component):
                 self.e_restart.eq(self.restart_eip),
                 e_class_contributory.eq(contributory & ~double),
                 e_class_page.eq(page & ~double),
-                e_class_double.eq(double),
+                e_class_double.eq(double | (exception & (self.vector == Vector.DF))),
             ]
         with m.If(self.exit):
             m.d.sync += [self.e_eip.eq(self.restart_eip), self.e_restart.eq(self.restart_eip)]

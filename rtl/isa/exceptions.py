@@ -95,6 +95,11 @@ ERROR_CODE_MASK = sum(1 << vector for vector in VECTORS_WITH_ERROR_CODE)
 CONTRIBUTORY_MASK = sum(1 << vector for vector, info in EXCEPTIONS.items() if info.cls is _CONTRIBUTORY)
 
 
+#: Faults in a row, each met by the delivery of the one before, of which the last shuts the processor down. They need
+#: not make a double fault: #AC on a misaligned stack would go on for ever.
+SERIES = 16
+
+
 class SelectorErrorCode(Struct):
     """The error code of #TS, #NP, #SS and #GP. `index` is a selector index, or a vector when `idt` is set."""
     ext: 1

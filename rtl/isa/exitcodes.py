@@ -111,7 +111,7 @@ INTERCEPT_WORDS = 5
 
 #: Exits this processor never takes: what would cause them does not exist.
 ABSENT = frozenset({
-    ExitCode.CR8_READ, ExitCode.CR8_WRITE, ExitCode.EXCEPTION_MF, ExitCode.EXCEPTION_MC, ExitCode.SMI, ExitCode.INIT,
+    ExitCode.CR8_READ, ExitCode.CR8_WRITE, ExitCode.EXCEPTION_MF, ExitCode.EXCEPTION_MC, ExitCode.SMI,
     ExitCode.RSM, ExitCode.FERR_FREEZE, ExitCode.RDTSCP, ExitCode.MONITOR, ExitCode.MWAIT, ExitCode.MWAIT_COND})
 
 

@@ -21,7 +21,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Eflags
 from rtl.isa.retire import RetireCause
-from rtl.isa.svm import EVENT_V, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, Event, EventType, VintrLayout
+from rtl.isa.svm import EVENT_EV, EVENT_V, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, Event, EventType, VintrLayout
 from vmm.engine.debug import CodeBreakpoint
 from vmm.engine.intercepts import Injected
 from vmm.engine.interrupt import Source
@@ -192,4 +192,5 @@ class Boundaries(WorldSwitch):
         if kind is EventType.EXCEPTION and vector in _TRAPPING:
             source = Source.SOFTWARE
         error = event.error if event.ev and kind is EventType.EXCEPTION else None
-        return self._deliver(Injected(vector, error, event.as_bits()), False, source)
+        bits = vector | kind << 8 | EVENT_V | (0 if error is None else EVENT_EV | error << 32)
+        return self._deliver(Injected(vector, error, bits), False, source)

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from rtl.isa.exceptions import Combination, Vector, combine
+from rtl.isa.exceptions import SERIES, Combination, Vector, combine
 from rtl.isa.exitcodes import EXCEPTION, ExitCode
 from rtl.isa.registers import CR0_WRITABLE, Cr0, Dr7, Eflags
 from rtl.isa.svm import (
@@ -31,7 +31,7 @@ from rtl.isa.svm import (
     msrpm_bit,
 )
 from vmm.engine.far import Reason
-from vmm.engine.interrupt import SERIES, Interrupts, Source
+from vmm.engine.interrupt import Interrupts, Source
 from vmm.engine.segmentation import Loaded
 from vmm.engine.sysregs import SystemRegisters
 from vmm.faults import Fault, VmExit

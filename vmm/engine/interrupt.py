@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from rtl.isa.exceptions import ERROR_EXT, Combination, Vector, combine, idt_error, selector_error
+from rtl.isa.exceptions import ERROR_EXT, SERIES, Combination, Vector, combine, idt_error, selector_error
 from rtl.isa.registers import Dr7, Eflags
 from rtl.isa.segments import SystemType
 from vmm.engine.far import Reason
@@ -28,8 +28,6 @@ _CLEARED = int(Eflags.TF | Eflags.NT | Eflags.RF)
 _INTERRUPT_GATES = (SystemType.INTERRUPT_GATE16, SystemType.INTERRUPT_GATE32)
 _TRAP_GATES = (SystemType.TRAP_GATE16, SystemType.TRAP_GATE32)
 _EXCEPTIONS = 32
-#: Faults in a row, each met by the delivery of the one before, that end in shutdown.
-SERIES = 16
 #: What a second exception makes of a first, and in the last row of a device's interrupt.
 _OUTCOMES = tuple(combine(first, second) for first in (*range(_EXCEPTIONS), None) for second in range(_EXCEPTIONS))
 

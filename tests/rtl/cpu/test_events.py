@@ -6,7 +6,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from rtl.cpu.events import EventUnit, Kind
-from rtl.isa.exceptions import EXCEPTIONS, Combination, Vector, combine
+from rtl.isa.exceptions import EXCEPTIONS, SERIES, Combination, Vector, combine
+from rtl.isa.svm import EventType
 
 #: NMI comes as an interrupt.
 _FAULTS = tuple(vector for vector in Vector if vector is not Vector.NMI)
@@ -47,6 +48,35 @@ async def _done(ctx, dut):
 
 def _state(ctx, dut):
     return {name: int(ctx.get(getattr(dut, name))) for name in _OUTPUTS}
+
+
+def test_a_series_of_faults_ends():
+    """#AC in the delivery of #AC for ever: the processor would be lost. The limit is the golden model's."""
+    async def bench(ctx, dut):
+        for _ in range(2):
+            await _take(ctx, dut, Vector.AC)
+            for _ in range(SERIES - 1):
+                assert not await _take(ctx, dut, Vector.AC)
+            assert await _take(ctx, dut, Vector.AC)
+            await _done(ctx, dut)
+    _simulate(bench)
+
+
+def test_injected_events():
+    """EV counts for exceptions alone, and an injected #DF is one: a fault in its delivery is a shutdown."""
+    async def bench(ctx, dut):
+        ctx.set(dut.injected, 1)
+        ctx.set(dut.injected_error, 1)
+        for type, kind in ((EventType.INTERRUPT, Kind.INTERRUPT), (EventType.NMI, Kind.INTERRUPT),
+                           (EventType.SOFTWARE, Kind.SOFTWARE), (EventType.EXCEPTION, Kind.FAULT)):
+            ctx.set(dut.type, type)
+            await _take(ctx, dut, 8, kind)
+            assert ctx.get(dut.e_has_error) == (type is EventType.EXCEPTION)
+            ctx.set(dut.injected, 0)
+            assert await _take(ctx, dut, Vector.GP) == (type is EventType.EXCEPTION)
+            ctx.set(dut.injected, 1)
+            await _done(ctx, dut)
+    _simulate(bench)
 
 
 def test_double_fault_matrix():

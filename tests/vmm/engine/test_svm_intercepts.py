@@ -82,7 +82,8 @@ def test_every_exit_that_can_happen_is_tested() -> None:
     here = {exit_code for _, exit_code, _ in INSTRUCTIONS} | {
         ExitCode.CR4_WRITE, ExitCode.CR0_SEL_WRITE, ExitCode.IOIO, ExitCode.MSR, ExitCode.TASK_SWITCH}
     elsewhere = {code for code in ExitCode if EXCEPTION <= code < EXCEPTION + 32} | {
-        ExitCode.INTR, ExitCode.NMI, ExitCode.VINTR, ExitCode.SHUTDOWN, ExitCode.NPF, ExitCode.INVALID}
+        ExitCode.INTR, ExitCode.NMI, ExitCode.INIT, ExitCode.VINTR, ExitCode.SHUTDOWN, ExitCode.NPF,
+        ExitCode.INVALID}
     assert set(ExitCode) == here | elsewhere | ABSENT
 
 
