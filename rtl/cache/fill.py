@@ -102,7 +102,8 @@ class LineFill(wiring.Component):
                         self.b_data.eq(self.write_data),
                         self.b_chunk.eq(self.write_chunk),
                         self.b_valid.eq(~uncached),
-                        self.arrived.bit_select(self.write_chunk, 1).eq(1),
+                        # By a mask: simulated far faster than an addressed bit.
+                        self.arrived.eq(self.arrived | (1 << self.write_chunk)),
                     ]
             with m.If(chunk_done & (uncached | ((word + 1)[:3] == first))):
                 m.d.sync += self.busy.eq(0)
