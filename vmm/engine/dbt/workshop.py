@@ -2,7 +2,8 @@
 
 Rules:
 
-1. The process is a copy of this one, made when it is first wanted; it needs no start and knows what this one knew then.
+1. The process is a copy of this one, made when it is first wanted and while nobody is in LLVM; it needs no start and
+   knows what this one knew then.
 2. It gets one piece of work at a time, a function and its arguments, and gives back what that returns or raises.
 3. It ends with `stop`, whatever it is doing, or when this process does.
 """
@@ -17,6 +18,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, TypeVar
+
+from llvmlite.binding import ffi as LLVM
 
 from vmm.engine.dbt.compiler import Compiler
 
@@ -53,8 +56,8 @@ class Workshop:
         theirs, requests = os.pipe()
         answers, ours = os.pipe()
         try:
-            with warnings.catch_warnings():
-                # other threads may hold locks, but none of those that are taken there
+            # what another thread held would be held there for ever; of the locks taken there that can be LLVM's alone
+            with LLVM.lib._lock, warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._child = os.fork()
         except OSError:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from llvmlite.binding import ffi as LLVM
 
 from vmm.engine.dbt.compiler import CompileError, Compiler, Effort
 from vmm.engine.dbt.workshop import Stopped, Workshop
@@ -60,3 +61,28 @@ def test_does_not_open_again(workshop: Workshop) -> None:
     assert not workshop.open()
     with pytest.raises(Stopped):
         workshop.do(sleeping)
+
+
+def test_is_copied_while_another_thread_is_in_llvm() -> None:
+    inside, copied = threading.Event(), threading.Event()
+
+    def compile_for_long() -> None:
+        with LLVM.lib._lock:
+            inside.set()
+            copied.wait(0.2)
+
+    made = Workshop(Compiler())
+    results: list[bytes] = []
+    thread = threading.Thread(target=compile_for_long)
+    thread.start()
+    inside.wait()
+    if not made.open():
+        pytest.skip("this host cannot copy processes")
+    copied.set()
+    asking = threading.Thread(target=lambda: results.append(made.do(emitted, ANSWER)), daemon=True)
+    asking.start()
+    asking.join(20)
+    made.stop()
+    thread.join()
+    assert results, "the process waits for a lock that nobody there will ever give back"
+    made.close()
