@@ -1,27 +1,27 @@
 """The software MMU of a guest in lockstep: it knows where the architecture leaves a translation open.
 
 A guest that changes an entry of its tables and does not invalidate it may see the old or the new translation, by what
-its TLB happens to keep (AMD64 APM vol. 2, 5.5). Two right processors differ there. Rules:
+its TLB happens to keep (AMD64 APM vol. 2, 5.5); so may a guest whose host does that to nested tables. Two right
+processors differ there. Rules:
 
-1. Where walks have found a guest's directory and tables is remembered, for each ASID.
-2. `stored` is told of every store. A present entry that is changed in a table leaves its page open; in a directory its
-   4 MiB; in a nested table everything. One that only gets rights, or its accessed and dirty bits, does not: who finds
-   too little in a TLB walks again.
-3. INVLPG and INVLPGA close a page. What drops all translations of an ASID closes all of it, but what spares global
-   ones does not: they may be the stale ones.
+1. Where walks have found directories and tables is remembered, for each ASID.
+2. `stored` is told of every store. A present entry that is changed leaves open, in a guest's table its page; in its
+   directory 4 MiB; in a nested table the whole ASID. One that only gets rights, or its accessed and dirty bits, does
+   not: who finds too little in a TLB walks again.
+3. INVLPG and INVLPGA close a page. What drops all of a guest's translations closes its pages and directories, but what
+   spares global ones does not: they may be the stale ones. TLB_CONTROL alone closes an ASID.
 4. A write to CR3 leaves open the pages of global translations that the new tables do not have: they may stay.
 5. A translation of what is open is done as ever, and sets `open_used`.
-
-Members `reached` and `open_used` are for whoever compares, who clears them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from rtl.isa.paging import FRAME_MASK, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
 from rtl.isa.registers import Cr0, Cr4
-from rtl.isa.svm import ASIDS, TlbControl
+from rtl.isa.svm import TlbControl
 from vmm.memory import PhysicalMemory
 from vmm.paging.guest import GuestMmu
 from vmm.paging.mmu import DEFAULT_CAPACITY
@@ -34,17 +34,49 @@ _REGION_BITS = 10
 
 
 class _Onlooker:
-    """Physical memory that a walk leaves as it is."""
+    """RAM that a walk leaves as it is; there are no entries elsewhere."""
 
     def __init__(self, memory: PhysicalMemory):
-        self.read32 = memory.read32
+        self._memory = memory
+
+    def read32(self, address: int) -> int:
+        return self._memory.read32(address) if self._memory.is_plain(address >> 12) else 0
 
     def write32(self, address: int, value: int) -> None:
         """Accessed and dirty bits are not set."""
 
 
+@dataclass
+class _Space:
+    """One ASID.
+
+    Members
+    -------
+    directories, nested : frames of its directories, and of the nested tables it has been translated by.
+    tables : frames of tables, with the first of the pages that each maps.
+    pages, regions, all : what is open: pages, 4 MiB by number, everything.
+    """
+
+    directories: set[int] = field(default_factory=set)
+    nested: set[int] = field(default_factory=set)
+    tables: set[tuple[int, int]] = field(default_factory=set)
+    pages: set[int] = field(default_factory=set)
+    regions: set[int] = field(default_factory=set)
+    all: bool = False
+
+    def changed(self, frame: int, index: int) -> None:
+        """A present entry has changed."""
+        self.pages |= {first | index for table, first in self.tables if table == frame}
+        if frame in self.directories:
+            self.regions.add(index)
+        self.all |= frame in self.nested
+
+    def is_open(self, page: int) -> bool:
+        return self.all or page in self.pages or page >> _REGION_BITS in self.regions
+
+
 class WaryMmu(GuestMmu):
-    """Translation for one processor in guest mode.
+    """Translation for one processor in guest mode. Who compares clears the members.
 
     Members
     -------
@@ -57,43 +89,40 @@ class WaryMmu(GuestMmu):
         self.open_used = False
         self.reached: set[int] = set()
         self._onlooker = _Onlooker(memory)
-        #: Frame of a table: who has it (ASID, first of its pages), and of a directory: (ASID, None).
-        self._tables: dict[int, set[tuple[int, int | None]]] = {}
-        self._nested: set[int] = set()
-        #: What all these frames have held, but for accessed and dirty bits.
+        self._known: dict[int, _Space] = {}
+        #: What the frames of tables have held.
         self._contents: dict[int, memoryview] = {}
-        self._open_pages: set[tuple[int, int]] = set()
-        self._open_regions: set[tuple[int, int]] = set()
+
+    def _here(self) -> _Space:
+        return self._known.setdefault(self.state.svm.asid, _Space())
 
     def translate(self, linear: int, write: bool, user: bool) -> int:
-        page, asid = linear >> 12, self.state.svm.asid
-        if (asid, page) in self._open_pages or (asid, page >> _REGION_BITS) in self._open_regions:
-            self.open_used = True
+        self.open_used |= self._here().is_open(linear >> 12)
         physical = super().translate(linear, write, user)
         self.reached.add(physical >> 12)
         return physical
+
+    # where tables are
 
     def _look_up(self, linear: int, write: bool, user: bool) -> Translated | GuestFault:
         self._remember(linear)
         return super()._look_up(linear, write, user)
 
-    # where tables are
-
     def _remember(self, linear: int) -> None:
-        state, svm = self.state, self.state.svm
-        if svm.nested:
+        state = self.state
+        if state.svm.nested:
             self._remember_nested(linear)
         if not state.cr0 & _PG:
             return
         directory = self._place(state.cr3 & FRAME_MASK)
         if directory is None:
             return
-        self._add(directory, None)
+        self._here().directories.add(self._kept(directory))
         entry = self._onlooker.read32(directory << 12 | linear >> 22 << 2)
         if entry & PTE_P and not (entry & PTE_PS and state.cr4 & _PSE):
             table = self._place(entry & FRAME_MASK)
             if table is not None:
-                self._add(table, linear >> 22 << _REGION_BITS)
+                self._here().tables.add((self._kept(table), linear >> 22 << _REGION_BITS))
 
     def _place(self, address: int) -> int | None:
         """The frame of a table that the guest knows by `address`."""
@@ -104,20 +133,20 @@ class WaryMmu(GuestMmu):
         found = walk(self._onlooker, svm.n_cr3, address, write=False, user=False, wp=False, pse=svm.host_pse)
         return None if isinstance(found, GuestFault) else found.frame
 
-    def _add(self, frame: int, first: int | None) -> None:
-        self._tables.setdefault(frame, set()).add((self.state.svm.asid, first))
-        self._keep(frame)
-
     def _remember_nested(self, address: int) -> None:
-        root = self.state.svm.n_cr3
-        entry = self._onlooker.read32(root & FRAME_MASK | address >> 22 << 2)
-        for frame in [root >> 12, entry >> 12] if entry & PTE_P and not entry & PTE_PS else [root >> 12]:
-            self._nested.add(frame)
-            self._keep(frame)
+        root = self.state.svm.n_cr3 & FRAME_MASK
+        entry = self._onlooker.read32(root | address >> 22 << 2)
+        self._here().nested.add(self._kept(root >> 12))
+        if entry & PTE_P and not entry & PTE_PS:
+            self._here().nested.add(self._kept(entry >> 12))
 
-    def _keep(self, frame: int) -> None:
-        if frame not in self._contents:
+    def _kept(self, frame: int) -> int:
+        """`frame`, whose contents are kept."""
+        if frame not in self._contents and self.memory.is_plain(frame):
             self._contents[frame] = memoryview(bytearray(self.memory.blob(frame << 12, PAGE_SIZE))).cast("I")
+        return frame
+
+    # what opens
 
     def stored(self, writes: Iterable[tuple[int, int, int]]) -> None:
         """Writes to memory, as (physical address, size, value)."""
@@ -129,58 +158,55 @@ class WaryMmu(GuestMmu):
     def _changed(self, frame: int, index: int) -> None:
         before, after = self._contents[frame][index] | PTE_A | PTE_D, self.memory.read32(frame << 12 | index << 2)
         self._contents[frame][index] = after
-        if not before & PTE_P or before | after & (PTE_RW | PTE_US) == after:
-            return
-        found = self._tables.get(frame, ())
-        self._open_pages |= {(asid, first | index) for asid, first in found if first is not None}
-        self._open_regions |= {(asid, index) for asid, first in found if first is None}
-        if frame in self._nested:
-            self._open_regions |= {(asid, region) for asid in range(1, ASIDS) for region in range(1 << _REGION_BITS)}
-        # the next use of any page comes here
-        self.forget()
-        self.on_flush(None)
-
-    # what closes
-
-    def _close(self, asid: int) -> None:
-        self._open_pages = {one for one in self._open_pages if one[0] != asid}
-        self._open_regions = {one for one in self._open_regions if one[0] != asid}
-
-    def flush_all(self) -> None:
-        super().flush_all()
-        self._close(self.state.svm.asid)
-
-    def flush_non_global(self) -> None:
-        kept = self._open_pages, self._open_regions
-        super().flush_non_global()
-        if self.state.cr4 & _PGE:
-            self._open_pages, self._open_regions = kept
-            stale = [page for page, entry in self.entries.items() if self._walk_again(page) != entry]
-            self._open_pages |= {(self.state.svm.asid, page) for page in stale}
+        if before & PTE_P and before | after & (PTE_RW | PTE_US) != after:
+            for space in self._known.values():
+                space.changed(frame, index)
+            # the next use of any page comes here
+            self.forget()
+            self.on_flush(None)
 
     def _walk_again(self, page: int) -> object:
-        """What the tables say of a page now; no bit of them is set."""
+        """What the tables say of a page now."""
         state, svm = self.state, self.state.svm
         guest = state.cr3, bool(state.cr0 & _WP), bool(state.cr4 & _PSE)
         if svm.nested:
             return nested_walk(self._onlooker, svm.n_cr3, svm.host_pse, guest, page << 12, write=False, user=False)
         return walk(self._onlooker, guest[0], page << 12, write=False, user=False, wp=guest[1], pse=guest[2])
 
+    # what closes
+
+    def flush_all(self) -> None:
+        super().flush_all()
+        here = self._here()
+        here.pages, here.regions = set(), set()
+
+    def flush_non_global(self) -> None:
+        here = self._here()
+        kept = here.pages, here.regions
+        super().flush_non_global()
+        if self.state.cr4 & _PGE:
+            here.pages, here.regions = kept
+            here.pages |= {page for page, entry in self.entries.items() if self._walk_again(page) != entry}
+
     def control(self, action: int) -> None:
-        kept = self._open_pages, self._open_regions
+        here = self._here()
+        kept = here.pages, here.regions
         super().control(action)
         if action == TlbControl.ASID_LOCAL:
-            self._open_pages, self._open_regions = kept
+            here.pages, here.regions = kept
+        elif action == TlbControl.ASID:
+            self._known[self.state.svm.asid] = _Space()
 
     def flush_spaces(self) -> None:
         super().flush_spaces()
-        self._open_pages, self._open_regions = set(), set()
+        self._known.clear()
 
     def invalidate(self, linear: int) -> None:
         super().invalidate(linear)
-        self._open_pages.discard((self.state.svm.asid, linear >> 12))
+        self._here().pages.discard(linear >> 12)
 
     def invalidate_in(self, asid: int, linear: int) -> None:
-        kept = set(self._open_pages)
+        kept = set(self._here().pages)
         super().invalidate_in(asid, linear)
-        self._open_pages = kept - {(asid, linear >> 12)}
+        self._here().pages = kept
+        self._known.setdefault(asid, _Space()).pages.discard(linear >> 12)

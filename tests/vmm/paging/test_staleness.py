@@ -61,6 +61,12 @@ def store(mmu: WaryMmu, address: int, value: int, size: int = 4) -> None:
     mmu.stored([(physical, size, value)])
 
 
+def host_changes(mmu: WaryMmu) -> None:
+    """An entry of the nested table that maps something else."""
+    mmu.memory.write32(N_TABLE + 4 * 31, 0)
+    mmu.stored([(N_TABLE + 4 * 31, 4, 0)])
+
+
 def uses_what_is_open(mmu: WaryMmu, linear: int) -> bool:
     try:
         mmu.translate(linear, False, False)
@@ -165,8 +171,19 @@ def test_global_pages_that_other_tables_do_not_have(nested: bool) -> None:
 
 def test_a_changed_nested_table_leaves_everything_open() -> None:
     mmu = guest(True)
-    mmu.stored([(N_TABLE + 4 * 31, 4, 0)])
-    assert uses_what_is_open(mmu, PAGE) and uses_what_is_open(mmu, 0xFFC0_0000)
+    host_changes(mmu)
+    mmu.flush_all()
+    mmu.invalidate_in(3, PAGE)
+    assert uses_what_is_open(mmu, PAGE) and uses_what_is_open(mmu, 0x1_0000)
+    mmu.control(TlbControl.ASID)
+    assert not uses_what_is_open(mmu, PAGE)
+
+
+def test_an_asid_that_has_not_used_the_nested_table_is_not_open() -> None:
+    mmu = guest(True)
+    mmu.control(TlbControl.ASID)
+    host_changes(mmu)
+    assert not uses_what_is_open(mmu, PAGE)
 
 
 def test_frames_that_were_used() -> None:
