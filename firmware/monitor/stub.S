@@ -11,15 +11,7 @@
 monitor_stub:
     clgi                        /* what comes from outside, comes while a guest runs */
     sti
-monitor_ring:
-    movl $0, 24(%esp)
-    movw $GIG_PORT_DOORBELL, %dx
-    outb %al, %dx
-1:  movl 24(%esp), %edx         /* the caches come to rest meanwhile, before anybody outside changes memory */
-    testl %edx, %edx
-    je 1b
-    decl %edx
-    jne monitor_wish
+    jmp monitor_ring
 monitor_resume:
     popl %ecx
     popl %edx
@@ -34,9 +26,16 @@ monitor_resume:
     pushl %ebx
     pushl %edx
     pushl %ecx
-    jmp monitor_ring
-
-monitor_wish:
+monitor_ring:
+    movl $0, 24(%esp)
+    movw $GIG_PORT_DOORBELL, %dx
+    outb %al, %dx
+    nop                         /* what follows the OUT at once has its word already when the doorbell rings */
+    nop
+1:  movl 24(%esp), %edx         /* the caches come to rest meanwhile, before anybody outside changes memory */
+    decl %edx
+    je monitor_resume
+    js 1b
     decl %edx
     jne 2f
     vmload

@@ -65,6 +65,8 @@ TARGETS: dict[str, Target] = {
     "VMRUN and #VMEXIT": _at_most(250, 150),
     "exits through the monitor": _at_least(10_000),
     **{f"svm / native, {name}": _at_most(1.03) for name in COMPUTE},
+    # With the pressure on the TLB that it is made for, over 1 MiB as over 4 MiB.
+    "svm / native, chase": _at_most(1.15),
     "svm / native, chase over 4 MiB": _at_most(1.15),
     "interpreter": _at_least(0.5),
     "switch to the RTL": _at_most(5),

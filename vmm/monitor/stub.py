@@ -3,8 +3,8 @@
 from enum import IntEnum
 
 CODE = bytes.fromhex(
-    "0f01ddfbc74424180000000066ba0006ee8b54241885d274f84a7511595a5b5d5e5f0f01d8575655"
-    "535251ebd74a75050f01daebe70f01dbebca")
+    "0f01ddfbeb0f595a5b5d5e5f0f01d8575655535251c74424180000000066"
+    "ba0006ee90908b5424184a74db78f74a75050f01daebd10f01dbebdb")
 
 #: The frame: these registers of the guest, a word each, then a word with the `Wish`. ESP is FRAME_WISH behind its start
 #: at each VMRUN, and at its start when the doorbell rings.
