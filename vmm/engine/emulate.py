@@ -113,6 +113,19 @@ class EmulatedMachine:
         self._port_used = True
         self.platform.write(port, size, value)
 
+    def proceed(self) -> int:
+        """For how many steps native code may go on behind a port access, that included; 0 if the run must be looked at.
+
+        What `_run_to_event` asks for before it lets the processor go.
+        """
+        platform, state = self.platform, self.cpu.state
+        self._latch()
+        if platform.exit_value is not None or platform.reset_requested or state.nmi_pending or state.init_pending:
+            return 0
+        self.cpu.line = platform.intr
+        wait = platform.next_event()
+        return _SLICE if wait is None else -(-wait // self._cycles_per_step)
+
     def _load(self, base: int, offset: int, size: int) -> int:
         """A read of the processor from a device in memory."""
         value = self.platform.steady(base + offset, size)

@@ -8,14 +8,21 @@ from typing import Protocol
 
 from rtl.isa.exceptions import Vector
 from vmm.engine.dbt.contextfields import ContextFields
-from vmm.engine.dbt.layout import SINK, Exit
+from vmm.engine.dbt.layout import PORTS, SINK, Exit
 from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, named
 
 
 class Instruction(Protocol):
-    """What a call needs of the translation it stands in; see `Region`."""
+    """What a call needs of the translation it stands in; see `Region`.
+
+    Members
+    -------
+    budget : of the block; another one behind a port access.
+    """
+
+    budget: str
 
     @property
     def ops(self) -> LlvmOps: ...
@@ -38,14 +45,12 @@ class Calls:
         if name == "require_cpl0":
             self._require_cpl0()
             return None
-        if name in ("check_port", "port_out"):
-            port, size, *value = args
-            sink = self._setting.sink
-            if sink is None or not isinstance(port, Node) or port.known != sink or size != 1 or self._setting.user:
-                raise NotNative
-            for node in value:
-                assert isinstance(node, Node)
-                self._sink(node)
+        if name == "check_port":
+            self._check_port()
+            return None
+        if name == "port_out" and self._is_sink(*args[:2]):
+            assert isinstance(args[2], Node)
+            self._sink(args[2])
             return None
         place = self._setting.routines.get(name)
         if place is None:
@@ -56,6 +61,9 @@ class Calls:
             b.emit(f"store i32 {b.text(node)}, ptr {fields.gpr(number)}{CONTEXT}")
         self._instruction.flags_out(now)
         fields.store("eip", eip)
+        if name in PORTS:
+            # the time of devices
+            fields.store("budget", self._instruction.budget, "i64")
         words = [f"i64 {arg}" if isinstance(arg, int) else f"i64 {b.text(ops.zext(arg, 64))}" for arg in args]
         code = fields.routine(name, place)
         results = fields.pointer("results")
@@ -63,6 +71,8 @@ class Calls:
         with self._rarely(f"icmp ne i32 {status}, 0"):
             faulted = b.let(f"icmp eq i32 {status}, 1")
             self._give_up(b.let(f"select i1 {faulted}, i32 {int(Exit.FAULT)}, i32 {int(Exit.INTERPRET)}"))
+        if name in PORTS:
+            self._instruction.budget = fields.load("budget", "i64")
         for number in range(8):
             now.regs[number] = named(b.let(f"load i32, ptr {fields.gpr(number)}{CONTEXT}"), 32)
         if self._setting.counted:
@@ -73,12 +83,22 @@ class Calls:
                 now.flags[component] = named(b.let(f"trunc i32 {word.text} to i1"), 1) if component == "fc" else word
         return None if returns is None else ops.trunc(named(fields.load("results", "i64"), 64), returns)
 
+    def _check_port(self) -> None:
+        """Outside ring 0 the interpreter looks into the permission bitmap."""
+        if self._setting.user:
+            raise NotNative
+        with self._rarely(f"icmp ne i32 {self._fields.load('cpl')}, 0"):
+            self._give_up(int(Exit.INTERPRET))
+
+    def _is_sink(self, port: Node | int, size: Node | int) -> bool:
+        sink = self._setting.sink
+        return sink is not None and isinstance(port, Node) and port.known == sink and size == 1
+
     def _sink(self, value: Node) -> None:
-        """A byte to where Python fetches it; the interpreter sees to it outside ring 0, or if there is no room."""
+        """A byte to where Python fetches it; the interpreter sees to it if there is no room."""
         b, fields = self._builder, self._fields
-        level, count = fields.load("cpl"), fields.load("sunk")
-        full = b.let(f"icmp uge i32 {count}, {SINK}")
-        with self._rarely(f"or i1 {full}, {b.let(f'icmp ne i32 {level}, 0')}"):
+        count = fields.load("sunk")
+        with self._rarely(f"icmp uge i32 {count}, {SINK}"):
             self._give_up(int(Exit.INTERPRET))
         index = b.let(f"zext i32 {count} to i64")
         place = b.let(f"getelementptr i8, ptr {fields.pointer('sink')}, i64 {index}")

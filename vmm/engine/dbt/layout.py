@@ -31,6 +31,8 @@ BLOCK_ENTRIES = 1 << 16
 #: Indices of a data table: pages of aligned accesses first, misaligned accesses of up to 4 bytes behind.
 TABLE_ENTRIES, TABLE_PAGES = 1 << 22, 1 << 20
 ROUTINES = 96
+#: Routines that are functions of Python.
+PORTS = ("port_in", "port_out")
 #: Bytes that native code may write to a port before Python fetches them.
 SINK = 256
 

@@ -21,7 +21,7 @@ from vmm.engine.dbt.calls import Calls
 from vmm.engine.dbt.checked import emit_checked
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.frontend import Block, Guest, covers_next, is_barrier
-from vmm.engine.dbt.layout import JUMP_ENTRIES, JUMPS_AT, Exit, Kind
+from vmm.engine.dbt.layout import JUMP_ENTRIES, JUMPS_AT, PORTS, Exit, Kind
 from vmm.engine.dbt.llvmops import CONTEXT, GUEST, LlvmOps, NotNative, Straight
 from vmm.engine.dbt.recipes import Recipes, freeze
 from vmm.engine.dbt.rewritten import Version, places
@@ -189,7 +189,7 @@ class Region:
             place = len(b.main)
             b.start(f"f{block.eip:x}")
             self.ops = o = LlvmOps(self.setting.mode, b, self, now)
-            self._entered, self.budget = budget, b.name("n")
+            self._entered, self.budget = budget, (left := b.name("n"))
             self._shadow = self._under_shadow = self._dispatch = False
             done = 0
             if self._version is not None and not block.repeats:
@@ -210,7 +210,7 @@ class Region:
                     self.jump(known(block.end, 32))
         # in a scope of its own: what instructions have emitted is not there yet
         with b.before(place), b.scope():
-            self._begin_block(block, done, budget, entered, f"f{block.eip:x}")
+            self._begin_block(block, done, (budget, left), entered, f"f{block.eip:x}")
         if loop is not None:
             loop.body()
 
@@ -223,16 +223,17 @@ class Region:
         self.ops, self._block, self._guest = ops, block, block.last
         self._shadow = self._under_shadow = self._dispatch = False
 
-    def _begin_block(self, block: Block, done: int, budget: str, entered: Straight, on: str) -> None:
-        """What comes before the first instruction, which is at label `on`: the counter and the budget."""
+    def _begin_block(self, block: Block, done: int, budgets: tuple[str, str], entered: Straight, on: str) -> None:
+        """What comes before the first instruction, which is at label `on`: the counter, the budget before and after."""
         b = self.builder
         reason: Reason = Exit.BUDGET
-        b.emit(f"{self.budget} = sub i64 {budget}, {done}")
-        late = b.let(f"icmp slt i64 {self.budget}, 0") if done else "false"
+        budget, left = budgets
+        b.emit(f"{left} = sub i64 {budget}, {done}")
+        late = b.let(f"icmp slt i64 {left}, 0") if done else "false"
         if self.setting.counted:
-            left = b.let(f"sub i32 {b.let(f'load i32, ptr @count_{self.name}')}, 1")
-            b.emit(f"store i32 {left}, ptr @count_{self.name}")
-            hot = b.let(f"icmp eq i32 {left}, 0")
+            runs = b.let(f"sub i32 {b.let(f'load i32, ptr @count_{self.name}')}, 1")
+            b.emit(f"store i32 {runs}, ptr @count_{self.name}")
+            hot = b.let(f"icmp eq i32 {runs}, 0")
             reason = b.let(f"select i1 {hot}, i32 {int(Exit.HOT)}, i32 {int(Exit.BUDGET)}")
             late = b.let(f"or i1 {hot}, {late}")
         self._leave_head(late, block, budget, entered, reason, on)
@@ -254,7 +255,7 @@ class Region:
         """One instruction; False if it is not for native code, and then nothing of it stays."""
         b, o = self.builder, self.ops
         self._guest, self._index = guest, index
-        start = o.now.copy()
+        start, budget = o.now.copy(), self.budget
         lengths, label, depth = (len(b.main), len(b.cold), len(self._todo), len(self._slots)), b.label, b.depth
         self.ways.begin(start, guest.eip, index)
         o.next = guest.next
@@ -275,7 +276,7 @@ class Region:
             b.rewind(lengths[0], lengths[1], label, depth)
             del self._todo[lengths[2]:], self._slots[lengths[3]:]
             self.ways.undo()
-            o.now, o.ended = start, False
+            o.now, o.ended, self.budget = start, False, budget
             o.drop_pending()
             return False
         if shadowed and not makes_shadow and not o.ended:
@@ -331,6 +332,9 @@ class Region:
         return answer
 
     def routine(self, name: str, args: tuple[Node | int, ...], returns: int | None) -> Node | None:
+        if name in PORTS and self._guest.insn.form.operation not in ("in", "out"):
+            # INS and OUTS have more to do that may fail
+            raise NotNative
         return self._calls.routine(name, self._guest.eip, args, returns)
 
     # ends of blocks

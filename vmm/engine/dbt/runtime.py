@@ -19,6 +19,7 @@ from vmm.engine.dbt.layout import (
     CODE_MAP_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
+    PORTS,
     TABLE_BYTES,
     TABLES_AT,
     Exit,
@@ -34,7 +35,9 @@ USER_MODE = 1 << 8
 ACCESSORS = [f"{what}{bits}{who}" for what in ("load", "change", "store") for bits in (8, 16, 32) for who in "su"]
 #: Places among the context's routines.
 PLACES = {name: place for place, name in enumerate(
-    [*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES), "deliver_pending"])}
+    [*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES), "deliver_pending", *PORTS])}
+#: Those that `native.text` defines.
+MACHINE = tuple(name for name in PLACES if name not in ACCESSORS and name not in PORTS)
 
 
 def _at(name: str, place: int | str) -> str:

@@ -77,11 +77,11 @@ class TimedRegion(PredictingRegion):
             self._index = 0
             self._loop.body()
 
-    def _begin_block(self, block: Block, done: int, budget: str, entered: Straight, on: str) -> None:
+    def _begin_block(self, block: Block, done: int, budgets: tuple[str, str], entered: Straight, on: str) -> None:
         early = self.builder.new_label("early")
-        self._leave_head(self.is_late(), block, budget, entered, Exit.ATTENTION, early)
+        self._leave_head(self.is_late(), block, budgets[0], entered, Exit.ATTENTION, early)
         self.builder.start(early)
-        super()._begin_block(block, done, budget, entered, on)
+        super()._begin_block(block, done, budgets, entered, on)
 
     def _emit_instruction(self, guest: Guest, index: int) -> bool:
         b = self.builder

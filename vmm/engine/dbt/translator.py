@@ -24,6 +24,7 @@ from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
 from vmm.engine.dbt.layout import Context, Exit, Kind
 from vmm.engine.dbt.mmu import TableMmu
 from vmm.engine.dbt.pool import Pool, Translation
+from vmm.engine.dbt.ports import Ports
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.stepping import Stepping
@@ -39,7 +40,7 @@ from vmm.state import SHADOW_NONE
 from vmm.statistics import Statistics
 
 _PG = int(Cr0.PG)
-_SPECIAL = int(Eflags.TF | Eflags.RF)
+_TF, _RF = int(Eflags.TF), int(Eflags.RF)
 _MIRRORED = {int(Msr.SYSENTER_CS): "sysenter_cs", int(Msr.SYSENTER_ESP): "sysenter_esp",
              int(Msr.SYSENTER_EIP): "sysenter_eip"}
 #: What runs less often than this fraction of a hot block is not made part of its region.
@@ -112,6 +113,9 @@ class Translator(Interpreter):
         state.exit, state.lookup, state.dispatch = code["exit"], code["lookup"], code["dispatch"]
         for name, place in runtime.PLACES.items():
             state.routines[place] = code.get(name, code["bail"])
+        self._ports = Ports(state, io, self._count_native)
+        for name, routine in self._ports.routines.items():
+            state.routines[runtime.PLACES[name]] = routine
         memory.on_write = self._written
         self._cache.on_cover = self.translations.cover
         self._cache.adopts = False
@@ -178,7 +182,7 @@ class Translator(Interpreter):
         """Put the machine's own routines, compiled, in the place of those that bail."""
         if "routines" in self._kept:
             return
-        names = [name for name in runtime.PLACES if name not in runtime.ACCESSORS]
+        names = list(runtime.MACHINE)
         code = self._code_of("routines", lambda: build(native.text, names, effort), names, effort is Effort.HOT)
         for name, place in code.items():
             self.native.routines[runtime.PLACES[name]] = place
@@ -235,7 +239,7 @@ class Translator(Interpreter):
             self._raise_at = state.routines[place]
             self._raise = _Raise(self._raise_at)
         mode = state.mode
-        if self.svm_in_use or self._special and not state.halted or self._raise(
+        if self._is_watched or self._raise(
                 self.context.address, vector, 0, 0, 0, 0, state.repeating, _EXTERNAL, self._results):
             return super().deliver_interrupt(vector)
         state.halted = state.repeating = False
@@ -254,8 +258,13 @@ class Translator(Interpreter):
     @property
     def _special(self) -> bool:
         """Whether the next instruction is one that the interpreter must see."""
+        return bool(self.native.system_flags & _RF) or self.native.halted or self._is_watched
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether something may come of the next instruction, or instead of it, that native code does not look for."""
         state = self.native
-        return bool(state.system_flags & _SPECIAL or state.shadow or state.pending_debug or state.halted
+        return bool(state.system_flags & _TF or state.shadow or state.pending_debug
                     or state.shutdown or state.nmi_pending or self._record or state.dr[7] & 0xFF or self.svm_in_use)
 
     def burst(self, limit: int) -> None:
@@ -360,22 +369,31 @@ class Translator(Interpreter):
 
     def _run(self, code: int, limit: int) -> int:
         state = self.native
-        state.budget, state.extra, state.slot = limit, 0, 0
-        mode = state.mode
+        ports, mode = self._ports, state.mode
+        state.budget = ports.granted = limit
+        state.extra = state.slot = 0
         reason: int = self._enter(self.context.address, code)
-        spent = limit - state.budget
-        self.steps += spent
-        self._native_steps += spent
+        self._count_native(ports.granted - state.budget)
         self._exits[reason] += 1
-        state.instructions += spent - state.extra
+        state.instructions -= state.extra
         if state.flushed:
             state.flushed = 0
             self._cache.forget_linear(None)
         self._reselect(mode)
+        if ports.error is not None:
+            error, ports.error = ports.error, None
+            raise error
+        return reason
+
+    def _count_native(self, done: int) -> None:
+        """Native code has done steps, and Python is there again."""
+        state = self.native
+        self.steps += done
+        self._native_steps += done
+        state.instructions += done
         if state.sunk:
             self._fetch(bytes(state.sink[:state.sunk]))
             state.sunk = 0
-        return reason
 
     def _pending_fault(self) -> Fault:
         state = self.native
