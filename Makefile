@@ -17,8 +17,8 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 # The suite with its exhaustive variants, then the campaigns: 10^6 random instructions of the golden model against
-# Unicorn, 10^6 of the translator and 10^6 of the RTL against the golden model, 10^5 entries of random guests (10^6 random
-# two-dimensional walks are in the suite), every firmware image in lockstep to its end.
+# Unicorn, 10^6 of the translator and 10^6 of the RTL against the golden model, 10^5 entries of random guests (a quarter of
+# an hour; 10^6 random two-dimensional walks are in the suite), every firmware image in lockstep to its end.
 test-all: $(STAMP) firmware
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 	$(BIN)/python -m tests.vmm.engine.campaign --count 1000000 --seed 1

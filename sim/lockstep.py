@@ -154,7 +154,7 @@ class Lockstep:
         try:
             return self._batches(max_cycles)
         except Undecided as why:
-            return Outcome(self.retirements, self.machine.cycle, None, None, str(why))
+            return Outcome(self.retirements - 1, self.machine.cycle, None, None, str(why))
         finally:
             # Whoever runs the machine next does not empty them.
             for name in _TAPS:

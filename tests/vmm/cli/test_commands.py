@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import sim.rtlmachine
+from sim.comparison import Undecided
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
 from vmm.cli import check, trace
@@ -121,6 +122,24 @@ def test_check_of_random_programs(built: None) -> None:
     result = invoke("check", "--random", "1", "--count", "2", "--max-cycles", "20000")
     assert result.exit_code == 0, result.stderr
     assert "2 random programs from 1: " in result.stderr
+
+
+def test_check_of_random_guests(built: None) -> None:
+    result = invoke("check", "--random-guests", "5", "--seed", "3")
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"\d+ guest entries of 1 random hosts from 3: [\d,]+ retirements equal", result.stderr)
+    assert re.search(r"isolation: [\d,]+ stores and [\d,]+ translations of guests", result.stderr)
+
+
+def test_check_says_why_it_is_undecided(built: None, guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unsure(check.GoldenReference):
+        def step(self):
+            raise Undecided("nobody knows")
+
+    monkeypatch.setattr(check, "GoldenReference", Unsure)
+    result = invoke("check", guest(guests.leave(0)))
+    assert result.exit_code == Status.UNSUPPORTED
+    assert "0 retirements equal, then undecided: nobody knows" in result.stderr
 
 
 def test_check_shows_a_difference(built: None, guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
