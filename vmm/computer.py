@@ -7,16 +7,21 @@ reaches when its instruction is done, and the processor runs up to the time a de
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from rtl.isa.apic import APIC_BASE_ENABLE
+from rtl.isa.msrs import Msr
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import StopInfo, StopReason
 from vmm.exits import (
+    ApicBaseExit,
     DebugExit,
     Exit,
     FailEntryExit,
     HltExit,
     HypercallExit,
+    InitExit,
     InterruptWindowExit,
     IoExit,
     LimitExit,
@@ -29,7 +34,7 @@ from vmm.vcpu import Vcpu
 
 
 class Computer:
-    """The devices of `platform` around a virtual CPU of any technique.
+    """The devices of `platform` around a virtual CPU of any technique, whose time-stamp counter shows virtual time.
 
     Members
     -------
@@ -41,6 +46,7 @@ class Computer:
         self.cpu = cpu
         self.platform: Platform = platform or PcPlatform()
         self.asleep = self.platform.cycles - cpu.time
+        cpu.tsc = lambda: cpu.time + self.asleep
         self.hypercall: Callable[[HypercallExit], int] = lambda _call: -ENOSYS
 
     def run(self, max_instructions: int | None = None) -> StopInfo:
@@ -60,21 +66,52 @@ class Computer:
                 stop = StopInfo(StopReason.LIMIT)
             if stop is not None:
                 return stop
-            if platform.intr and cpu.can_interrupt:
-                cpu.interrupt(platform.ack())
-            elif platform.intr:
-                cpu.request_interrupt_window()
+            self._signal()
             wait = platform.next_event()
             stop = self._serve(cpu.run(None if end is None else end - cpu.instructions,
                                        None if wait is None else cpu.time + wait))
             if stop is not None:
                 return stop
 
+    def save(self) -> dict[str, Any]:
+        """State of processor and devices, for any machine; RAM is the caller's.
+
+        What is in progress completes first, and at least one instruction then. Raises Unsupported as `run` does.
+        """
+        while not self.cpu.can_save or self.cpu.injected is not None:
+            self._serve(self.cpu.run(until=self.cpu.time + 1))
+        self._catch_up()
+        self._signal_edges()
+        return {"cpu": self.cpu.save(), "devices": self.platform.save()}
+
+    def load(self, image: dict[str, Any]) -> None:
+        """Take over what `save` of any machine gave; RAM is the caller's. Raises KeyError if a part is missing."""
+        self.platform.load(image["devices"])
+        self.asleep = self.platform.cycles - self.cpu.time
+        self.cpu.load(image["cpu"])
+        self.platform.enable_apic(bool(self.cpu.msr(Msr.APIC_BASE) & APIC_BASE_ENABLE))
+
     def _catch_up(self) -> None:
         """Let the devices live as long as the processor has."""
         late = self.cpu.time + self.asleep - self.platform.cycles
         if late:
             self.platform.advance(late)
+
+    def _signal(self) -> None:
+        """Tell the processor what has come for it."""
+        cpu, platform = self.cpu, self.platform
+        self._signal_edges()
+        if platform.intr and cpu.can_interrupt:
+            cpu.interrupt(platform.ack())
+        elif platform.intr:
+            cpu.request_interrupt_window()
+
+    def _signal_edges(self) -> None:
+        """NMI and INIT, which the processor remembers."""
+        if self.platform.take_nmi():
+            self.cpu.nmi()
+        if self.platform.take_init():
+            self.cpu.init()
 
     def _requested_stop(self) -> StopInfo | None:
         platform = self.platform
@@ -105,6 +142,11 @@ class Computer:
                 left.answer(self.hypercall(left))
             case LimitExit() | InterruptWindowExit():
                 pass
+            case ApicBaseExit(value):
+                self._catch_up()
+                self.platform.enable_apic(bool(value & APIC_BASE_ENABLE))
+            case InitExit():
+                self.platform.reset_requested = True
             case HltExit():
                 return self._sleep()
             case DebugExit():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 
 class AnswerError(ValueError):
@@ -127,6 +127,21 @@ class ShutdownExit:
 
 
 @dataclass(frozen=True, slots=True)
+class InitExit:
+    """An INIT resets the processor. There is no real mode to begin anew in, so that its state is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApicBaseExit:
+    """IA32_APIC_BASE, which is `value` now, has changed, by the guest or from outside. It is its reset value at first.
+
+    Bit 11 says whether there is a local APIC.
+    """
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitExit:
     """As many instructions as were allowed are done, or it is as late as was asked for."""
 
@@ -139,4 +154,10 @@ class FailEntryExit:
 
 
 Question: TypeAlias = IoExit | MmioExit | HypercallExit
-Exit: TypeAlias = (Question | HltExit | InterruptWindowExit | DebugExit | ShutdownExit | LimitExit | FailEntryExit)
+Exit: TypeAlias = (Question | HltExit | InterruptWindowExit | DebugExit | InitExit | ApicBaseExit | ShutdownExit
+                   | LimitExit | FailEntryExit)
+
+
+def is_question(exit_: Exit) -> TypeGuard[Question]:
+    """Whether the exit waits for its answer."""
+    return isinstance(exit_, (IoExit, MmioExit, HypercallExit)) and not exit_.is_answered

@@ -106,7 +106,7 @@ class PhysicalMemory:
     def write(self, address: int, size: int, value: int) -> None:
         if address + size <= self._plain_end:
             if address >> 12 in self.watched or (address + size - 1) >> 12 in self.watched:
-                self._notify(address, size)
+                self.announce(address, size)
             self.bytes[address:address + size] = value.to_bytes(size, "little")
         else:
             self._write_slow(address, size, value)
@@ -140,7 +140,8 @@ class PhysicalMemory:
     def words_at(self, address: int, count: int) -> tuple[int, ...]:
         return struct.unpack_from(f"<{count}I", self.bytes, address)
 
-    def _notify(self, address: int, size: int) -> None:
+    def announce(self, address: int, size: int) -> None:
+        """Say that RAM changes, or has been changed by somebody who does not say it."""
         if self.on_write is not None:
             self.on_write(address, size)
 
@@ -175,7 +176,7 @@ class PhysicalMemory:
         owner = self._whole(address, size)
         if owner is True:
             if address >> 12 in self.watched or (address + size - 1) >> 12 in self.watched:
-                self._notify(address, size)
+                self.announce(address, size)
             self.bytes[address:address + size] = value.to_bytes(size, "little")
         elif owner is False:
             for i in range(size):

@@ -136,7 +136,7 @@ class SlotMemory(PhysicalMemory):
         del self._slots[slot]
         if slot.host is None:
             for page in self.watched & set(range(slot.guest_base // PAGE, slot.end // PAGE)):
-                self._notify(page * PAGE, PAGE)
+                self.announce(page * PAGE, PAGE)
             self._guard(slot, bytes([_ALL]) * (slot.size // PAGE))
 
     def dirty_pages(self, slot: MemorySlot) -> list[int]:
@@ -156,6 +156,15 @@ class SlotMemory(PhysicalMemory):
             if slot.host is None:
                 self._guard(slot, bytes([_WRITES]) * len(mapped.dirty))
         return found
+
+    def admit_write(self, address: int) -> bool:
+        """Whether somebody else may write directly to a page of the window from now on; the log has it then."""
+        mapped = self._at(address)
+        if mapped is None or mapped.slot.is_read_only or mapped.slot.host is not None:
+            return False
+        self.guards[address >> 12] &= ~_WRITES & 0xFF
+        mapped.dirty[address - mapped.slot.guest_base >> 12] = 1
+        return True
 
     def host_bytes(self, address: int, size: int) -> memoryview:
         """The host memory of guest-physical bytes.
@@ -208,7 +217,7 @@ class SlotMemory(PhysicalMemory):
         page = address >> 12
         if page < len(self.guards) and not self.guards[page] and (address & 0xFFF) + size <= PAGE:
             if page in self.watched:
-                self._notify(address, size)
+                self.announce(address, size)
             self.bytes[address:address + size] = value.to_bytes(size, "little")
         else:
             self._write_slow(address, size, value)
@@ -246,6 +255,6 @@ class SlotMemory(PhysicalMemory):
         if slot.host is None:
             self.guards[page] &= ~_WRITES & 0xFF
             if page in self.watched:
-                self._notify(address, size)
+                self.announce(address, size)
         mapped.bytes[place:place + size] = value.to_bytes(size, "little")
         mapped.dirty[place >> 12] = 1

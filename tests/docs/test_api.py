@@ -21,7 +21,7 @@ def run(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("engine", ["dbt", "emulate"])
+@pytest.mark.parametrize("engine", ["dbt", "emulate", "svm"])
 def test_the_example_prints_what_it_says(engine: str) -> None:
     assert 'create_vcpu("dbt")' in _CODE
     assert run(_CODE.replace('"dbt"', f'"{engine}"')) == _OUTPUT

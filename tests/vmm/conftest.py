@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vmm.guest import ENGINES
+from tests.vmm.guest import ENGINES, TECHNIQUES
 from vmm.engine.dbt import translator
 from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
 
@@ -21,6 +21,14 @@ class CachingCompiler(Compiler):
         compiled = super().compile(text, effort, names)
         self._objects[text, effort] = compiled.object_code
         return compiled
+
+
+@pytest.fixture(params=TECHNIQUES)
+def technique(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of each technique of `Guest` in turn."""
+    monkeypatch.setattr(translator, "Compiler", CachingCompiler)
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(params=list(ENGINES))

@@ -1,15 +1,23 @@
-"""A guest on a virtual CPU, for every engine: `Guest` maps memory, places code and runs it."""
+"""A guest on a virtual CPU, for every technique: `Guest` maps memory, places code and runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
+import numpy as np
+
+from sim.rtlhost import RtlHost
+from sim.rtlmachine import RtlMachine
 from tests.vmm.engine.dbt.lockstep import BLOCKS, translator
 from vmm.engine.interpreter import Interpreter
 from vmm.engine.vcpu import SoftwareVcpu
 from vmm.exits import Exit
+from vmm.monitor.area import Area
+from vmm.monitor.vcpu import SvmVcpu
 from vmm.slots import MemorySlot
+from vmm.vcpu import Vcpu
 from vmm.vm import Vm
 
 ENGINES: dict[str, Callable[..., Interpreter]] = {"emulate": Interpreter, "dbt": translator(BLOCKS)}
@@ -17,14 +25,30 @@ WINDOW, CODE, STACK, DEVICE = 0x8_0000, 0x1000, 0x8000, 0x10_0000
 #: What is not in the window for a guest of `Guest`.
 HOLE = 0x4_0000
 RAM = MemorySlot(0, HOLE)
+SVM = "svm"
+TECHNIQUES = (*ENGINES, SVM)
+
+
+@cache
+def hardware() -> RtlMachine:
+    """A processor with memory for the window and a monitor."""
+    return RtlMachine(ram=np.zeros((WINDOW + Area(WINDOW, False, 1).size) // 4, dtype=np.uint32))
 
 
 class Guest:
     """A machine with RAM below HOLE, and code about to run at CODE."""
 
-    def __init__(self, engine: str, code: str = "", *slots: MemorySlot, **registers: int):
-        self.vm = Vm(WINDOW, *(slots or (RAM,)))
-        self.cpu = SoftwareVcpu(self.vm.memory, ENGINES[engine])
+    def __init__(self, technique: str, code: str = "", *slots: MemorySlot, **registers: int):
+        slots = slots or (RAM,)
+        self.cpu: Vcpu
+        if technique == SVM:
+            machine = hardware()
+            machine.reset()
+            self.vm = Vm(machine.ram[:WINDOW // 4], *slots)
+            self.cpu = SvmVcpu(RtlHost(machine), WINDOW, False, self.vm.memory, 1)
+        else:
+            self.vm = Vm(WINDOW, *slots)
+            self.cpu = SoftwareVcpu(self.vm.memory, ENGINES[technique])
         self.vm.vcpus.append(self.cpu)
         self.set(**{"eip": CODE, "esp": STACK} | registers)
         if code:

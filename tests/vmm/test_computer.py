@@ -10,7 +10,11 @@ import pytest
 from firmware.build import build
 from firmware.expectation import expectation
 from firmware.toolchain import ToolchainError
+from rtl.isa.apic import APIC_BASE_ENABLE, ApicReg
+from rtl.isa.msrs import MSRS, Msr
+from rtl.isa.platform import REGION
 from tests.vmm.engine.boot import boot
+from tests.vmm.engine.test_nmi import send, wrmsr
 from tests.vmm.guest import ENGINES, Guest
 from vmm.computer import Computer
 from vmm.engine.emulate import StopInfo, StopReason
@@ -21,14 +25,16 @@ from vmm.slots import MemorySlot
 from vmm.vcpu import GuestDebug
 from vmm.vm import Vm
 
-_NAMES = ("kernel", "timer", "selfmod", "tests/devices", "tests/debug", "tests/shadow", "tests/rep", "tests/system")
+_NAMES = ("kernel", "timer", "selfmod", "tests/devices", "tests/debug", "tests/shadow", "tests/rep", "tests/system",
+          "tests/apic")
+_SUITE = "svm/nmi"
 _RAM = 16 << 20
 
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, Path]:
     try:
-        return build(list(_NAMES))
+        return build([*_NAMES, _SUITE])
     except ToolchainError as error:
         pytest.skip(str(error))
 
@@ -51,6 +57,14 @@ def test_guest(name: str, engine: str, images: dict[str, Path]) -> None:
     assert stop == StopInfo(StopReason.GUEST_EXIT, expected.status)
 
 
+def test_nmis_reach_a_guest_and_its_guests(engine: str, images: dict[str, Path]) -> None:
+    computer = booted(engine, images[_SUITE], "")
+    assert computer.run(8_000_000) == StopInfo(StopReason.GUEST_EXIT, 0)
+    said = computer.platform.serial_out.decode().splitlines()
+    assert said[-1] == expectation(_SUITE).output.strip() and len(said) == 1 + sum(
+        line.startswith("PASS ") for line in said)
+
+
 def test_both_engines_live_through_the_same_time(images: dict[str, Path]) -> None:
     """An interrupt-driven guest, cut into pieces on one of them: the same instructions at the same times."""
     ends = []
@@ -71,11 +85,25 @@ def guest(code: str) -> Computer:
     ("b0fe e664 ebfe", StopInfo(StopReason.RESET)),
     ("fa f4", StopInfo(StopReason.HALT_FOREVER)),
     ("fb f4", StopInfo(StopReason.HALT_FOREVER)),
+    (f"{send(0x4500)} ebfe", StopInfo(StopReason.RESET)),
     ("0f0b", StopInfo(StopReason.SHUTDOWN)),
     ("ebfe", StopInfo(StopReason.LIMIT)),
 ])
 def test_how_a_run_ends(code: str, stop: StopInfo) -> None:
     assert guest(code).run(1000) == stop
+
+
+def test_the_guest_takes_its_local_apic_away() -> None:
+    """WRMSR, MOV EAX, [version], HLT: it reads as ones, also where the state is taken to."""
+    read = f"a1{(REGION['LOCAL_APIC'].base + ApicReg.VERSION).to_bytes(4, 'little').hex()}"
+    off = MSRS[Msr.APIC_BASE].reset ^ APIC_BASE_ENABLE
+    computer = guest(f"{wrmsr(off)} {read} f4 {read} f4")
+    assert computer.run(1000).reason is StopReason.HALT_FOREVER
+    assert computer.cpu.registers.eax == 0xFFFF_FFFF and computer.cpu.msr(Msr.APIC_BASE) == off
+    assert computer.cpu.statistics().exits["ApicBase"] == 1
+    other = Computer(Guest("emulate").cpu)
+    other.load(computer.save())
+    assert other.platform.read_memory(REGION["LOCAL_APIC"].base + ApicReg.VERSION, 4) == 0xFFFF_FFFF
 
 
 def test_a_breakpoint() -> None:

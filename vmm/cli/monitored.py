@@ -28,6 +28,7 @@ from vmm.monitor.report import ExitStatistics
 from vmm.monitor.vcpu import SvmVcpu
 from vmm.monitor.world import Paused
 from vmm.registers import Registers
+from vmm.vcpu import VcpuError
 
 _REASONS = {
     StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
@@ -78,8 +79,6 @@ class Monitored:
         self.computer = Computer(self.vcpu, self.platform)
         self._begin = self.computer.asleep
         self.computer.hypercall = Hypercalls(self._read, self.platform.debug_out.extend).answer
-        self.vcpu.tsc = lambda: self.cycle
-        self.vcpu.on_apic_enable, self.vcpu.take_nmi = self.platform.enable_apic, self.platform.take_nmi
         self.symbols = SymbolTable()
 
     def reset(self) -> None:
@@ -101,7 +100,7 @@ class Monitored:
         self.host.on_slice = slice_
 
     def _read(self, address: int, size: int) -> bytes:
-        self.host.spill()
+        self.vcpu.spill()
         return bytes(self.vcpu.memory.host_bytes(address, size))
 
     def load(self, image: Image, command_line: str = "", modules: Sequence[Module] = ()) -> None:
@@ -133,7 +132,11 @@ class Monitored:
         return self.host.state() if self.vcpu.world.is_inside else self.vcpu.save()
 
     def set_state(self, state: ArchState) -> None:
-        raise MachineError("A guest under svm begins with an image, not with a state")
+        """Raises MachineError if it is a state of a guest that uses SVM itself."""
+        try:
+            self.vcpu.load(state)
+        except VcpuError as error:
+            raise MachineError(f"The guest cannot go on under svm: {error}") from None
 
     def memory_image(self) -> np.ndarray:
         self.host.spill()
@@ -149,13 +152,37 @@ class Monitored:
             raise MachineError("A guest under svm does not stop at breakpoints")
 
     def save(self) -> SavedState:
-        raise MachineError("A guest under svm cannot be saved")
+        """All of the guest's computer, for this or any other machine; nothing of the monitor.
+
+        A guest that runs leaves for it at its next instruction, which takes the cycles of one exit. Raises MachineError
+        if that is where it wants something that there is not.
+        """
+        self.vcpu.world.pause = lambda: None
+        try:
+            image = self.computer.save()
+        except Unsupported as error:
+            raise MachineError(f"The guest cannot be saved: {error}") from None
+        self._flush_console()
+        self.vcpu.spill()
+        return SavedState(self.cycle, image["cpu"], image["devices"], self.ram.copy())
 
     def hand_over(self) -> SavedState | Stop:
         return self.save()
 
     def restore(self, saved: SavedState) -> None:
-        raise MachineError("A guest under svm cannot go on from a saved state")
+        """Go on from a saved state. Raises MachineError if it has another amount of RAM, or its guest uses SVM."""
+        if len(saved.ram) != len(self.ram):
+            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
+                               f"{self.ram.nbytes >> 20} MiB")
+        self.reset()
+        self.ram[:] = saved.ram
+        try:
+            self.computer.load({"cpu": saved.cpu, "devices": saved.devices})
+        except VcpuError as error:
+            raise MachineError(f"The guest cannot go on under svm: {error}") from None
+        self._begin = self.computer.asleep
+        if saved.said:
+            self.console(saved.said)
 
     def leave(self) -> bool:
         """Nothing is at work when the process ends."""

@@ -36,6 +36,7 @@ from vmm.cli.switched import (
     fast_forward_option,
     fast_forward_to,
     go_on,
+    go_on_monitored,
     make_fast,
     place_in,
     plan_of,
@@ -125,7 +126,7 @@ def run(image: Path, memory: int, append: str, initrd: str, engine: str, max_cyc
     was_compiling = False
     if place is not None:
         was_compiling = leave(machine)
-        machine = go_on(machine, engine)
+        machine = go_on_monitored(machine, engine, exit_cost) if technique == "svm" else go_on(machine, engine)
         begin, first = time.perf_counter(), (machine.instructions, machine.cycle)
     log = None if trace_exits is None else ExitLog(machine, trace_exits)
     progress.text = lambda: f"{machine.cycle:,} cycles, {machine.instructions:,} instructions"
@@ -173,6 +174,8 @@ def save(machine: Transferable, path: Path) -> None:
     """Write the state file, or BadInput: a disk may be full only then."""
     try:
         write_state_file(path, machine.save())
+    except MachineError as error:
+        raise BadInput(str(error)) from None
     except OSError as error:
         raise BadInput(f"Cannot write '{path}': {error.strerror}") from None
 

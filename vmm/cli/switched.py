@@ -32,7 +32,7 @@ FAST = "dbt" if "dbt" in TECHNIQUES else "emulate"
 fast_forward_option = click.option(
     "--fast-forward-to", "fast_forward", default=None, metavar="PLACE",
     help=f"Execute by '{FAST}' as far as a symbol, an address (0x100000) or a number of instructions (10M), and go on "
-         "from there on the RTL.")
+         "from there on the RTL, in guest mode with '--technique svm'.")
 sample_option = click.option(
     "--sample", default=None, metavar="N/M",
     help=f"Estimate the cycles: execute about N cycles of every M instructions on the RTL, and all else by '{FAST}'.")
@@ -114,6 +114,17 @@ def go_on(fast: Computer, engine: str) -> RtlMachine:
     rtl = make_rtl(engine, fast)
     switch(fast, rtl)
     return rtl
+
+
+def go_on_monitored(fast: Computer, engine: str, exit_cost: int) -> Computer:
+    """A guest of the hardware where the fast machine stands, or BadInput."""
+    try:
+        monitored = make_computer("svm", engine=engine, ram_bytes=fast.ram.nbytes, console=fast.console,
+                                  exit_cost=exit_cost)
+        switch(fast, monitored)
+    except (EngineError, MachineError) as error:
+        raise BadInput(str(error)) from None
+    return monitored
 
 
 def sampled(fast: Computer, engine: str, plan: SamplePlan, max_instructions: int | None,

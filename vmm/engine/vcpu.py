@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any
 
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import MSRS, Msr
-from rtl.isa.registers import CR4_WRITABLE, Cr0, Seg
+from rtl.isa.registers import Seg
 from vmm.engine.interpreter import Interpreter
 from vmm.exchange import Devices, Exchange, Ports, Request, Space
 from vmm.exits import (
-    AnswerError,
     DebugCause,
     DebugExit,
     Exit,
     FailEntryExit,
     HltExit,
     HypercallExit,
-    InterruptWindowExit,
     IoExit,
-    LimitExit,
     MmioExit,
-    Question,
     ShutdownExit,
+    is_question,
 )
-from vmm.faults import Fault, Unfinished, Unsupported
-from vmm.registers import Registers, SystemRegisters
+from vmm.faults import Unfinished, Unsupported
 from vmm.slots import SlotMemory
+from vmm.state import CpuView
 from vmm.statistics import Statistics
-from vmm.vcpu import GuestDebug, VcpuError
+from vmm.vcpu import GuestDebug, Vcpu, refused
 
 _SLICE = 1 << 40
 _CS = int(Seg.CS)
-_DEBUG = (0, 1, 2, 3, 6, 7)
+_INIT = int(ExitCode.INIT)
+_APIC_BASE, _APIC_BASE_RESET = int(Msr.APIC_BASE), MSRS[Msr.APIC_BASE].reset
 
 
-class SoftwareVcpu:
+class SoftwareVcpu(Vcpu):
     """`vmm.vcpu.Vcpu` on a software engine; its time counts steps.
+
+    A guest may have guests of its own by SVM: what comes from outside may leave them first.
 
     Parameters
     ----------
@@ -45,10 +47,11 @@ class SoftwareVcpu:
 
     Members
     -------
-    cpu : the engine. tsc : clocks of RDTSC; one per completed instruction by default.
+    cpu : the engine. tsc : one clock per completed instruction by default.
     """
 
     def __init__(self, memory: SlotMemory, engine: Callable[[SlotMemory, Ports], Interpreter]):
+        super().__init__()
         self._exchange = Exchange()
         self.cpu = engine(memory, Ports(self._exchange))
         self.cpu.monitor = self._hypercall
@@ -56,63 +59,14 @@ class SoftwareVcpu:
         self._memory = memory
         self._debug = GuestDebug()
         self._passed: tuple[int, int] | None = None
-        self._vector: int | None = None
-        self._window = False
-        self._open: Question | None = None
         self._ready: deque[Exit] = deque()
         self._unfinished: Callable[[], object] | None = None
         self._stepped = False
-        self._counts: Counter[str] = Counter()
 
     # registers
 
     @property
-    def registers(self) -> Registers:
-        return Registers.of(self.cpu.state)
-
-    @registers.setter
-    def registers(self, values: Registers) -> None:
-        state = self.cpu.state
-        if values.eip != state.eip:
-            state.halted = state.repeating = False
-        values.put(state)
-        self._changed()
-
-    @property
-    def system_registers(self) -> SystemRegisters:
-        return SystemRegisters.of(self.cpu.state)
-
-    @system_registers.setter
-    def system_registers(self, values: SystemRegisters) -> None:
-        values.put(self.cpu.state)
-        self._changed()
-
-    @property
-    def debug_registers(self) -> tuple[int, ...]:
-        return tuple(self.cpu.state.dr[number] for number in _DEBUG)
-
-    @debug_registers.setter
-    def debug_registers(self, values: tuple[int, ...]) -> None:
-        for number, value in zip(_DEBUG, values, strict=True):
-            self.cpu.state.dr[number] = value
-        self._changed()
-
-    def msr(self, number: int) -> int:
-        try:
-            return self.cpu.read_msr(number)
-        except Fault:
-            raise VcpuError(f"there is no MSR {number:#x} to read") from None
-
-    def set_msr(self, number: int, value: int) -> None:
-        try:
-            self.cpu.write_msr(number, value)
-        except Fault:
-            writable = MSRS[Msr(number)].writable if number in MSRS else None
-            raise VcpuError(f"there is no MSR {number:#x} to write" if writable is None else
-                            f"MSR {number:#x} does not take {value:#x}, only bits of {writable:#x}") from None
-
-    @property
-    def tsc(self) -> Callable[[], int]:
+    def tsc(self) -> Callable[[], int]:  # type: ignore[override]
         return self.cpu.clock
 
     @tsc.setter
@@ -127,127 +81,121 @@ class SoftwareVcpu:
     def time(self) -> int:
         return self.cpu.steps
 
-    def _changed(self) -> None:
-        """The state was set from outside: it is not what an unfinished instruction began with."""
-        self.cpu.state.shutdown = False
-        self._give_up()
-        self.cpu.state_changed()
+    def _read_msr(self, number: int) -> int:
+        return self.cpu.read_msr(number)
 
-    def _give_up(self) -> None:
+    def _write_msr(self, number: int, value: int) -> None:
+        self.cpu.write_msr(number, value)
+
+    @property
+    def _apic_base(self) -> int:
+        return self.cpu.state.msrs.get(_APIC_BASE, _APIC_BASE_RESET)
+
+    def _state(self) -> CpuView:
+        return self.cpu.state
+
+    def _put(self, state: CpuView) -> None:
+        """It is not what an unfinished instruction began with."""
         self._open = self._unfinished = self._passed = None
         self._exchange.forget()
-        self._ready = deque(ready for ready in self._ready if not _is_question(ready))
+        self._ready = deque(ready for ready in self._ready if not is_question(ready))
+        self.cpu.state_changed()
+
+    def spill(self) -> None:
+        """There is nothing between the processor and memory."""
+
+    def refill(self) -> None:
+        """Who writes tells the memory, which tells the engine."""
 
     # what comes from outside
 
+    def _is_between(self) -> bool:
+        return self._unfinished is None
+
     @property
-    def can_interrupt(self) -> bool:
-        return self._unfinished is None and self.cpu.can_interrupt
+    def _interruptible(self) -> bool:
+        return self.cpu.can_interrupt
 
-    def interrupt(self, vector: int) -> None:
-        if not 0 <= vector < 256:
-            raise VcpuError(f"interrupt vectors are 0 to 255, not {vector}")
-        if self._vector is not None:
-            raise VcpuError(f"interrupt {vector:#x} cannot be injected while {self._vector:#x} waits")
-        self._vector = vector
+    def nmi(self) -> None:
+        self.cpu.state.nmi_pending = True
 
-    def request_interrupt_window(self) -> None:
-        self._window = True
+    def init(self) -> None:
+        self.cpu.state.init_pending = True
 
     def debug(self, wanted: GuestDebug) -> None:
         self._debug, self._passed = wanted, None
         if self.cpu.breakpoints != wanted.breakpoints:
             self.cpu.breakpoints = wanted.breakpoints
 
-    def save(self) -> dict[str, Any]:
-        if self._open is not None or self._unfinished is not None or self._ready:
-            raise VcpuError("the state cannot be saved in the middle of an instruction; run on with a limit of 0")
-        return self.cpu.state.to_dict() | {"interrupt": self._vector}
+    @property
+    def can_save(self) -> bool:
+        return super().can_save and not self._ready
 
     def load(self, image: dict[str, Any]) -> None:
-        vector = image["interrupt"]
-        self.cpu.state.load_dict(image)
-        self._vector = vector
+        super().load(image)
         self._ready.clear()
-        self._give_up()
-        self.cpu.state_changed()
 
     def statistics(self) -> Statistics:
         found = self.cpu.statistics()
         found.slow_accesses = self._memory.slow_accesses
-        found.exits = dict(self._counts)
+        found.exits = super().statistics().exits
         return found
 
     def close(self) -> None:
-        """End what the engine does beside the guest."""
         self.cpu.close()
 
     # running
 
-    def run(self, max_instructions: int | None = None, until: int | None = None) -> Exit:
-        self._take_answer()
+    def _go(self, max_instructions: int | None, until: int | None) -> Exit:
         cpu, state = self.cpu, self.cpu.state
         end = state.instructions + (_SLICE if max_instructions is None else max_instructions)
         while not self._ready:
             if self._unfinished is not None:
                 self._do(self._unfinished)
                 continue
-            wrong = self._obstacle()
-            if wrong is not None:
-                return self._leave(wrong)
             left = end - state.instructions
             if until is not None:
                 left = min(left, until - cpu.steps)
-            if left <= 0:
-                return self._leave(LimitExit())
-            if cpu.can_interrupt and self._event():
+            stop = self._before_instruction(left <= 0)
+            if stop is not None:
+                return stop
+            if self._take_event():
                 continue
             if cpu.is_idle:
-                return self._leave(HltExit())
+                return HltExit()
             if self._at_new_breakpoint():
-                return self._leave(DebugExit(DebugCause.BREAKPOINT, self._linear()))
+                return DebugExit(DebugCause.BREAKPOINT, self._linear())
             self._advance(left)
-        return self._leave(self._ready.popleft())
+        return self._ready.popleft()
 
-    def _leave(self, exit_: Exit) -> Exit:
-        self._counts[type(exit_).__name__.removesuffix("Exit")] += 1
-        if _is_question(exit_):
-            self._open = exit_
-        return exit_
-
-    def _take_answer(self) -> None:
-        question = self._open
-        if question is None:
-            return
-        value = question.result if isinstance(question, HypercallExit) else question.value
-        if value is None:
-            raise AnswerError(f"{question} has to be answered before the next run")
-        self._open = None
+    def _answer(self, value: int) -> None:
         self._exchange.answer(value)
 
     def _obstacle(self) -> Exit | None:
-        """What keeps the processor from running at all."""
         state = self.cpu.state
         if state.shutdown:
             return ShutdownExit()
-        if not state.cr0 & Cr0.PE:
-            return FailEntryExit(f"real mode is not supported (CR0 is {state.cr0:#010x})")
-        if state.cr4 & ~int(CR4_WRITABLE):
-            return FailEntryExit(f"CR4 is {state.cr4:#010x}, and only bits of {int(CR4_WRITABLE):#x} exist")
-        if not state.segments[_CS].type & 8:
-            return FailEntryExit(f"CS holds a segment of type {state.segments[_CS].type:#x}, which is not code")
-        return None
+        return refused(state.cr0, state.cr4, state.segments[_CS].type)
 
-    def _event(self) -> bool:
-        """Take the injected interrupt, or say that one could be taken. A guest's guest may have to be left first."""
-        if self._vector is not None:
-            self._do(self.cpu.interrupt_exit if self.cpu.intercepts_interrupts else self._deliver)
-            return True
-        if self._window:
-            self._window = False
-            self._ready.append(InterruptWindowExit())
-            return True
-        return False
+    def _take_init(self) -> bool:
+        state = self.cpu.state
+        taken = state.init_pending and self.cpu.init_resets
+        if taken:
+            state.init_pending = False
+        return taken
+
+    def _take_event(self) -> bool:
+        """Deliver what has come from outside, if the processor lets it in."""
+        cpu, state = self.cpu, self.cpu.state
+        if state.init_pending and cpu.init_exits:
+            self._do(partial(cpu.interrupt_exit, _INIT))
+        elif state.nmi_pending and cpu.nmi_allowed:
+            self._do(cpu.accept_nmi)
+        elif self._vector is not None and cpu.can_interrupt:
+            self._do(cpu.interrupt_exit if cpu.intercepts_interrupts else self._deliver)
+        else:
+            return False
+        return True
 
     def _deliver(self) -> None:
         assert self._vector is not None
@@ -312,10 +260,6 @@ class SoftwareVcpu:
     def _hypercall(self) -> None:
         result = self._exchange.request(Request(Space.MONITOR, False, 0, 4))
         self.cpu.state.gpr[0] = result
-
-
-def _is_question(exit_: Exit) -> TypeGuard[Question]:
-    return isinstance(exit_, (IoExit, MmioExit, HypercallExit)) and not exit_.is_answered
 
 
 def _exit_of(request: Request) -> Exit:

@@ -19,13 +19,12 @@ import struct
 from dataclasses import dataclass
 
 from rtl.isa.msrs import Msr, PerfEvent
-from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
+from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW
 from rtl.isa.svm import IOPM_BYTES, MSRPM_BYTES, msrpm_bit
 from vmm.memory import PAGE
 
 _LARGE = PAGE << 10
-_LEAF = PTE_P | PTE_RW | PTE_US | PTE_A | PTE_D
-_TABLE = PTE_P | PTE_RW | PTE_US | PTE_A
+_LEAF = PTE_P | PTE_RW | PTE_A | PTE_D
 #: MSRs the guest reaches without the monitor: read, written.
 _READ = (Msr.TSC, Msr.SYSENTER_CS, Msr.SYSENTER_ESP, Msr.SYSENTER_EIP,
          *(Msr.PERF_BASE + event for event in PerfEvent))
@@ -43,11 +42,13 @@ class Area:
     Members
     -------
     base : the first address, which is the size of the guest's memory.
-    large : whether it is mapped with 4 MiB pages where they fit; without, there are NESTED_TABLES for 4 MiB each.
+    large : whether it is mapped with 4 MiB pages where they fit.
+    tables : how many nested page tables there is room for; each maps 4 MiB.
     """
 
     base: int
     large: bool = True
+    tables: int = NESTED_TABLES
 
     @property
     def stub(self) -> int:
@@ -85,21 +86,15 @@ class Area:
     def nested_table(self) -> int:
         return self.base + 0xB000
 
+    @property
+    def size(self) -> int:
+        return self.nested_table - self.base + self.tables * PAGE
+
     def contents(self) -> dict[int, bytes]:
-        """What lies there besides the stub and the VMCB, by address."""
-        whole = self.base // _LARGE if self.large else 0
-        nested = [number * _LARGE | _LEAF | PTE_PS for number in range(whole)]
-        leaves = [page | _LEAF for page in range(whole * _LARGE, self.base, PAGE)]
-        tables = [leaves[first:first + 1024] for first in range(0, len(leaves), 1024)]
-        nested += [self.nested_table + number * PAGE | _TABLE for number in range(len(tables))]
-        host = [number * _LARGE | _LEAF & ~PTE_US | PTE_PS for number in range(1024)]
-        return {self.iopm: b"\xFF" * IOPM_BYTES, self.msrpm: _msrpm(), self.host_directory: _words(host),
-                self.nested_directory: _words(nested),
-                **{self.nested_table + number * PAGE: _words(table) for number, table in enumerate(tables)}}
-
-
-def _words(values: list[int]) -> bytes:
-    return struct.pack("<1024I", *values, *[0] * (1024 - len(values)))
+        """What lies there besides the stub, the VMCB and the nested tables, by address."""
+        host = [number * _LARGE | _LEAF | PTE_PS for number in range(1024)]
+        return {self.iopm: b"\xFF" * IOPM_BYTES, self.msrpm: _msrpm(),
+                self.host_directory: struct.pack(f"<{len(host)}I", *host)}
 
 
 def _msrpm() -> bytes:

@@ -113,8 +113,8 @@ class Control:
             self.get(Vmcb.GDTR + SegmentField.BASE), self.get(Vmcb.GDTR + SegmentField.LIMIT))
         state.idtr_base, state.idtr_limit = (
             self.get(Vmcb.IDTR + SegmentField.BASE), self.get(Vmcb.IDTR + SegmentField.LIMIT))
-        for field, msr in _MSRS.items():
-            state.msrs[msr] = self.get(field)
+        state.msrs.clear()
+        state.msrs.update((msr, value) for field, msr in _MSRS.items() if (value := self.get(field)))
         state.cpl = self.cpl
         state.eflags = self.get(Vmcb.RFLAGS)
         state.dr[6], state.dr[7] = self.get(Vmcb.DR6), self.get(Vmcb.DR7)

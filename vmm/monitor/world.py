@@ -7,14 +7,14 @@ from collections.abc import Callable
 from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode, intercept_bit, intercept_word
 from rtl.isa.msrs import EFER_SVME, Msr
 from rtl.isa.registers import Cr0, Cr4
-from rtl.isa.svm import NP_ENABLE, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, VINTR_PRIORITY, Vmcb
+from rtl.isa.svm import NP_ENABLE, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, VINTR_PRIORITY, TlbControl, Vmcb
 from sim.stop import Reason
 from vmm.monitor.area import Area
 from vmm.monitor.control import Control
 from vmm.monitor.host import Host
 from vmm.monitor.report import ExitStatistics
 from vmm.monitor.stub import CODE, Wish
-from vmm.state import EAX, ESP, CpuState
+from vmm.state import EAX, ESP, CpuState, CpuView
 from vmm.vcpu import VcpuError
 
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
@@ -22,7 +22,7 @@ _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
 _INTERCEPTED = (
     ExitCode.INTR, ExitCode.CPUID, ExitCode.INVD, ExitCode.HLT, ExitCode.IOIO, ExitCode.MSR, ExitCode.SHUTDOWN,
     ExitCode.VMRUN, ExitCode.VMMCALL, ExitCode.VMLOAD, ExitCode.VMSAVE, ExitCode.STGI, ExitCode.CLGI, ExitCode.SKINIT,
-    ExitCode.INVLPGA)
+    ExitCode.INVLPGA, ExitCode.CR0_SEL_WRITE)
 _ASID = 1
 #: The reset value of PAT, which the processor wants legal.
 _PAT = 0x0007_0406
@@ -43,7 +43,7 @@ class World:
     """One guest on the processor of a host.
 
     1. `begin`, then `run` until it returns: the guest has left, for the reason that `cause` says once.
-    2. `state` and `set_state` are for the time between, while `is_inside` is false.
+    2. `fill` and `set_state` are for the time between, while `is_inside` is false.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ class World:
     exit_cost : cycles that what the monitor does at an exit is said to take. paid : those of all exits so far.
     pause : cycles the processor may run before `run` raises Paused, None for no limit.
     is_inside : the guest was begun, and has not left.
+    flush_wanted : forget at the next entry what the processor knows of the guest's tables; nested ones, too.
     """
 
     def __init__(self, host: Host, area: Area) -> None:
@@ -64,7 +65,7 @@ class World:
         self.costs = ExitStatistics()
         self.exit_cost = self.paid = 0
         self.pause: Callable[[], int | None] = lambda: None
-        self.is_inside = False
+        self.is_inside = self.flush_wanted = False
         self._load_wanted = True
         self._kicked = self._window = False
         self._begun = self._vintr = 0
@@ -106,18 +107,16 @@ class World:
         self._intercepts[word] = self._intercepts[word] & ~bit | (bit if wanted else 0)
         self.control.keep(4 * word, self._intercepts[word])
 
-    def state(self) -> CpuState:
-        """The guest's registers; VMSAVE is asked of the stub. Raises VcpuError while the guest runs."""
+    def fill(self, state: CpuView) -> None:
+        """Give it the guest's registers; VMSAVE is asked of the stub. Raises VcpuError while the guest runs."""
         if self.is_inside:
             raise VcpuError("the registers cannot be had while the guest runs")
         if not self._load_wanted:
             self.control.wish(Wish.VMSAVE)
             self._wait_for_ring()
-        state = CpuState()
         self.control.load(state)
-        return state
 
-    def set_state(self, state: CpuState) -> None:
+    def set_state(self, state: CpuView) -> None:
         self.control.store(state)
         self._load_wanted = True
 
@@ -143,6 +142,8 @@ class World:
         control.keep(Vmcb.VINTR + 4, vector or 0)
         if event:
             control.put_wide(Vmcb.EVENTINJ, event)
+        control.keep(Vmcb.TLB_CONTROL, TlbControl.ASID if self.flush_wanted else TlbControl.NOTHING)
+        self.flush_wanted = False
         offset = tsc - self.host.cycle & _M64
         control.keep(Vmcb.TSC_OFFSET, offset & _M32)
         control.keep(Vmcb.TSC_OFFSET + 4, offset >> 32)

@@ -41,7 +41,7 @@ def image(tmp_path: Path) -> Path:
     ("run --exit-cost 5", "--exit-cost is about the monitor of '--technique svm'"),
     ("compare --exit-cost 5", "--exit-cost is about the monitor of '--technique svm'"),
     ("run --fast-forward-to 1k --technique dbt",
-     "--fast-forward-to goes on on the RTL: it needs technique 'native', not 'dbt'"),
+     "--fast-forward-to goes on on the RTL: it needs technique 'native' or 'svm', not 'dbt'"),
     ("run --sample 1k/1M --technique emulate",
      "--sample goes on on the RTL: it needs technique 'native', not 'emulate'"),
     ("run --translation-cache", _CACHE),

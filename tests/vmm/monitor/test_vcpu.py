@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from rtl.isa.cpuid import HYPERVISOR_LEAF, cpuid
-from rtl.isa.registers import Eflags
+from rtl.isa.registers import Cr0, Eflags
 from sim.rtlhost import RtlHost
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
@@ -221,17 +220,31 @@ def test_triple_fault(begin: Begin) -> None:
 def test_a_state_that_the_processor_refuses(begin: Begin) -> None:
     cpu = begin("F4")
     system = cpu.system_registers
-    system.cr0 = 0
+    system.cr0 = int(Cr0.PE | Cr0.NW)
     cpu.system_registers = system
     assert cpu.run() == FailEntryExit("the processor refuses the guest's state (VMEXIT_INVALID)")
 
 
 def test_delivery_to_where_no_memory_is(begin: Begin) -> None:
-    """The stack of the handler lies beyond RAM."""
-    cpu = begin("BC0000F0FE" "0F0B")
-    left = cpu.run()
-    assert isinstance(left, FailEntryExit)
-    assert re.fullmatch("the delivery of an event accesses 0xfeefff.., where there is no memory", left.reason)
+    """The stack of the handler lies beyond RAM: the frame of #UD is three writes to a device, or more."""
+    cpu = begin("BC0000F0FE" "0F0B", handler="F4")
+    frame = {}
+    while isinstance(left := cpu.run(), MmioExit):
+        assert left.is_write and left.value is not None
+        frame[left.address] = left.value
+    assert left == HltExit() and frame[0xFEEF_FFF4] == CODE + 5 and sorted(frame) == [
+        0xFEEF_FFF4, 0xFEEF_FFF8, 0xFEEF_FFFC]
+
+
+def test_an_access_of_a_device_that_changes(begin: Begin) -> None:
+    """The second time it is another instruction, of which the interpreter is not told: MOV EAX becomes MOV ECX."""
+    cpu = begin("8B050000F0FE" "C605011000000D" "EBF1")
+    for _ in range(2):
+        asked = cpu.run()
+        assert isinstance(asked, MmioExit)
+        asked.answer(7)
+    cpu.run(until=cpu.time)
+    assert cpu.registers.ecx == 7
 
 
 def test_the_monitor_is_out_of_the_guests_sight(begin: Begin) -> None:
@@ -264,11 +277,9 @@ def test_a_saved_state_goes_on(begin: Begin) -> None:
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda cpu: cpu.interrupt(256), "interrupt vectors are 0 to 255, not 256"),
-    (lambda cpu: cpu.run(max_instructions=1), "a guest of the hardware is limited by cycles, not by instructions"),
-    (lambda cpu: cpu.debug(GuestDebug(single_step=True)),
-     "a guest of the hardware has neither breakpoints nor single steps from outside"),
+    (lambda cpu: cpu.debug(GuestDebug(breakpoints={CODE})), "a guest of the hardware does not stop at breakpoints"),
     (lambda cpu: cpu.msr(0x7777), "there is no MSR 0x7777 to read"),
-    (lambda cpu: cpu.set_msr(0x7777, 1), "there is no MSR 0x7777 to write 0x1 to")])
+    (lambda cpu: cpu.set_msr(0x7777, 1), "there is no MSR 0x7777 to write")])
 def test_refused(begin: Begin, call: Callable[[SvmVcpu], object], message: str) -> None:
     with pytest.raises(VcpuError) as caught:
         call(begin(FOREVER))

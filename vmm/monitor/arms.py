@@ -1,0 +1,186 @@
+"""What a guest of the hardware leaves guest mode for, and what the monitor does about it: one short arm per reason."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from rtl.isa.cpuid import ECX_HYPERVISOR, Leaf, cpuid
+from rtl.isa.exceptions import Vector
+from rtl.isa.exitcodes import ExitCode, exit_name
+from rtl.isa.msrs import MSRS, Msr
+from rtl.isa.svm import EVENT_V, NPF_P, NPF_W, Event, EventType, IoInfo, Vmcb
+from vmm import hypercall
+from vmm.engine.interpreter import Interpreter
+from vmm.exits import Exit, FailEntryExit, HypercallExit, IoExit
+from vmm.monitor.control import Control
+from vmm.monitor.world import World
+from vmm.slots import SlotMemory
+from vmm.state import EAX, EBX, ECX, EDX
+from vmm.vcpu import Vcpu
+
+_M64 = (1 << 64) - 1
+#: L0 to G3 of DR7.
+_ANY_BREAKPOINT = 0xFF
+
+
+def guest_cpuid(number: int) -> Leaf:
+    """The processor the guest sees: without SVM, and with the leaves of the monitor."""
+    leaf = hypercall.LEAVES.get(number) or cpuid(number, svm=False)
+    return Leaf(leaf.eax, leaf.ebx, leaf.ecx | ECX_HYPERVISOR, leaf.edx) if number == 1 else leaf
+
+
+class GuestInterpreter(Interpreter):
+    """The interpreter as the processor of such a guest."""
+
+    svm = False
+
+    def identify(self) -> None:
+        gpr = self.state.gpr
+        leaf = guest_cpuid(gpr[EAX])
+        gpr[EAX], gpr[EBX], gpr[ECX], gpr[EDX] = leaf.eax, leaf.ebx, leaf.ecx, leaf.edx
+
+
+class Arms(Vcpu):
+    """The part of a virtual CPU that answers exits of the hardware.
+
+    Members
+    -------
+    world, control : the guest on the processor. memory : the guest's.
+    """
+
+    world: World
+    control: Control
+    memory: SlotMemory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._halted = self._shut_down = self._nmi_pending = self._nmi_blocked = self._init_pending = False
+        self._done = self._pending_debug = self._tsc_offset = 0
+        self._apic = MSRS[Msr.APIC_BASE].reset
+        #: EVENTINJ: what was being delivered when the guest left.
+        self._event = 0
+        #: The nested tables are up to date.
+        self._mapped = False
+        self._finish: Callable[[int], None] | None = None
+
+    @abstractmethod
+    def _block_nmis(self, blocked: bool) -> None:
+        """Whether NMIs wait until an IRET."""
+
+    @abstractmethod
+    def _begin_emulation(self) -> None:
+        """Let the interpreter do the instruction."""
+
+    def _leave(self) -> Exit | None:
+        """What the exit that has come leads to; None if the guest goes on."""
+        control, code = self.control, self.world.cause()
+        match code:
+            case ExitCode.INTR | ExitCode.VINTR:
+                pass
+            case ExitCode.IOIO:
+                return self._port(IoInfo.from_bits(control.get(Vmcb.EXITINFO1)))
+            case ExitCode.NPF:
+                return self._nested_fault()
+            case ExitCode.CPUID:
+                leaf = guest_cpuid(control.register(EAX))
+                for register, value in ((EAX, leaf.eax), (EBX, leaf.ebx), (ECX, leaf.ecx), (EDX, leaf.edx)):
+                    control.set_register(register, value)
+                self._skip()
+            case ExitCode.MSR:
+                self._msr()
+            case ExitCode.INVD:
+                self._skip()
+            case ExitCode.HLT:
+                self._skip()
+                self._halted = True
+            case ExitCode.VMMCALL:
+                self._finish = self._answer_hypercall
+                eax, ecx, edx, ebx, _, _, esi, edi = control.gpr
+                return HypercallExit(eax, (ebx, ecx, edx, esi, edi), control.cpl)
+            case ExitCode.SHUTDOWN:
+                self._shut_down = True
+            case (ExitCode.IRET | ExitCode.CR0_SEL_WRITE | ExitCode.VMRUN | ExitCode.VMLOAD | ExitCode.VMSAVE
+                  | ExitCode.STGI | ExitCode.CLGI | ExitCode.SKINIT | ExitCode.INVLPGA):
+                # the end of an NMI's handler; a change of mode; there is no SVM for the guest
+                self._begin_emulation()
+            case ExitCode.INVALID:
+                return FailEntryExit("the processor refuses the guest's state (VMEXIT_INVALID)")
+            case _:
+                return FailEntryExit(f"the monitor knows nothing of the exit {exit_name(code)}")
+        return None
+
+    def _skip(self) -> None:
+        """The instruction is done."""
+        self._done += 1
+        self.control.put(Vmcb.RIP, self.control.get(Vmcb.NRIP))
+        self.control.put(Vmcb.INTERRUPT_SHADOW, 0)
+
+    def _port(self, info: Any) -> Exit | None:
+        # The interpreter knows of breakpoints on ports, which the exit has come before.
+        if info.string or self.control.get(Vmcb.DR7) & _ANY_BREAKPOINT:
+            self._begin_emulation()
+            return None
+        size = info.size8 | info.size16 << 1 | info.size32 << 2
+        mask = (1 << 8 * size) - 1
+        old = self.control.register(EAX)
+        if not info.input:
+            self._skip()
+            return IoExit(port=info.port, size=size, is_write=True, value=old & mask)
+
+        def answer(value: int) -> None:
+            self.control.set_register(EAX, old & ~mask | value)
+            self._skip()
+
+        self._finish = answer
+        return IoExit(port=info.port, size=size, is_write=False, value=None)
+
+    def _answer_hypercall(self, result: int) -> None:
+        self.control.set_register(EAX, result)
+        self._skip()
+
+    def _nested_fault(self) -> Exit | None:
+        """A page that the guest does not have by itself: to be noted before it is written to, or no memory at all."""
+        control = self.control
+        info, address = control.get(Vmcb.EXITINFO1), control.get(Vmcb.EXITINFO2)
+        delivered = control.wide(Vmcb.EXITINTINFO)
+        if info & NPF_P and info & NPF_W and self.memory.admit_write(address):
+            self._mapped = False
+            if delivered & EVENT_V and not self._take_back(delivered):
+                self._event = delivered
+            return None
+        if delivered & EVENT_V and not self._take_back(delivered):
+            return FailEntryExit(f"the delivery of a debug trap accesses {address:#x}, where there is no memory")
+        self._begin_emulation()
+        return None
+
+    def _take_back(self, delivered: int) -> bool:
+        """An event whose delivery has been cut short is to come again; whether it does so by itself."""
+        event = Event.from_bits(delivered)
+        kind = EventType(event.type)
+        if kind is EventType.INTERRUPT:
+            self._vector = event.vector
+        elif kind is EventType.NMI:
+            self._nmi_pending = True
+            self._block_nmis(False)
+        # else an instruction raises it, when it is done again
+        return kind is not EventType.EXCEPTION or event.vector != Vector.DB
+
+    def _msr(self) -> None:
+        """Writes of the time-stamp counter, and the base of the APIC; what else comes does not exist for the guest."""
+        number, is_write = self.control.register(ECX), self.control.get(Vmcb.EXITINFO1)
+        value = self.control.register(EAX) | self.control.register(EDX) << 32
+        base = MSRS[Msr.APIC_BASE]
+        if number == Msr.TSC and is_write:
+            self._tsc_offset = value - self.tsc() & _M64
+        elif number == Msr.APIC_BASE and is_write and not (value ^ base.reset) & ~base.writable:
+            self._apic = value
+        elif number == Msr.APIC_BASE and not is_write:
+            self.control.set_register(EAX, self._apic & 0xFFFF_FFFF)
+            self.control.set_register(EDX, self._apic >> 32)
+        else:
+            # which raises the exception
+            self._begin_emulation()
+            return
+        self._skip()
