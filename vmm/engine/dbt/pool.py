@@ -22,6 +22,8 @@ from vmm.engine.dbt.frontend import Block
 
 #: Translations of the same code in use at the same time, before one is taken from whoever has it.
 _COPIES = 3
+#: Blocks that are remembered at one place, and places and contents at all.
+_CONTENTS, _REMEMBERED = 8, 1 << 16
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +115,17 @@ class Pool:
     def __iter__(self) -> Iterator[Translation]:
         for found in list(self._by_place.values()):
             yield from list(found)
+
+    def remember(self, key: tuple[bool, int], block: Block) -> None:
+        """A block was cut; a guest that makes code without end has the oldest ones forgotten."""
+        if len(self.blocks) >= _REMEMBERED:
+            self.blocks.clear()
+        found = self.blocks.setdefault(key, [])
+        del found[_CONTENTS - 1:]
+        found.insert(0, block)
+        for table in (self.seen, self.entered, self.refused):
+            if len(table) >= _REMEMBERED:
+                table.clear()
 
     def add(self, translation: Translation) -> None:
         """A translation has been loaded."""

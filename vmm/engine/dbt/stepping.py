@@ -14,7 +14,7 @@ from vmm.engine.codecache import Step, compile_bytes
 from vmm.engine.dbt.frontend import Block, Contents
 from vmm.semantics.ops import Mode
 
-_KEPT = 1 << 15
+_KEPT = 1 << 12
 
 
 class Stepping:

@@ -21,7 +21,7 @@ from vmm.engine.dbt.arena import Arena, Timed
 from vmm.engine.dbt.compiler import Effort
 from vmm.engine.dbt.frontend import Block, cut
 from vmm.engine.dbt.layout import Exit
-from vmm.engine.dbt.rewritten import Rewritten, Version
+from vmm.engine.dbt.rewritten import Rewritten, Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import TextBuilder
 from vmm.engine.dbt.timednative import PLACES, text
@@ -65,13 +65,20 @@ class _Steps(Interpreter):
 
 
 class _Unchecked(Rewritten):
-    """No code is taken for code that the guest rewrites: blocks are runs, and do not end elsewhere."""
+    """Code that the guest rewrites is not checked by native code, for blocks are runs and do not end elsewhere: it is
+    left to the interpreter, since compiling it costs more than it ever gives back.
+    """
 
-    def dropped(self, low: int, high: int, age: int) -> None:
-        pass
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: set[int] = set()
 
     def add(self, places: Iterable[int]) -> None:
-        pass
+        self._left.update(places)
+
+    def leaves(self, block: Block) -> bool:
+        """Whether a block is left to the interpreter."""
+        return not self._left.isdisjoint(places(block))
 
 
 class TimedTranslator(TimedInterpreter, Translator, _Steps):
@@ -91,7 +98,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self._timed = Timed.from_address(self.context.address)
         self._timed.deadline, self._timed.straight = _NEVER, _NOT_STRAIGHT
         self.model.adopt(TimingState.from_address(self.context.address + Arena.timing.offset))
-        self.translations.rewritten = _Unchecked()
+        self.translations.rewritten = self._rewritten = _Unchecked()
         self.tiers.region = partial(TimedRegion, costs=costs, caches=caches)
         # the model's routines are no part of the interpreter: nothing can be done in their place
         self.tiers.after_first = True
@@ -136,6 +143,10 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         length = block.guests[count - 1].next - block.eip & 0xFFFF_FFFF
         shorter = cut(eip, physical, block.code[:length], block.second, self._present.code32)
         return None if shorter is None else (shorter, False)
+
+    def _adopt(self, unit: Unit) -> bool:
+        unit.refused = unit.refused or self._rewritten.leaves(unit.block)
+        return not unit.refused and super()._adopt(unit)
 
     def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
         _Steps.burst(self, limit)

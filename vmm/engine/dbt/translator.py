@@ -493,7 +493,7 @@ class Translator(Interpreter):
                 return block.moved(physical, second)
         found = cut(eip, physical, code, second, self._present.code32, self._breakpoints)
         if found is not None and not self._breakpoints:
-            known.setdefault(key, []).append(found)
+            self.translations.pool.remember(key, found)
         return found
 
     def _adopt(self, unit: Unit) -> bool:

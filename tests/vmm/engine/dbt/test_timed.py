@@ -142,3 +142,17 @@ def test_another_deadline_stops_native_code() -> None:
     cpu.burst(1000)
     assert cpu.steps == before
     tested.cpu.close()  # type: ignore[attr-defined]
+
+
+def test_code_that_is_rewritten_is_left_to_the_interpreter() -> None:
+    """Each version of it would be compiled, and dropped before it paid for that."""
+    try:
+        image = build(["selfmod"])["selfmod"]
+    except ToolchainError as error:
+        pytest.skip(str(error))
+    _golden, tested = machines(2 << 20, BLOCKS)
+    boot(image, "iterations=200", machine=tested)
+    assert tested.run(1_000_000).reason is StopReason.GUEST_EXIT
+    tested.cpu.close()  # type: ignore[attr-defined]
+    statistics = tested.timed.statistics()
+    assert statistics.invalidations > 400 and statistics.warm < 200
