@@ -41,10 +41,11 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
      "See `docs/translator.md`. `layout.py` is what everything works on, `region.py` what is compiled, `translator.py` "
      "what it all serves."),
     ("Virtual machines",
-     ("vmm.vm", "vmm.vcpu", "vmm.slots", "vmm.exits", "vmm.registers", "vmm.exchange", "vmm.computer", "vmm.hypercall",
+     ("vmm.vcpu", "vmm.slots", "vmm.exits", "vmm.registers", "vmm.exchange", "vmm.computer", "vmm.hypercall",
       "vmm.engine.vcpu"),
      "See `docs/api.md`."),
     ("The monitor of guests on the RTL", ("vmm.monitor",), "See `docs/svm-technique.md`."),
+    ("The virtual machine of the API", ("vmm.vm",), "See `docs/api.md`."),
     ("RTL devices for an emulated processor", ("sim.hybrid",), "See `docs/hybrid.md`."),
     ("Calibration of the timing model", ("sim.calibration", "sim.bench.stage"),
      "What `gigogne calibrate` measures."),
