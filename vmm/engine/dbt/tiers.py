@@ -8,7 +8,7 @@ Rules:
 3. Each of the two is done by a process of its own, and a thread here that waits for it. Where processes cannot be
    copied the threads compile themselves. `background=False` compiles in place instead, and then what is compiled when
    depends on the guest alone.
-4. What LLVM refuses stays with the interpreter, and is counted.
+4. What LLVM refuses stays with the interpreter, and is counted; so does what brings a process to its end.
 """
 
 from __future__ import annotations
@@ -199,10 +199,16 @@ class Tiers:
             self._names += 1
             named[f"t{_PROCESS}_{job.setting.counted:d}{self._names}"] = job
         orders = [Order(name, job.unit.block.eip, job.blocks, job.setting, job.version) for name, job in named.items()]
+        effort = Effort.WARM if jobs[0].setting.counted else Effort.HOT
         try:
-            built, symbols = self._build(orders, Effort.WARM if jobs[0].setting.counted else Effort.HOT)
+            built, symbols = self._build(orders, effort)
         except CompileError as error:
             self._refuse(jobs, str(error))
+            return
+        except Exception as error:
+            if self._closed or not self._threads:
+                raise
+            self._refuse(jobs, self._reason(error, effort))
             return
         module = Module(built.object_code, tuple(built.names), symbols)
         for name, job in named.items():
@@ -245,10 +251,18 @@ class Tiers:
 
     def _do_first(self, first: Callable[[TextBuilder, Effort], None]) -> None:
         workshop = self._workshops[Effort.HOT]
-        if self._threads and workshop.open():
-            first(self._build_text, Effort.WARM)
-            workshop.do(be_patient, _PATIENCE)
-        first(self._build_text, Effort.HOT)
+        try:
+            if self._threads and workshop.open():
+                first(self._build_text, Effort.WARM)
+                workshop.do(be_patient, _PATIENCE)
+            first(self._build_text, Effort.HOT)
+        except Exception as error:
+            if self._closed or not self._threads:
+                raise
+            self.failures += 1
+            self.failure = self._reason(error, Effort.HOT)
+            # the machine does without
+            self._closed = self.after_first
 
     def _build_text(self, text: Callable[[], str], names: list[str], effort: Effort) -> Compiled:
         workshop = self._workshops[Effort.HOT]
@@ -263,6 +277,13 @@ class Tiers:
                 compiled = self._compiler.compile(renamed(text(), names, effort), effort, wanted)
         places = {name: compiled.symbols[there] for name, there in zip(names, wanted, strict=True)}
         return Compiled(compiled.object_code, places)
+
+    def _reason(self, error: Exception, effort: Effort) -> str:
+        """What to say of a failure; a process that has ended has a successor then."""
+        if not isinstance(error, Stopped):
+            return repr(error)
+        self._workshops[effort].renew()
+        return "the process that compiles has come to its end"
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """One bad unit spoils its batch: the others get another try, alone."""

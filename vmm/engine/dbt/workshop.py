@@ -5,7 +5,8 @@ Rules:
 1. The process is a copy of this one, made when it is first wanted and while nobody is in LLVM; it needs no start and
    knows what this one knew then.
 2. It gets one piece of work at a time, a function and its arguments, and gives back what that returns or raises.
-3. It ends with `stop`, whatever it is doing, or when this process does.
+3. It ends with `stop`, whatever it is doing, or when this process does. If it comes to another end, which LLVM may
+   bring it, `renew` makes another.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from llvmlite.binding import ffi as LLVM
 from vmm.engine.dbt.compiler import Compiler
 
 T = TypeVar("T")
+#: Processes that may come to their end before it is given up to have one.
+_ENDS = 8
 
 
 class Stopped(Exception):
@@ -40,8 +43,8 @@ class Workshop:
 
     def __init__(self, compiler: Compiler):
         self._compiler = compiler
-        self._child = 0
-        self._lock = threading.Lock()
+        self._child = self._ended = 0
+        self._lock = threading.RLock()
         self._requests: BinaryIO
         self._answers: BinaryIO
 
@@ -51,8 +54,12 @@ class Workshop:
 
     def open(self) -> bool:
         """Have the process, if this host can copy processes; whether there is one."""
-        if self._child or not hasattr(os, "fork"):
+        with self._lock:
+            if not self._child and hasattr(os, "fork"):
+                self._copy()
             return self.is_open
+
+    def _copy(self) -> None:
         theirs, requests = os.pipe()
         answers, ours = os.pipe()
         try:
@@ -72,7 +79,6 @@ class Workshop:
         os.close(theirs)
         os.close(ours)
         self._requests, self._answers = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
-        return self.is_open
 
     def do(self, work: Callable[..., T], *args: Any) -> T:
         """Have `work(compiler, *args)` done there.
@@ -91,19 +97,36 @@ class Workshop:
             raise error
         return result  # type: ignore[no-any-return]
 
+    def renew(self) -> bool:
+        """Have another process in the place of one that ended; not so after `stop`, or when too many have ended."""
+        with self._lock:
+            if not self.is_open or self._ended >= _ENDS:
+                return False
+            self._ended += 1
+            self._reap()
+            self._disconnect()
+            self._child = 0
+            return self.open()
+
+    def _reap(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._child, 0)
+
     def stop(self) -> None:
         """End the process now."""
         with self._lock:
-            child, self._child = self._child, -1
-        if child > 0:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(child, 0)
+            if self.is_open:
+                self._reap()
+            self._child = -1
 
     def close(self) -> None:
         """Give back what talking to the process took; nobody may be doing so."""
         self.stop()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if hasattr(self, "_requests"):
             with suppress(OSError):
                 self._requests.close()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, CachingCompiler, states_differ
 from tests.vmm.engine.dbt.scenes import loop
-from tests.vmm.engine.machine import machine
+from tests.vmm.engine.machine import CODE, machine
 from vmm.engine.dbt import translator as module
 from vmm.engine.dbt.compiler import Compiled, CompileError, Effort
+from vmm.engine.dbt.frontend import Block
+from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.translator import Translator
 from vmm.engine.interpreter import Interpreter
 
@@ -49,3 +56,57 @@ def test_a_region_that_is_refused_leaves_its_blocks(monkeypatch: pytest.MonkeyPa
     tested = _translated(monkeypatch, Effort.HOT)
     assert tested.tiers.regions == 0 and tested.tiers.failures > 0 and tested.tiers.warm > 2
     assert tested.statistics().native_steps > 50
+
+
+_PARENT = os.getpid()
+#: Where the loop's second block begins.
+_FATAL = CODE + _CODE.index(b"\x0F\xCB")
+
+
+def deadly(name: str, head: Block, *args: Any, **options: Any) -> Region:
+    """A region, except for one block: that kills the process that compiles."""
+    if head.eip == _FATAL and os.getpid() != _PARENT:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Region(name, head, *args, **options)
+
+
+def test_a_block_that_kills_the_process_that_compiles() -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this host cannot copy processes")
+    golden = machine(_CODE, Interpreter)
+    tested = machine(_CODE, lambda memory: Translator(memory, thresholds=replace(BLOCKS, background=True)))
+    assert isinstance(tested, Translator)
+    tested.tiers.region = deadly
+    try:
+        for _ in range(20):
+            tested.run(40)
+            tested.tiers.settle()
+        golden.run(800)
+        assert golden.state.halted and not states_differ(golden, tested)
+        assert tested.tiers.failures == 1 and "process" in tested.tiers.failure
+        assert tested.tiers.warm > 2 and tested.statistics().native_steps > 20
+    finally:
+        tested.close()
+
+
+def deadly_text(*_arguments: Any) -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def test_routines_that_kill_the_process_that_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this host cannot copy processes")
+    monkeypatch.setattr(module.native, "text", deadly_text)
+    golden = machine(_CODE, Interpreter)
+    tested = machine(_CODE, lambda memory: Translator(memory, thresholds=replace(BLOCKS, background=True)))
+    assert isinstance(tested, Translator)
+    try:
+        for _ in range(20):
+            tested.run(40)
+            tested.tiers.settle()
+        golden.run(800)
+        assert golden.state.halted and not states_differ(golden, tested)
+        assert tested.tiers.failures == 1 and tested.tiers.warm > 2
+    finally:
+        tested.close()
