@@ -9,7 +9,8 @@ from .engines import Engine
 _WORDS = ("cr", "dr", "exception", "misc1", "misc2")
 _PAGE_BITS = 12
 #: Fields that are one register.
-_PLAIN = {"vmcb": "loaded_vmcb", "asid": "loaded_asid", "n_cr3": "loaded_n_cr3", "pause_count": "pause_count"}
+_PLAIN = {"vmcb": "loaded_vmcb", "asid": "loaded_asid", "n_cr3": "loaded_n_cr3", "pause_count": "pause_count",
+          "event_next": "loaded_event_next"}
 _FLAGS = {"host_if": "host_if", "nested": "loaded_np", "host_pse": "n_pse"}
 _PAGES = {"iopm": "loaded_iopm", "msrpm": "loaded_msrpm"}
 _M32 = 0xFFFF_FFFF

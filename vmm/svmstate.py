@@ -23,6 +23,7 @@ class SvmState:
     vintr, vector : the two words of VINTR; V_IRQ is up to date. host_if : IF when VMRUN was executed.
     nested : nested paging is on. n_cr3 : root of the nested tables. host_pse : they may have 4 MiB entries.
     pause_count : intercepted PAUSEs before the one that exits. event : EVENTINJ not yet delivered, or 0.
+    event_next : the EIP that it pushes if it is a software interrupt.
     """
 
     guest: bool = False
@@ -41,6 +42,7 @@ class SvmState:
     host_pse: bool = False
     pause_count: int = 0
     event: int = 0
+    event_next: int = 0
 
     def intercepts_code(self, code: int) -> bool:
         """Whether the guest leaves for what has this exit code."""

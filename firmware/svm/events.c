@@ -1,6 +1,6 @@
 /* events: EVENTINJ of every type, with and without error code, and faults in its delivery. APM 15.20, 15.7.2.
  *
- * expect: events: 46 checks
+ * expect: events: 48 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -47,6 +47,15 @@ static void types(void)
     delivered("software", SOFTWARE | 0x30, 0, 0x30);
 }
 
+/* What an instruction raises goes on behind it, where the hypervisor says that is. */
+static void behind(const char *name, uint32_t event, uint32_t vector, const void *eip)
+{
+    inject(event, 0);
+    vmcb.next_rip = (uint32_t)here_next;
+    guest_run();
+    expect_guest_trap(name, vector, 0, eip);
+}
+
 /* Whatever EV says. */
 static void without_error_code(const char *name, uint32_t event, uint32_t vector)
 {
@@ -58,6 +67,8 @@ static void without_error_code(const char *name, uint32_t event, uint32_t vector
 static void rules(void)
 {
     expect_equal("event_is_cleared", vmcb.event & SVM_EVENT_V, 0);
+    behind("software_goes_on_behind", SOFTWARE | 0x30, 0x30, here_next);
+    behind("exception_does_not", FAULT | X86_VEC_UD, X86_VEC_UD, here);
     without_error_code("interrupt_has_no_error_code", INTERRUPT | 0x20, 0x20);
     without_error_code("nmi_has_no_error_code", NMI | X86_VEC_NMI, X86_VEC_NMI);
     without_error_code("software_has_no_error_code", SOFTWARE | 0x30, 0x30);

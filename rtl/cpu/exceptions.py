@@ -134,7 +134,8 @@ class ExceptionUnit(wiring.Component):
             events.injected.eq(boundary.injected), events.injected_error.eq(guest.inject_has_error),
             events.vector.eq(vector), events.kind.eq(kind),
             events.error.eq(Mux(boundary.injected, guest.inject_error, faults.error)),
-            events.restart_eip.eq(self.eip), events.next_eip.eq(Mux(boundary.injected, self.eip, self.next_eip)),
+            events.restart_eip.eq(self.eip),
+            events.next_eip.eq(Mux(boundary.injected, guest.inject_next, self.next_eip)),
             # SDM vol. 3B, 18.3.1.1: faults push RF set, and so do events between REP iterations. An instruction
             # breakpoint pushes it as it is, which is clear.
             events.rf.eq(Mux(self.event, self.partial, (kind == Kind.FAULT) & ~code_breakpoint)),

@@ -132,6 +132,7 @@ class GuestMode(wiring.Component):
             offer.inject_vector.eq(Mux(svm.event.type == EventType.NMI, Vector.NMI, svm.event.vector)),
             offer.inject_type.eq(svm.event.type),
             offer.inject_has_error.eq(svm.event.ev), offer.inject_error.eq(svm.event.error),
+            offer.inject_next.eq(svm.event_next),
         ]
         with m.Switch(svm.event.type):
             with m.Case(EventType.EXCEPTION):

@@ -33,7 +33,7 @@ class InterceptSignature(wiring.Signature):
     gif, masking, host_if, init_exits : In(1)
     virtual : In(1); virtual_vector : In(8)
     inject : In(1); inject_vector : In(8); inject_kind : In(Kind); inject_type : In(EventType)
-    inject_has_error : In(1); inject_error : In(32)
+    inject_has_error : In(1); inject_error, inject_next : In(32)
     asked, exit, combined, forget, shadow_set, entered : In(1)
     """
 
@@ -47,6 +47,6 @@ class InterceptSignature(wiring.Signature):
             "gif": In(1), "masking": In(1), "host_if": In(1), "init_exits": In(1),
             "virtual": In(1), "virtual_vector": In(8),
             "inject": In(1), "inject_vector": In(8), "inject_kind": In(Kind), "inject_type": In(EventType),
-            "inject_has_error": In(1), "inject_error": In(32),
+            "inject_has_error": In(1), "inject_error": In(32), "inject_next": In(32),
             "asked": In(1), "exit": In(1), "combined": In(1), "forget": In(1), "shadow_set": In(1), "entered": In(1),
         })

@@ -334,6 +334,7 @@ class Sys(enum.IntEnum, shape=7):
                  #: size, and in 12:10 the number of segment ``sreg`` (EFF, ES)
 
     APIC_BASE = 89  #: IA32_APIC_BASE, of which bit 11 can be written; the program has checked the others
+    EVENT_NEXT = 90  #: (w) the EIP that the EVENTINJ written before pushes if it is what INT n, INT3 or INTO raise
 
 
 class Status(enum.IntEnum):

@@ -50,7 +50,8 @@ MSRS: dict[Msr, MsrInfo] = {info.msr: info for info in (
     MsrInfo(Msr.SYSENTER_EIP, 0xFFFF_FFFF, 0, None, "entry point of SYSENTER"),
     MsrInfo(Msr.PAT, 0x0707_0707_0707_0707, 0x0007_0406_0007_0406, "pat", "page attributes; a VMCB keeps the guest's"),
     MsrInfo(Msr.EFER, EFER_SVME, 0, "svm", "SVME; cannot be set while VM_CR.SVMDIS is"),
-    MsrInfo(Msr.VM_CR, 0x1F, 0, "svm", "SVM control: LOCK (bit 3) keeps itself and SVMDIS (bit 4) as they are"),
+    MsrInfo(Msr.VM_CR, 0x1D, 0, "svm", "SVM control: LOCK (bit 3) keeps itself and SVMDIS (bit 4) as they are; DPD and "
+            "DIS_A20M (bits 0, 2) change nothing; INIT is not redirected: R_INIT (bit 1) is #GP(0)"),
     MsrInfo(Msr.VM_HSAVE_PA, 0xFFFF_F000, 0, "svm", "physical address of the host save area"),
     MsrInfo(Msr.PERF_BASE, 0, 0, None, "first performance counter: PERF_BASE + event; writes are #GP(0)"),
 )}

@@ -24,7 +24,7 @@ WRITABLE = (
     "EFER", "VM_CR", "HSAVE", "GIF", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
     "INTERCEPT_MISC2", "PAUSE", "IOPM", "MSRPM", "TSC_OFFSET", "TSC_OFFSET_HI", "ASID", "TLB_CONTROL", "VINTR",
     "VINTR_HI", "SHADOW_BIT", "NP", "N_CR3", "G_PAT", "G_PAT_HI", "EVENTINJ", "EVENTINJ_HI", "GUEST", "EXIT_INFO1",
-    "EXIT_INFO2", "EXIT_INFO2_HI", "INVLPGA_ASID", "INVLPGA")
+    "EXIT_INFO2", "EXIT_INFO2_HI", "INVLPGA_ASID", "INVLPGA", "EVENT_NEXT")
 READABLE = (
     "EFER", "VM_CR", "HSAVE", "GIF", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
     "INTERCEPT_MISC2", "IOPM", "MSRPM", "VINTR", "SHADOW_BIT", "NP", "N_CR3", "EVENTINJ", "CONSISTENCY", "GUEST",
@@ -32,7 +32,7 @@ READABLE = (
     "EXIT_INTINFO_HI", "NRIP")
 #: What is a plain 32-bit register.
 _WORDS = ("HSAVE", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
-          "INTERCEPT_MISC2", "TSC_OFFSET", "TSC_OFFSET_HI", "N_CR3", "G_PAT", "G_PAT_HI")
+          "INTERCEPT_MISC2", "TSC_OFFSET", "TSC_OFFSET_HI", "N_CR3", "G_PAT", "G_PAT_HI", "EVENT_NEXT")
 _PAGE_BITS = 12
 _SVME = 12
 
@@ -84,7 +84,7 @@ class SvmUnit(wiring.Component):
     tsc_offset : Out(64)
         Zero in host mode.
     virtual : Out(1); virtual_vector : Out(8); virtual_taken : In(1)
-    inject : Out(1); event : Out(Event); injected : In(1)
+    inject : Out(1); event : Out(Event); event_next : Out(32); injected : In(1)
     flush_all, flush_asid, flush_nonglobal, flush_page : Out(1); flush_space : Out(4)
         Pulses of TLB_CONTROL, and of INVLPGA, whose linear address is ``data``.
     pausing : Out(1); pause : In(1)
@@ -101,7 +101,7 @@ class SvmUnit(wiring.Component):
             "nested": Out(1), "n_pse": Out(1), "n_cr3": Out(32), "masking": Out(1), "host_if": Out(1),
             "tsc_offset": Out(64),
             "virtual": Out(1), "virtual_vector": Out(8), "virtual_taken": In(1),
-            "inject": Out(1), "event": Out(shape(Event)), "injected": In(1),
+            "inject": Out(1), "event": Out(shape(Event)), "event_next": Out(32), "injected": In(1),
             "flush_all": Out(1), "flush_asid": Out(1), "flush_nonglobal": Out(1), "flush_page": Out(1),
             "flush_space": Out(4), "pausing": Out(1), "pause": In(1),
         })
@@ -183,7 +183,8 @@ class SvmUnit(wiring.Component):
                 self.inject.eq(event.v),
             ]
         m.d.comb += [
-            self.n_cr3.eq(word["N_CR3"]), self.virtual_vector.eq(vintr.vector), self.pausing.eq(pause_count != 0),
+            self.n_cr3.eq(word["N_CR3"]), self.event_next.eq(word["EVENT_NEXT"]),
+            self.virtual_vector.eq(vintr.vector), self.pausing.eq(pause_count != 0),
             self.flush_space.eq(Mux(self.w_invlpga, invlpga_asid, asid[:4])), self.flush_page.eq(self.w_invlpga),
         ]
         with m.If(self.w_tlb_control):

@@ -9,7 +9,8 @@ Rules for guests (AMD64 APM vol. 2, 15.13, 15.17, 15.20, 15.21):
    the IF that the host had at VMRUN.
 4. A virtual interrupt asks for the guest's IF and its shadow, and for a priority above V_TPR unless V_IGN_TPR. Taking
    it clears V_IRQ, whatever its delivery leads to.
-5. An injected event pushes RF as the VMCB has it. The privilege level of its gate stops what instructions raise: INT n,
+5. An injected event pushes RF as the VMCB has it, and its EIP, or its NRIP for what instructions raise: INT n, and the
+   exceptions of INT3 and INTO. The privilege level of its gate stops what instructions raise: INT n,
    and the exceptions of INT3 and INTO. An NMI has vector 2 whatever the VMCB says.
 """
 

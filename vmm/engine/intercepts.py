@@ -172,7 +172,9 @@ class Intercepts(Interrupts, SystemRegisters):
                 state.cr2 = fault.cr2
             try:
                 rf = _RF if resume else state.system_flags & _RF
-                state.eip = self.deliver(fault.vector, fault.error, source, state.eip, rf)
+                by_program = isinstance(fault, Injected) and source is Source.SOFTWARE
+                return_eip = state.svm.event_next if by_program else state.eip
+                state.eip = self.deliver(fault.vector, fault.error, source, return_eip, rf)
                 self.delivering = 0
                 return fault
             except Fault as second:

@@ -208,6 +208,7 @@ class WorldSwitch(SvmRegisters):
         svm.nested, svm.n_cr3 = bool(vmcb.word(Vmcb.NP_ENABLE) & NP_ENABLE), vmcb.word(Vmcb.N_CR3)
         event = vmcb.quad(Vmcb.EVENTINJ)
         svm.event = event if event & EVENT_V else 0
+        svm.event_next = vmcb.word(Vmcb.NRIP)
 
     def _load_guest(self, vmcb: Area) -> None:
         state = self.state

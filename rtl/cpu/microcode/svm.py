@@ -96,8 +96,8 @@ _CONTROL = {
     Vmcb.INTERCEPT_MISC2: Sys.INTERCEPT_MISC2, Vmcb.PAUSE_THRESHOLD: Sys.PAUSE, Vmcb.IOPM_BASE: Sys.IOPM,
     Vmcb.MSRPM_BASE: Sys.MSRPM, Vmcb.TSC_OFFSET: Sys.TSC_OFFSET, Vmcb.TSC_OFFSET + 4: Sys.TSC_OFFSET_HI,
     Vmcb.ASID: Sys.ASID, Vmcb.VINTR: Sys.VINTR, Vmcb.VINTR + 4: Sys.VINTR_HI, Vmcb.INTERRUPT_SHADOW: Sys.SHADOW_BIT,
-    Vmcb.NP_ENABLE: Sys.NP, Vmcb.EVENTINJ: Sys.EVENTINJ, Vmcb.EVENTINJ + 4: Sys.EVENTINJ_HI, Vmcb.N_CR3: Sys.N_CR3,
-    Vmcb.G_PAT: Sys.G_PAT, Vmcb.G_PAT + 4: Sys.G_PAT_HI}
+    Vmcb.NP_ENABLE: Sys.NP, Vmcb.EVENTINJ: Sys.EVENTINJ, Vmcb.EVENTINJ + 4: Sys.EVENTINJ_HI, Vmcb.NRIP: Sys.EVENT_NEXT,
+    Vmcb.N_CR3: Sys.N_CR3, Vmcb.G_PAT: Sys.G_PAT, Vmcb.G_PAT + 4: Sys.G_PAT_HI}
 #: Fields whose upper half must be zero.
 _NARROW = (Vmcb.IOPM_BASE, Vmcb.MSRPM_BASE, Vmcb.EFER, Vmcb.CR4, Vmcb.CR0, Vmcb.DR7, Vmcb.DR6)
 

@@ -15,7 +15,7 @@ _INTERCEPTS = (Sys.INTERCEPT_CR, Sys.INTERCEPT_DR, Sys.INTERCEPT_EXCEPTION, Sys.
 _MSRS = {Sys.EFER: Msr.EFER, Sys.VM_CR: Msr.VM_CR, Sys.HSAVE: Msr.VM_HSAVE_PA}
 #: Registers that the state of the golden model has by another name.
 _FIELDS = {Sys.VMCB: "vmcb", Sys.IOPM: "iopm", Sys.MSRPM: "msrpm", Sys.ASID: "asid", Sys.VINTR: "vintr",
-           Sys.N_CR3: "n_cr3"}
+           Sys.N_CR3: "n_cr3", Sys.EVENT_NEXT: "event_next"}
 _MEMORY_TYPES = frozenset({0, 1, 4, 5, 6, 7})
 
 

@@ -46,16 +46,19 @@ def frame(cpu: Interpreter, count: int) -> tuple[int, ...]:
     (EventType.EXCEPTION, 3, None, RetireCause.EXCEPTION), (EventType.SOFTWARE, 0x22, None, RetireCause.EXCEPTION),
 ])
 def test_injection(kind: EventType, vector: int, error: int | None, cause: RetireCause) -> None:
-    """A step of its own before the first instruction, never intercepted, whatever IF says."""
+    """A step of its own before the first instruction, never intercepted, whatever IF says. What an instruction raises
+    goes on at NRIP."""
     cpu = world(VMMCALL, (ExitCode.INTR, ExitCode.NMI, ExitCode.SWINT, *range(EXCEPTION, EXCEPTION + 32)))
     intercept(cpu, EXCEPTION + 2, on=False)
     write(cpu, Vmcb.EVENTINJ, event(vector, kind, error))
+    write(cpu, Vmcb.NRIP, GUEST + 2)
     enter(cpu)
     retired = cpu.step()
     assert (retired.cause, retired.vector, retired.error) == (cause, vector, error)
     assert cpu.state.eip == HANDLERS + vector
     pushed = frame(cpu, 4 if error is not None else 3)
-    assert pushed[-3:] == (GUEST, KERNEL_CODE, 2) and (error is None or pushed[0] == error)
+    back = GUEST + 2 if vector in (3, 0x22) else GUEST
+    assert pushed[-3:] == (back, KERNEL_CODE, 2) and (error is None or pushed[0] == error)
     cpu.memory.load_blob(HANDLERS + vector, bytes.fromhex(VMMCALL))
     leave(cpu)
     assert read(cpu, Vmcb.EVENTINJ) == event(vector, kind, error) & ~(1 << 31) and read(cpu, Vmcb.EXITINTINFO) == 0
