@@ -21,7 +21,7 @@ from .trace.vcd import Text, all_signals, enumeration, write_vcd
 
 CYCLE_NS = 30
 _INVALID = ExitCode.INVALID & 0xFFFF_FFFF
-_TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.exit", "text.retired", "text.stop")
+_TEXTS = ("text.instruction", "text.symbol", "text.mode", "text.exit", "text.walk", "text.retired", "text.stop")
 
 #: Title, patterns of names, whether the group starts folded. A pattern matches whole names; order is kept.
 _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
@@ -40,11 +40,12 @@ _GROUPS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
         r"core\.lsu\.cache\.(fsm_state|addr|owner|way|left)", r"core\.fetch\.icache\.(f_linear|r_valid|r_fault)",
         r"core\.sysregs\.inv_(all|nonglobal)"), True),
     ("Page walks", (
-        r"core\.lsu\.walker\.guest\.(fsm_state|for_i|page|write|user|directory|table|is_large)",
+        r"core\.lsu\.walker\.guest\.(fsm_state|for_i|page|write|user|directory|table|is_large|reference)",
+        r"core\.lsu\.walker\.memory__(valid|ready|addr|write|lock|wdata|rvalid|rdata)"), True),
+    ("Nested walk", (
         r"core\.lsu\.walker\.(final|placed|fault_gpa|fault_code|directory_frame|table_frame)",
         r"core\.lsu\.walker\.nested\.(fsm_state|request__(valid|page|write|done)|tlb_(hit|miss))",
-        r"core\.lsu\.walker\.nested\.walker\.(fsm_state|directory|table|is_large)",
-        r"core\.lsu\.walker\.memory__(valid|ready|addr|write|lock|wdata|rvalid|rdata)",
+        r"core\.lsu\.walker\.nested\.walker\.(fsm_state|directory|table|is_large|reference)",
         r"core\.lsu\.m_fault_(nested|table|gpa)"), True),
     ("Bus", (r"ram__\w+", r"memory\.(bus|mmio)__\w+", r"memory\.fsm_state", r"io_(valid|write|port|size|data)"), True),
     ("Devices", (
@@ -90,6 +91,12 @@ def _texts(machine: RtlMachine) -> list[Text]:
     def left(valid: int, cause: int, code: int) -> str:
         return exit_name(-1 if code == _INVALID else code) if valid and cause == RetireCause.VMEXIT.value else ""
 
+    def walk(guest: int, guest_directory: int, nested: int, nested_directory: int, address: int) -> str:
+        if not guest and not nested:
+            return ""
+        level = "directory" if (nested_directory if nested else guest_directory) else "table"
+        return f"{'nested ' if nested else ''}{level} entry at {address:08X}"
+
     causes = {cause.value: cause.name.lower() for cause in RetireCause}
     return [
         Text("text.instruction", ("core.x_valid", "core.x_eip"), instruction),
@@ -98,6 +105,8 @@ def _texts(machine: RtlMachine) -> list[Text]:
         Text("text.mode", ("core.guestmode.svm.guest", "core.guestmode.svm.loaded_asid", "core.sysregs.cr0",
                            "core.sysregs.cpl", "core.halted"), mode),
         Text("text.exit", ("core.retire__valid", "core.retire__cause", "core.retire__error"), left),
+        Text("text.walk", (*(f"core.lsu.walker.{dimension}.{name}" for dimension in ("guest", "nested.walker")
+                             for name in ("reference", "at_directory")), "core.lsu.walker.memory__addr"), walk),
         Text("text.retired", ("core.retire__valid", "core.retire__cause"),
              lambda valid, cause: causes.get(cause, "?") if valid else ""),
         enumeration("text.stop", "stop", {reason.value: reason.name.lower() for reason in StopReason}),

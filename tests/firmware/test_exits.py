@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rtl.isa.exitcodes import ExitCode
 from rtl.isa.platform import PORT
 from sim.image import Image
 from sim.rtlmachine import RtlMachine
+from sim.seek import leaves_for
 from sim.stop import Reason
 from tests.sim import guests
 from vmm.cli.exits import ExitLog
 from vmm.cli.monitored import Monitored
+from vmm.cli.tracesubject import Subject
 from vmm.monitor.area import AREA_BYTES
 
 SIZE = 16 << 20
@@ -100,3 +103,22 @@ def test_a_cost_delays_no_interrupt(built: dict[str, Path], computer: RtlMachine
         assert guest.run(20_000_000).reason is Reason.GUEST_EXIT
         said.append(bytes(heard))
     assert said[0] == said[1]
+
+
+def test_the_nested_walk_in_a_waveform(built: dict[str, Path], computer: RtlMachine, tmp_path: Path) -> None:
+    """The entries read before the first exit of the course's example: each of a guest's behind its nested one."""
+    computer.reset()
+    subject = Subject(computer, Image.load(built["svm/nested_walk"]), "", [])
+    subject.load()
+    left = subject.seek(leaves_for(ExitCode.VMMCALL))
+    assert isinstance(left, int)
+    subject.restart()
+    subject.advance(left - 1000)
+    subject.write(tmp_path / "w.vcd", left, everything=False)
+    entries = [line.split()[0][1:].replace("\\x20", " ") for line in (tmp_path / "w.vcd").read_text().splitlines()
+               if line.startswith("s") and "entry" in line]
+    guest = [place for place, text in enumerate(entries) if not text.startswith("nested")]
+    assert len(guest) >= 2 and "nested directory entry" in entries[0]
+    for place in guest:
+        assert entries[place - 1].startswith("nested table entry")
+    assert "Nested walk" in (tmp_path / "w.gtkw").read_text()
