@@ -264,6 +264,10 @@ static void io_apic(void)
     check("pit_by_io_apic", wait_for(&seen, 3));
     cli();
     route(INPUT_PIT, MASKED);
+    /* One more may have come before that. */
+    sti();
+    asm volatile("nop");
+    cli();
 
     /* The transmitter is empty: its interrupt is a level as long as it is enabled. */
     set_handler(VEC_UART, uart_service);

@@ -1,5 +1,6 @@
 """The SVM suite on the RTL computer, in lockstep with the golden model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ PROGRAMS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
-def machine() -> RtlMachine:
-    return RtlMachine(ram_bytes=16 << 20)
+def machine(computers: Callable[[int], RtlMachine]) -> RtlMachine:
+    return computers(16 << 20)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

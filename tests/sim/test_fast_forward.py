@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from firmware.build import build
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from sim.image import Image
 from sim.rtlmachine import RtlMachine
 from sim.sampling import SamplePlan, Sampler
@@ -27,16 +26,8 @@ PROCESSORS = (Interpreter, Translator)
 
 
 @pytest.fixture(scope="module")
-def built() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def rtl() -> RtlMachine:
-    return RtlMachine(ram_bytes=16 << 20)
+def rtl(computers: Callable[[int], RtlMachine]) -> RtlMachine:
+    return computers(16 << 20)
 
 
 def image_of(name: str, built: dict[str, Path]) -> tuple[Image, str]:

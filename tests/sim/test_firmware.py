@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from firmware.build import build, images
+from firmware.build import images
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from sim.image import Image
 from sim.lockstep import Lockstep
 from sim.randprog import generate
@@ -22,25 +22,10 @@ NAMES = [pytest.param(name, marks=() if name.startswith("tests/") or name in QUI
 CAMPAIGN = 1_000_000
 
 
-@pytest.fixture(scope="module")
-def built() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def machines() -> dict[int, RtlMachine]:
-    return {}
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_image_in_lockstep(name: str, built: dict[str, Path], machines: dict[int, RtlMachine]) -> None:
+def test_image_in_lockstep(name: str, built: dict[str, Path], computers: Callable[[int], RtlMachine]) -> None:
     expected = expectation(name)
-    if expected.memory not in machines:
-        machines[expected.memory] = RtlMachine(ram_bytes=expected.memory << 20)
-    machine = machines[expected.memory]
+    machine = computers(expected.memory << 20)
     machine.reset()
     heard = bytearray()
     machine.console = heard.extend
