@@ -76,8 +76,7 @@ class RtlPlatform:
         for row, byte in enumerate(cmos_image(self.config)):
             self.engine.poke(f"isa.rtc.ram[{row}]", byte)
         self._power_on = self._mark = self.engine.mark()
-        self.serial_out = bytearray()
-        self.debug_out = bytearray()
+        self.console_out = bytearray()
         self.exit_value: int | None = None
         self.reset_requested = False
         self.cycles = 0
@@ -184,9 +183,9 @@ class RtlPlatform:
         status = mail[_STATUS]
         if status & (_SENT | _DEBUG | _EXITED | _RESET):
             if status & _SENT:
-                self.serial_out.append(status >> _SENT_BYTE & 0xFF)
+                self.console_out.append(status >> _SENT_BYTE & 0xFF)
             if status & _DEBUG:
-                self.debug_out.append(status >> _DEBUG_BYTE & 0xFF)
+                self.console_out.append(status >> _DEBUG_BYTE & 0xFF)
             if status & _EXITED:
                 self.exit_value = status >> _EXIT_VALUE & 0xFF
             if status & _RESET:

@@ -17,4 +17,4 @@ def test_program(program: str, built: dict[str, Path]) -> None:
     machine = boot(built[f"svm/{program}"])
     stop = machine.run(_LIMIT)
     # The golden model counts instructions alone.
-    assert judge(program, machine.platform.serial_out.decode(), stop.value, "golden", program == "counters") == []
+    assert judge(program, machine.platform.console_out.decode(), stop.value, "golden", program == "counters") == []

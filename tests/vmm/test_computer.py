@@ -52,15 +52,14 @@ def test_guest(name: str, engine: str, images: dict[str, Path]) -> None:
     expected = expectation(name)
     computer = booted(engine, images[name], expected.append)
     stop = computer.run(8_000_000)
-    output = computer.platform.serial_out if expected.serial else computer.platform.debug_out
-    assert output.decode() == expected.output
+    assert computer.platform.console_out.decode() == expected.output
     assert stop == StopInfo(StopReason.GUEST_EXIT, expected.status)
 
 
 def test_nmis_reach_a_guest_and_its_guests(engine: str, images: dict[str, Path]) -> None:
     computer = booted(engine, images[_SUITE], "")
     assert computer.run(8_000_000) == StopInfo(StopReason.GUEST_EXIT, 0)
-    said = computer.platform.serial_out.decode().splitlines()
+    said = computer.platform.console_out.decode().splitlines()
     assert said[-1] == expectation(_SUITE).output.strip() and len(said) == 1 + sum(
         line.startswith("PASS ") for line in said)
 

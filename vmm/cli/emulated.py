@@ -174,11 +174,10 @@ class Emulated:
                           self.machine.memory.blob, value, detail)
 
     def _flush_console(self) -> None:
-        platform = self.machine.platform
-        for buffer in (platform.serial_out, platform.debug_out):
-            if buffer:
-                self.console(bytes(buffer))
-                buffer.clear()
+        said = self.machine.platform.console_out
+        if said:
+            self.console(bytes(said))
+            said.clear()
 
 
 def _differences(old: bytes, new: bytes) -> list[tuple[int, int]]:

@@ -78,7 +78,7 @@ class Monitored:
         self.platform = PcPlatform(replace(DeviceConfig(), ram_bytes=ram_bytes))
         self.computer = Computer(self.vcpu, self.platform)
         self._begin = self.computer.asleep
-        self.computer.hypercall = Hypercalls(self._read, self.platform.debug_out.extend).answer
+        self.computer.hypercall = Hypercalls(self._read, self.platform.console_out.extend).answer
         self.symbols = SymbolTable()
 
     def reset(self) -> None:
@@ -221,7 +221,7 @@ class Monitored:
                           self.vcpu.memory.blob, value, detail)
 
     def _flush_console(self) -> None:
-        for buffer in (self.platform.serial_out, self.platform.debug_out):
-            if buffer:
-                self.console(bytes(buffer))
-                buffer.clear()
+        said = self.platform.console_out
+        if said:
+            self.console(bytes(said))
+            said.clear()

@@ -36,8 +36,8 @@ class PcPlatform:
         Ports.
     cycles : int
         Time.
-    serial_out, debug_out : bytearray
-        What the guest has sent.
+    console_out : bytearray
+        What the guest has written to the serial port and the debug console, in the order of writing.
     exit_value : int or None
         The value with which the guest has asked to stop; the owner clears it.
     reset_requested : bool
@@ -49,22 +49,21 @@ class PcPlatform:
     def __init__(self, config: DeviceConfig | None = None) -> None:
         self.config = config or DeviceConfig()
         self.cycles = 0
-        self.serial_out = bytearray()
-        self.debug_out = bytearray()
+        self.console_out = bytearray()
         self.exit_value: int | None = None
         self.reset_requested = False
 
         self.pic = PicPair()
         self.apics = Apics(self.pic)
         self.pit = Pit8254()
-        self.uart = Uart16550(self.serial_out.append, self.apics.pin(Irq.UART))
+        self.uart = Uart16550(self.console_out.append, self.apics.pin(Irq.UART))
         self.rtc = CmosRtc(cmos_image(self.config), self.apics.pin(Irq.RTC))
         self.kbc = Kbc8042(self.apics.pin(Irq.KEYBOARD), self._reset)
         self.vga = VgaRegisters()
         self.control_a = SystemControlA(self._reset)
         self.control_b = SystemControlB(self.pit.set_gate2)
-        self.debugcon = DebugConsole(self.debug_out.append)
-        self.sink = PORT["DEBUGCON"].base, self.debug_out.extend
+        self.debugcon = DebugConsole(self.console_out.append)
+        self.sink = PORT["DEBUGCON"].base, self.console_out.extend
         self.exit = ExitPort(self._exit)
         self.post = PostCode()
         self.pit.channels[0].on_out = self.apics.pin(Irq.PIT)

@@ -23,7 +23,7 @@ class Platform(Protocol):
     Members
     -------
     cycles : time. intr : a maskable interrupt waits. a20, nmi_masked : lines.
-    serial_out, debug_out : bytes the guest has sent; the owner clears them.
+    console_out : bytes the guest has written to its consoles, in the order of writing; the owner clears them.
     exit_value : with what the guest has asked to stop, or None; reset_requested : whether it has asked for a reset. The
         owner clears them.
     """
@@ -35,10 +35,7 @@ class Platform(Protocol):
     def cycles(self) -> int: ...
 
     @property
-    def serial_out(self) -> bytearray: ...
-
-    @property
-    def debug_out(self) -> bytearray: ...
+    def console_out(self) -> bytearray: ...
 
     @property
     def intr(self) -> bool: ...

@@ -192,6 +192,8 @@ def test_random_accesses_are_equal_to_the_software_platform():
             nonlocal cycle
             if ctx.get(isa.uart_tx_valid):
                 sent.append(ctx.get(isa.uart_tx_data))
+            if ctx.get(isa.debug_valid):
+                sent.append(ctx.get(isa.debug_data))
             await ctx.tick()
             cycle += 1
 
@@ -225,7 +227,7 @@ def test_random_accesses_are_equal_to_the_software_platform():
         await tick()
 
     simulate(isa, body)
-    assert sent == platform.serial_out and len(sent) > 20
+    assert sent == platform.console_out and len(sent) > 20
     assert {0x20, 0x24} <= set(vectors) and len(vectors) > 20
 
 

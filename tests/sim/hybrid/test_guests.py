@@ -51,10 +51,8 @@ def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, firmware: 
     assert hardware.platform.cycles == software.platform.cycles
     assert hardware.cpu.state.to_dict() == software.cpu.state.to_dict()
     assert hardware.memory.blob(0, expected.memory << 20) == software.memory.blob(0, expected.memory << 20)
-    assert (hardware.platform.serial_out, hardware.platform.debug_out) == (
-        software.platform.serial_out, software.platform.debug_out)
-    assert (hardware.platform.serial_out if expected.serial else hardware.platform.debug_out).decode() == (
-        expected.output)
+    assert hardware.platform.console_out == software.platform.console_out
+    assert hardware.platform.console_out.decode() == expected.output
     registers = visible(software.platform)
     assert {name: visible(hardware.platform)[name] for name in registers} == registers
 
@@ -93,7 +91,6 @@ def test_a_run_goes_on_with_other_devices(first: type[Platform], second: type[Pl
     ended.load(json.loads(json.dumps(begun.save(), default=list)))
     assert ended.run(_LIMIT) == StopInfo(StopReason.GUEST_EXIT, 0)
     assert ended.cpu.state.to_dict() == whole.cpu.state.to_dict()
-    assert begun.platform.serial_out + ended.platform.serial_out == whole.platform.serial_out
-    assert begun.platform.debug_out + ended.platform.debug_out == whole.platform.debug_out
+    assert begun.platform.console_out + ended.platform.console_out == whole.platform.console_out
     registers = visible(whole.platform)
     assert {name: visible(ended.platform)[name] for name in registers} == registers

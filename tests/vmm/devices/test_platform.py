@@ -126,8 +126,9 @@ def test_serial_console_and_exit():
         while not platform.read(0x3FD, 1) & 0x20:
             platform.advance(10)
         platform.write(0x3F8, 1, byte)
-    platform.write(0xE9, 1, 0x21)
-    assert (bytes(platform.serial_out), bytes(platform.debug_out), platform.exit_value) == (b"hi\n", b"!", None)
+        if byte == ord("i"):
+            platform.write(0xE9, 1, ord("!"))
+    assert (bytes(platform.console_out), platform.exit_value) == (b"hi!\n", None)
     platform.write(0xF4, 4, 0x10)
     assert platform.exit_value == 0x10
     assert not platform.reset_requested

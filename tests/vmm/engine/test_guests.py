@@ -27,8 +27,7 @@ def test_guest(name: str, firmware: dict[str, Path]) -> None:
     expected = expectation(name)
     machine = boot(firmware[name], expected.append, expected.memory)
     stop = machine.run(_LIMIT)
-    output = machine.platform.serial_out if expected.serial else machine.platform.debug_out
-    assert output.decode() == expected.output
+    assert machine.platform.console_out.decode() == expected.output
     assert stop == StopInfo(StopReason.GUEST_EXIT, expected.status)
 
 
@@ -40,4 +39,4 @@ def test_tlb_size_does_not_matter(capacity: int, firmware: dict[str, Path]) -> N
     expected = expectation("tests/paging")
     machine = boot(firmware["tests/paging"], machine=EmulatedMachine(16 << 20, tlb_capacity=capacity))
     assert machine.run(_LIMIT).value == expected.status
-    assert machine.platform.debug_out.decode() == expected.output
+    assert machine.platform.console_out.decode() == expected.output
