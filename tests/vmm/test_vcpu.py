@@ -366,6 +366,33 @@ def test_single_step_through_exits(technique: str) -> None:
     assert not guest.cpu.registers.eflags & 0x100
 
 
+@pytest.mark.parametrize("code", ["0fa2", "e680", "e480", "0f32", "0f30", "0f08", "0f01d9", "f4", "90"])
+def test_the_guests_own_single_step(technique: str, code: str) -> None:
+    """TF set by POPF: a trap behind NOP and behind each instruction that is left to the monitor, HLT included.
+
+    It used to be lost over what the monitor of a guest of the hardware had done.
+    """
+    guest = with_handlers(technique, f"6802010000 9d 90 {code} 90 f4", "45 8b1c24 f4", vector=1)
+    guest.set(ecx=Msr.SYSENTER_ESP)
+    stops = []
+    for _ in range(2):
+        while not isinstance(left := guest.run(), HltExit):
+            if not getattr(left, "is_answered", True):
+                left.answer(0)  # type: ignore[union-attr]
+        stops.append(guest.cpu.registers.ebx - 0x6000)
+        guest.set(eip=0x6000 + stops[-1], eflags=0x102, esp=STACK)
+    assert stops == [7, 7 + len(code) // 2]
+    assert guest.cpu.registers.ebp == 2 and guest.cpu.debug_registers[4] & 0xF00F == 0x4000
+
+
+def test_rf_covers_one_instruction(technique: str) -> None:
+    """CPUID with RF set, then one at a breakpoint of the guest."""
+    guest = with_handlers(technique, "0fa2 90 f4", "45 f4", vector=1)
+    guest.cpu.debug_registers = (0x6002, 0, 0, 0, 0xFFFF_0FF0, 0x401)
+    guest.set(eflags=0x1_0002)
+    assert guest.run() == HltExit() and guest.cpu.registers.ebp == 1
+
+
 def test_registers_are_values(technique: str) -> None:
     guest = Guest(technique, "f4")
     values = replace(guest.cpu.registers, eax=1, edi=8, eflags=0x8D7)

@@ -10,6 +10,7 @@ from rtl.isa.cpuid import ECX_HYPERVISOR, Leaf, cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.msrs import MSRS, Msr
+from rtl.isa.registers import Dr6, Eflags
 from rtl.isa.svm import EVENT_V, NPF_P, NPF_W, Event, EventType, IoInfo, Vmcb
 from vmm import hypercall
 from vmm.engine.interpreter import Interpreter
@@ -21,6 +22,7 @@ from vmm.state import EAX, EBX, ECX, EDX
 from vmm.vcpu import Vcpu
 
 _M64 = (1 << 64) - 1
+_STEPPED = int(Eflags.TF | Eflags.RF)
 #: L0 to G3 of DR7.
 _ANY_BREAKPOINT = 0xFF
 
@@ -112,10 +114,15 @@ class Arms(Vcpu):
         return None
 
     def _skip(self) -> None:
-        """The instruction is done."""
+        """The instruction is done: RF is clear behind it, and with TF there is a trap."""
+        control = self.control
         self._done += 1
-        self.control.put(Vmcb.RIP, self.control.get(Vmcb.NRIP))
-        self.control.put(Vmcb.INTERRUPT_SHADOW, 0)
+        control.put(Vmcb.RIP, control.get(Vmcb.NRIP))
+        control.put(Vmcb.INTERRUPT_SHADOW, 0)
+        flags = control.get(Vmcb.RFLAGS)
+        if flags & _STEPPED:
+            control.put(Vmcb.RFLAGS, flags & ~Eflags.RF)
+            self._pending_debug |= Dr6.BS if flags & Eflags.TF else 0
 
     def _port(self, info: Any) -> Exit | None:
         # The interpreter knows of breakpoints on ports, which the exit has come before.

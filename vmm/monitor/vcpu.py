@@ -163,7 +163,7 @@ class SvmVcpu(Arms):
 
     @property
     def _interruptible(self) -> bool:
-        return bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF) and not self._shadowed
+        return bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF) and not (self._shadowed or self._pending_debug)
 
     @property
     def _shadowed(self) -> bool:
@@ -226,7 +226,8 @@ class SvmVcpu(Arms):
             if stop is not None:
                 return stop
             takes_nmi = self._nmi_pending and not self._nmi_blocked
-            if self._halted and not takes_nmi and not (self._vector is not None and self._interruptible):
+            wakes = takes_nmi or self._pending_debug or self._vector is not None and self._interruptible
+            if self._halted and not wakes:
                 return HltExit()
             if self._single_step or self._pending_debug or takes_nmi and self._shadowed or (
                     left is not None and left <= _LAST):
