@@ -75,9 +75,10 @@ def test_rows_of_a_memory(make: Make) -> None:
 def test_bursts_and_marks(make: Make) -> None:
     engine = make()
     engine.poke("go", 1)
-    assert engine.burst(7) == 7
+    assert (engine.burst(7), engine.stop) == (7, 0)
     mark = engine.mark()
     assert engine.burst(10_000) < 10_000 and engine.peek("unit.count") == 200
+    assert engine.stop == 5
     for _ in range(2):
         engine.rewind(mark)
         assert (engine.cycle, engine.peek("unit.count"), engine.peek("unit.scratch[3]")) == (7, 6, 3)
