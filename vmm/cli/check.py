@@ -175,8 +175,12 @@ def check_guests(engine: str, entries: int, seed: int, max_cycles: int, waveform
             note(f"random host {seed}:")
         if outcome.divergence is not None or outcome.stop is not None and outcome.stop.reason is Reason.USER_INTERRUPT:
             return report(guests.image, outcome, time.perf_counter() - begin, machine, start, waveform)
-        last, seed = watches[-1], seed + 1
+        last = watches[-1]
         seen.update(entries=last.entries, stores=last.stores, translations=last.translations)
+        if not seen["entries"] and outcome.stop is not None and outcome.stop.reason is Reason.CYCLE_LIMIT:
+            raise BadInput(f"Random host {seed} does not come to enter a guest in {max_cycles:,} cycles; "
+                           "give it more by --max-cycles")
+        seed += 1
         exits += last.exits
         left += Counter([outcome.undecided] if outcome.undecided else [])
         if (seed - first) % 100 == 0:

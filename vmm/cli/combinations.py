@@ -59,6 +59,10 @@ def _translated(options: Options) -> bool:
     return _switched(options) or options["technique"] == "dbt" and options["timing"] == "none"
 
 
+def _estimated(options: Options) -> bool:
+    return options["timing"] == "none" or any(name in ("emulate", "dbt") for name in options["techniques"])
+
+
 def _from_reset(options: Options) -> bool:
     return options["load_path"] is None
 
@@ -67,6 +71,9 @@ _MODEL = "is about the timing model; ask for it with '--timing model'"
 _ON_RTL = "goes on on the RTL: it needs technique 'native', not '{technique}'"
 _SAVED = "says nothing to a guest that has started already; leave it out with --load"
 _RANDOM = "says nothing to random programs; leave it out with --random"
+_GUESTS = "says nothing to random hosts; leave it out with --random-guests"
+_ESTIMATED = "is about the timing model of '--technique emulate' or 'dbt'"
+_OF_GUEST = (("append", "-append"), ("initrd", "-initrd"), ("memory", "-m"))
 
 COSTS = (
     Rule("no_cache_model", lambda options: options["timing"] == "model", f"--no-cache-model {_MODEL}"),
@@ -107,12 +114,17 @@ TRACE = (
 )
 COMPARE = (
     *COSTS,
+    *(Rule(name, _estimated, f"{option} {_ESTIMATED}") for name, option in (
+        ("timing", "--timing"), ("no_cache_model", "--no-cache-model"), ("costs", "--costs"))),
     Rule("exit_cost", lambda options: "svm" in options["techniques"],
          "--exit-cost is about the monitor of '--technique svm'"),
 )
 CHECK = (
     Rule("count", lambda options: options["seed"] is not None,
          "--count is about random programs; ask for them with '--random SEED'"),
-    *(Rule(name, lambda options: options["seed"] is None, f"{option} {_RANDOM}")
-      for name, option in (("append", "-append"), ("initrd", "-initrd"), ("memory", "-m"))),
+    Rule("guests_seed", lambda options: options["entries"] is not None,
+         "--seed is about random hosts; ask for them with '--random-guests N'"),
+    *(Rule(name, lambda options: options["seed"] is None, f"{option} {_RANDOM}") for name, option in _OF_GUEST),
+    *(Rule(name, lambda options: options["entries"] is None, f"{option} {_GUESTS}") for name, option in _OF_GUEST),
 )
+WALK = tuple(Rule(name, lambda options: options["saved"] is None, f"{option} {_SAVED}") for name, option in _OF_GUEST)

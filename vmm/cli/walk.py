@@ -10,6 +10,7 @@ from sim.image import Image, ImageError
 from sim.machine import MachineError
 from sim.savefile import SavedState, read_state_file
 from sim.walks import Access, explain_walk
+from vmm.cli.combinations import WALK, refuse_mute
 from vmm.cli.options import (
     BadInput,
     append_option,
@@ -46,8 +47,11 @@ def walk(address: str, image: Path | None, memory: int, append: str, initrd: str
     ADDRESS is hexadecimal, or a symbol of IMAGE. In guest mode with nested paging the walk has two dimensions. The
     status is 0 whether the walk succeeds or faults.
     """
+    if image is None or not image.is_file():
+        _refuse_file(address)
     if image is None and (saved is None or place is not None) or place is None and saved is None:
         raise BadInput("Give either an image with --at PLACE, or --load FILE, to say in which state to walk")
+    refuse_mute(WALK)
     loaded = None if image is None else load_image(image)
     linear = _address(loaded, address)
     if saved is not None:
@@ -67,6 +71,12 @@ def walk(address: str, image: Path | None, memory: int, append: str, initrd: str
 
     for line in explain_walk(read32, state.cpu, linear, Access(write, user)).lines:
         click.echo(line)
+
+
+def _refuse_file(address: str) -> None:
+    """BadInput for an image that stands before the address."""
+    if Path(address).is_file():
+        raise BadInput(f"'{address}' is a file and no address; the address comes first, and then the image")
 
 
 def _address(image: Image | None, text: str) -> int:

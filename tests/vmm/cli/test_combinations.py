@@ -17,6 +17,8 @@ from vmm.cli.main import main
 _MODEL = "is about the timing model; ask for it with '--timing model'"
 _SAVED = "says nothing to a guest that has started already; leave it out with --load"
 _RANDOM = "says nothing to random programs; leave it out with --random"
+_GUESTS = "says nothing to random hosts; leave it out with --random-guests"
+_ESTIMATED = "is about the timing model of '--technique emulate' or 'dbt'"
 _CACHE = "--translation-cache is about '--technique dbt' without timing model, '--fast-forward-to' and '--sample'"
 _NO_RTL = "--engine simulates RTL; with technique 'dbt' there is some only with '--devices rtl'"
 
@@ -55,6 +57,10 @@ def image(tmp_path: Path) -> Path:
     ("trace --at-exit NPF --technique dbt", "--at-exit needs a processor in RTL: technique 'native' or 'svm'"),
     ("compare --timing none --no-cache-model", f"--no-cache-model {_MODEL}"),
     ("compare --timing none --costs x", f"--costs {_MODEL}"),
+    ("compare --technique svm --timing model", f"--timing {_ESTIMATED}"),
+    ("compare --technique svm --no-cache-model", f"--no-cache-model {_ESTIMATED}"),
+    ("compare --technique svm --costs x", f"--costs {_ESTIMATED}"),
+    ("check --seed 4", "--seed is about random hosts; ask for them with '--random-guests N'"),
     ("check --count 3", "--count is about random programs; ask for them with '--random SEED'"),
 ])
 def test_an_option_that_says_nothing(image: Path, arguments: str, sentence: str) -> None:
@@ -66,6 +72,12 @@ def test_an_option_that_says_nothing(image: Path, arguments: str, sentence: str)
 @pytest.mark.parametrize(("option", "value"), [("-append", "x"), ("-initrd", "x"), ("-m", "16")])
 def test_random_programs_take_no_guest_options(option: str, value: str) -> None:
     assert fails("check", "--random", "1", option, value) == f"{option} {_RANDOM}"
+    assert fails("check", "--random-guests", "1", option, value) == f"{option} {_GUESTS}"
+
+
+@pytest.mark.parametrize(("option", "value"), [("-append", "x"), ("-initrd", "x"), ("-m", "16")])
+def test_the_walk_in_a_saved_state_takes_no_guest_options(option: str, value: str) -> None:
+    assert fails("explain", "walk", "1000", "--load", "x", option, value) == f"{option} {_SAVED}"
 
 
 def test_defaults_are_never_refused(image: Path) -> None:
@@ -74,7 +86,7 @@ def test_defaults_are_never_refused(image: Path) -> None:
     assert CliRunner().invoke(main, arguments).exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["run", "trace", "compare", "check"])
+@pytest.mark.parametrize("name", ["run", "trace", "compare", "check", "walk"])
 def test_every_rule_names_an_option(name: str) -> None:
     """A rule about an option that is called otherwise would never be broken."""
     command: click.Command = getattr(importlib.import_module(f"vmm.cli.{name}"), name)

@@ -131,6 +131,13 @@ def test_check_of_random_guests(built: None) -> None:
     assert re.search(r"isolation: [\d,]+ stores and [\d,]+ translations of guests", result.stderr)
 
 
+def test_check_of_random_guests_that_are_never_entered(built: None) -> None:
+    """Once, it went from host to host for ever."""
+    result = invoke("check", "--random-guests", "3", "--max-cycles", "5")
+    assert (result.exit_code, result.stderr) == (Status.BAD_INPUT, "gigogne: Random host 1 does not come to enter a "
+                                                 "guest in 5 cycles; give it more by --max-cycles\n")
+
+
 def test_check_says_why_it_is_undecided(built: None, guest, monkeypatch: pytest.MonkeyPatch) -> None:
     class Unsure(check.GoldenReference):
         def step(self):

@@ -46,6 +46,11 @@ def test_bad_input(arguments: tuple[str, ...], sentence: str) -> None:
     assert sentence in str(walk(*arguments).exception) + walk(*arguments).stderr
 
 
+def test_the_image_before_the_address(guest: str) -> None:
+    for arguments in ((guest, "1000"), (guest, "1000", "--at", "1000"), (guest,)):
+        assert f"'{guest}' is a file and no address; the address comes first" in walk(*arguments).stderr
+
+
 def test_a_place_that_is_never_reached(guest: str) -> None:
     result = walk("0", guest, "--at", "0x2000", "-m", "4")
     assert result.exit_code and "never reaches 0x2000" in str(result.exception) + result.stderr
