@@ -4,7 +4,8 @@ Rules:
 
 1. Data and I/O breakpoints are traps: they set `state.pending_debug`, which is delivered at the next boundary.
 2. Instruction breakpoints are faults, masked for one instruction by EFLAGS.RF or a load of SS before it; an instruction
-   breakpoint has length 0 (one byte); other lengths match as one byte too.
+   breakpoint has length 0 (one byte); other lengths match as one byte too. The code has been fetched by then, as the
+   accessed bits of page tables show, but what is wrong with that comes behind the breakpoint.
 3. An access matches a breakpoint when they share a byte of the aligned block DR7 describes.
 4. DR4 and DR5 are DR6 and DR7 while CR4.DE is 0, and #UD when it is 1. I/O breakpoints need CR4.DE.
 """

@@ -20,6 +20,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Set
+from contextlib import suppress
 from enum import Enum
 
 from rtl.isa.exceptions import Vector
@@ -222,6 +223,9 @@ class Interpreter(Boundaries):
     def _check_code_breakpoints(self) -> None:
         hits = self.code_breakpoints(self.state.segments[CS].base + self.state.eip & 0xFFFF_FFFF)
         if hits:
+            # It has been fetched by then, as page tables show. A fault of that comes behind the breakpoint.
+            with suppress(Fault, VmExit):
+                self._cache.lookup(self.state.eip)
             self.state.dr[6] |= hits
             raise CodeBreakpoint
 

@@ -3,6 +3,7 @@
 import pytest
 
 from rtl.isa.exceptions import Vector
+from rtl.isa.paging import PTE_A, PTE_P
 from rtl.isa.registers import Cr0, Dr6, Eflags, Seg
 from rtl.isa.retire import RetireCause
 from rtl.isa.segments import SystemType
@@ -175,6 +176,22 @@ def test_code_breakpoint_is_a_fault_masked_by_rf() -> None:
     assert stack(cpu, 3) == [CODE, KERNEL_CODE, 2] and cpu.state.dr[6] & 0xF == 1
     cpu.state.eip, cpu.state.eflags = CODE, 2 | RF
     assert causes(cpu, 2) == [INSTRUCTION, INSTRUCTION] and not cpu.state.eflags & RF
+
+
+@pytest.mark.parametrize("entry", [0xD003, 0xD002])
+def test_code_at_a_breakpoint_has_been_fetched(entry: int) -> None:
+    """Its page is marked accessed; but the breakpoint goes before what is wrong with the page."""
+    cpu = machine("e9" + (0xD000 - CODE - 5).to_bytes(4, "little").hex())
+    directory, table = 0x1_8000, 0x1_9000
+    cpu.memory.write32(directory, table | 3)
+    for page in range(32):
+        cpu.memory.write32(table + 4 * page, page << 12 | 3)
+    cpu.memory.write32(table + 4 * 0xD, entry)
+    cpu.state.cr3, cpu.state.cr0 = directory, int(Cr0.PG | Cr0.PE | Cr0.ET)
+    cpu.state.dr[0], cpu.state.dr[7] = 0xD000, 0x401
+    cpu.state_changed()
+    assert [retired.vector for retired in steps(cpu, 2)] == [None, Vector.DB]
+    assert cpu.memory.read32(table + 4 * 0xD) == entry | (PTE_A if entry & PTE_P else 0)
 
 
 def test_fault_after_a_code_breakpoint_was_seen_still_pushes_rf() -> None:
