@@ -1,6 +1,6 @@
 /* control_registers: intercepts of reads and writes of CR0 to CR4 and DR0 to DR7. APM 15.9.
  *
- * expect: control_registers: 73 checks
+ * expect: control_registers: 75 checks
  */
 #include "suite.h"
 
@@ -19,6 +19,8 @@ GUEST(set_cd, "movl %cr0, %eax; orl $0x40000000, %eax", "movl %eax, %cr0");
 GUEST(set_am, "movl %cr0, %eax; orl $0x40000, %eax", "movl %eax, %cr0");
 GUEST(set_em, "movl %cr0, %eax; orl $4, %eax", "movl %eax, %cr0");
 GUEST(set_ts_mp, "movl %cr0, %eax; orl $0xA, %eax", "movl %eax, %cr0");
+GUEST(clear_et, "movl %cr0, %eax; andl $~0x10, %eax", "movl %eax, %cr0");
+GUEST(set_reserved, "movl %cr0, %eax; orl $0x40, %eax", "movl %eax, %cr0");
 GUEST(lmsw_ts, "movl $9, %eax", "lmsw %ax");
 GUEST(mov_from_dr0, "", "movl %dr0, %eax");
 GUEST(mov_from_dr1, "", "movl %dr1, %eax");
@@ -46,25 +48,27 @@ static void others(const char *name, void (*code)(void), const void *next, uint3
     expect_exit(name, SVM_EXIT_VMMCALL, next);
 }
 
+static void unselected(const char *name, void (*code)(void), const void *next)
+{
+    guest_new(code);
+    intercept(SVM_EXIT_CR0_SEL_WRITE);
+    guest_run();
+    expect_exit(name, SVM_EXIT_VMMCALL, next);
+}
+
 static void selective(void)
 {
     expect_intercept("selective_cd", set_cd, set_cd_at, SVM_EXIT_CR0_SEL_WRITE);
     expect_intercept("selective_am", set_am, set_am_at, SVM_EXIT_CR0_SEL_WRITE);
     expect_intercept("selective_em", set_em, set_em_at, SVM_EXIT_CR0_SEL_WRITE);
-    guest_new(set_ts_mp);
-    intercept(SVM_EXIT_CR0_SEL_WRITE);
-    guest_run();
-    expect_exit("selective_ts_mp", SVM_EXIT_VMMCALL, set_ts_mp_next);
-    guest_new(mov_to_cr0);
-    intercept(SVM_EXIT_CR0_SEL_WRITE);
-    guest_run();
-    expect_exit("selective_unchanged", SVM_EXIT_VMMCALL, mov_to_cr0_next);
+    unselected("selective_ts_mp", set_ts_mp, set_ts_mp_next);
+    /* Neither can be changed. */
+    unselected("selective_et", clear_et, clear_et_next);
+    unselected("selective_reserved", set_reserved, set_reserved_next);
+    unselected("selective_unchanged", mov_to_cr0, mov_to_cr0_next);
     expect_intercept("selective_lmsw", lmsw_ts, lmsw_ts_at, SVM_EXIT_CR0_SEL_WRITE);
     expect_intercept("selective_lmsw_unchanged", lmsw, lmsw_at, SVM_EXIT_CR0_SEL_WRITE);
-    guest_new(clts);
-    intercept(SVM_EXIT_CR0_SEL_WRITE);
-    guest_run();
-    expect_exit("selective_clts_passes", SVM_EXIT_VMMCALL, clts_next);
+    unselected("selective_clts_passes", clts, clts_next);
     guest_new(set_cd);
     intercept(SVM_EXIT_CR0_SEL_WRITE);
     intercept(SVM_EXIT_CR0_WRITE);

@@ -1,7 +1,7 @@
 /* exceptions: the intercept of each vector, the error code it gives, and what is delivered where none is set. APM
  * 15.12.
  *
- * expect: exceptions: 39 checks
+ * expect: exceptions: 43 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -22,6 +22,8 @@ GUEST(protection_idt, "", "int $0xFF");
 GUEST(alignment, "", "movl misaligned + 1, %eax");
 GUEST(store, "", "movl $1, watched");
 GUEST(here, "", "nop");
+
+GUEST(debug_register, "", "movl %dr7, %eax");
 
 uint32_t bounds[2] = {0, 8}, misaligned[2], watched;
 
@@ -73,6 +75,24 @@ static void debug(void)
     guest_run();
     expect_exit("code_breakpoint_rf", SVM_EXIT_VMMCALL, here_next);
     write_dr0(0);
+}
+
+/* DR7 is saved as the handler would find it. */
+static void detect(void)
+{
+    guest_new(debug_register);
+    intercept(SVM_EXIT_EXCEPTION_DB);
+    intercept(SVM_EXIT_DR7_READ);
+    vmcb.dr7 |= X86_DR7_GD;
+    guest_run();
+    expect_exit("debug_register", SVM_EXIT_EXCEPTION_DB, debug_register_at);
+    expect_equal("debug_register_dr6", vmcb.dr6, X86_DR6_FIXED | X86_DR6_BD);
+    expect_equal("debug_register_dr7", vmcb.dr7, X86_DR7_FIXED);
+    guest_new(single_step);
+    intercept(SVM_EXIT_EXCEPTION_DB);
+    vmcb.dr7 |= X86_DR7_GD;
+    guest_run();
+    expect_equal("single_step_dr7", vmcb.dr7, X86_DR7_FIXED);
 }
 
 static void with_error_code(void)
@@ -127,6 +147,7 @@ int main(void)
     suite_begin();
     without_error_code();
     debug();
+    detect();
     with_error_code();
     delivered("divide_delivered", divide, X86_VEC_DE, 0, divide_at);
     delivered("single_step_delivered", single_step, X86_VEC_DB, 0, single_step_at);

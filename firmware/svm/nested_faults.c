@@ -59,7 +59,7 @@ static void final_page(void)
     run(push);
     expect_npf("push_missing", push_at, U | W, FINAL, GUEST_PHYSICAL + 0x7FC);
     run(execute);
-    expect_npf("execute_missing", (void *)(LINEAR + 0x10), U, FINAL, GUEST_PHYSICAL + 0x10);
+    expect_npf("execute_missing", (void *)(LINEAR + 0x10), U | SVM_NPF_FETCH, FINAL, GUEST_PHYSICAL + 0x10);
     *directory_entry(nested_tables, GUEST_PHYSICAL) = 0;
     run(read);
     expect_npf("directory_missing", read_at, U, FINAL, GUEST_PHYSICAL + 0x123);

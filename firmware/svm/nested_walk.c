@@ -1,7 +1,7 @@
 /* nested_walk: guest-linear to guest-physical to system-physical, for every pair of page sizes, and the course's
  * example. APM 15.25.
  *
- * expect: nested_walk: 24 checks
+ * expect: nested_walk: 25 checks
  */
 #include "nested.h"
 
@@ -12,6 +12,9 @@
 GUEST(read, "", "movl (%esi), %ebx");
 GUEST(read_two, "movl (%esi), %ebx", "movl (%edi), %ecx");
 GUEST(write, "", "movl %ebx, (%esi)");
+/* Two pages of 4 MiB, whose entry changes then. */
+GUEST(invalidate, "movl 0x40005000, %ebx; movl 0x40011000, %ecx; movl %esi, (%edi); invlpg 0x40000000",
+      "movl 0x40005000, %ebx; movl 0x40011000, %ecx");
 GUEST(execute, "", "call *%esi");
 GUEST(course, "movl 0x1000, %ebx; movl $0x14007, (%edi); movl $0x4000, %ecx; invlpg (%ecx)", "movl $0xC0DE, (%ecx)");
 
@@ -106,6 +109,26 @@ static void splinters(void)
     expect_equal("across", guest.ebx, 0x33441122);
 }
 
+/* INVLPG of a large page of the guest takes every piece of it from the TLB. */
+static void invalidated_splinters(void)
+{
+    const uint32_t moved = big + LARGE_PAGE_SIZE / 2;
+
+    *directory_entry(nested_tables, GUEST_PHYSICAL) = 0;
+    for (uint32_t page = 0x5000; page <= 0x11000; page += 0xC000) {
+        *word(big + page) = page;
+        *word(moved + page) = 0xB0000 + page;
+        map_page(nested_tables, GUEST_PHYSICAL + page, big + page, NESTED_RW);
+        map_page(nested_tables, GUEST_PHYSICAL + LARGE_PAGE_SIZE + page, moved + page, NESTED_RW);
+    }
+    map_large(guest_tables, LINEAR, GUEST_PHYSICAL, NESTED_RW);
+    nested_new(invalidate, 1);
+    guest.edi = (uint32_t)directory_entry(guest_tables, LINEAR);
+    guest.esi = *(uint32_t *)guest.edi + LARGE_PAGE_SIZE;
+    guest_run();
+    expect("invlpg_of_all_pieces", guest.ebx == 0xB5000 && guest.ecx == 0xC1000);
+}
+
 /* GVA 1000h -> GPA 23000h -> HPA 17000h; then the guest maps VA 4000h -> PA 14000h, which the host has put at HPA
  * 1B000h. */
 static void course_example(void)
@@ -136,6 +159,7 @@ int main(void)
     pair((const char *const[]){"read_4m_4m", "write_4m_4m", "execute_4m_4m"}, 1, 1);
     paging_off_in_guest();
     splinters();
+    invalidated_splinters();
     course_example();
     return suite_end("nested_walk");
 }

@@ -203,7 +203,9 @@ class ExceptionUnit(wiring.Component):
             debug.eip.eq(self.code_address), debug.rf.eq(self.eflags.rf | boundary.stack_shadow),
             debug.io.eq(self.io & self.cr4.de), debug.io_port.eq(self.a), debug.io_size.eq(x.size),
             *(mine.eq(register) for mine, register in zip(debug.dr, self.dr, strict=True)),
-            self.debug_done.eq(events.done & (events.e_vector == Vector.DB)),
+            # APM 15.12.2: an intercepted #DB leaves DR7 as its handler would find it.
+            self.debug_done.eq((events.done & (events.e_vector == Vector.DB)) | (
+                take & self.exit & ~guest.asked & (vector == Vector.DB) & (kind == Kind.FAULT))),
             self.rf_clear.eq(self.done | (take & ~self.exit & ((kind == Kind.SOFTWARE) | (kind == Kind.TRAP)))),
             # APM 15.12.15: an intercepted page fault leaves CR2 alone.
             self.cr2_en.eq(take & (~self.exit | guest.combined) & ~self.event & (vector == Vector.PF) & (

@@ -101,7 +101,7 @@ class ExitUnit(wiring.Component):
                             m.d.comb += [self.exit.eq(wanted), cause.code.eq(code)]
             with m.Elif(self.of_fetch & self.fetch_nested):
                 m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.NPF),
-                             cause.info1.eq(_nested(self.fetch_code, self.fetch_table)),
+                             cause.info1.eq(_nested(Cat(self.fetch_code[:4], ~self.fetch_table), self.fetch_table)),
                              cause.info2.eq(self.fetch_gpa)]
             with m.Elif(~self.first & self.access & self.access_nested):
                 m.d.comb += [self.exit.eq(1), cause.code.eq(ExitCode.NPF),
@@ -129,5 +129,6 @@ class ExitUnit(wiring.Component):
 
 
 def _nested(code, table):
-    """EXITINFO1 of a nested page fault: bit 33 for an entry of the guest's tables, else bit 32."""
+    """EXITINFO1 of a nested page fault: bit 33 for an entry of the guest's tables, else bit 32. Those are not fetched:
+    bit 4 is for the final access."""
     return Cat(code, C(0, 27), ~table, table)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.layout import shape
-from rtl.isa.registers import Cr0, Cr0Layout, Cr4Layout, EflagsLayout
+from rtl.isa.registers import CR0_WRITABLE, Cr0, Cr0Layout, Cr4Layout, EflagsLayout
 from rtl.isa.svm import EventType, ExitCode, IoInfo
 from rtl.mmu.control import PagingControl, TlbMaintenance
 from rtl.svm.unit import READABLE, WRITABLE, SvmUnit
@@ -25,7 +25,7 @@ __all__ = ["GuestMode"]
 #: The prefix F3 as decode has it.
 _REP = 3
 #: Changes of CR0 that the selective intercept of its writes heeds.
-_SELECTIVE = 0xFFFF_FFFF & ~int(Cr0.TS | Cr0.MP)
+_SELECTIVE = int(CR0_WRITABLE & ~(Cr0.TS | Cr0.MP))
 
 
 class GuestMode(wiring.Component):

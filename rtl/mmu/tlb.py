@@ -24,7 +24,8 @@ class Tlb(wiring.Component):
     3. `fill` stores `filled` as the translation of the page last looked up, replacing whatever that look-up hit. The
        answer of that look-up is not refreshed: look up again, from the cycle after `fill` on.
     4. An invalidation pulse does not refresh the answer either. `fill` never coincides with one.
-    5. `inv_page` forgets the whole set, of all address spaces.
+    5. `inv_page` forgets the whole set, of all address spaces, and the pieces of any 4 MiB page of its address space:
+       that of the page may be in every set.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class Tlb(wiring.Component):
     asid : In(4)
     hit : Out(1)
     translation : Out(Translation)
-        Without `shared`, which only invalidation needs.
+        Without `shared` and `piece`, which only invalidation needs.
     fill : In(1)
     filled : In(Translation)
     maintenance : In(TlbMaintenance())
@@ -105,7 +106,7 @@ class Tlb(wiring.Component):
             write = memory.write_port()
             valid = Signal(sets, name=f"valid{way}")
             asids = [Signal(sets, name=f"asid{way}_{bit}") for bit in range(4)]
-            shared = Signal(sets, name=f"shared{way}")
+            shared, pieces = Signal(sets, name=f"shared{way}"), Signal(sets, name=f"pieces{way}")
             l_valid = Signal(name=f"l_valid{way}")
             hit = Signal(name=f"hit{way}")
             replaced = Signal(name=f"replaced{way}")
@@ -127,7 +128,7 @@ class Tlb(wiring.Component):
             with m.If(self.go):
                 m.d.sync += l_valid.eq(valid.bit_select(go_set, 1))
             with m.If(write.en):
-                m.d.sync += put(shared, self.filled.shared)
+                m.d.sync += [put(shared, self.filled.shared), put(pieces, self.filled.piece)]
                 m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
             others = Signal(sets, name=f"others{way}")  # entries of other address spaces
             m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
@@ -140,7 +141,7 @@ class Tlb(wiring.Component):
                 with m.Elif(kept.inv_nonglobal):
                     m.d.sync += valid.eq(valid & (others | shared))
                 with m.Elif(kept.inv_page):
-                    m.d.sync += valid.eq(valid & ~(1 << page_set))
+                    m.d.sync += valid.eq(valid & ~(1 << page_set) & (others | ~pieces))
                 with m.Else():
                     m.d.sync += put(valid, write.en)
             rows.append(row)

@@ -162,6 +162,7 @@ class TwoDimensionalWalker(wiring.Component):
                 answer.uncached.eq(outer.uncached | (inner.uncached & control.paging)),
                 answer.shared.eq(inner.shared & control.paging),
                 answer.large.eq(outer.large & (inner.large | ~control.paging)),
+                answer.piece.eq(~outer.large & inner.large & control.paging),
                 outcome.eq(Mux(translated, Outcome.TRANSLATED, Outcome.NESTED_FAULT)),
             ]
         for side, port, selected in ((self.d, guest.d, ~final_i), (self.i, guest.i, final_i)):

@@ -17,6 +17,8 @@ class Translation(data.Struct):
     uncached : PCD of a leaf.
     shared : G of the guest's leaf, when CR4.PGE is set.
     large : the page is 4 MiB in both dimensions.
+    piece : it is part of a 4 MiB page of the guest in smaller pages of the nested tables. Like `shared` for
+        invalidation alone.
     """
 
     frame: 20
@@ -26,6 +28,7 @@ class Translation(data.Struct):
     uncached: 1
     shared: 1
     large: 1
+    piece: 1
 
 
 class Outcome(enum.Enum, shape=2):

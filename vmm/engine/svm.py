@@ -36,6 +36,8 @@ from rtl.isa.svm import (
     FETCHED_MAX,
     INTERRUPT_SHADOW,
     NP_ENABLE,
+    NPF_FETCH,
+    NPF_FINAL,
     VINTR_WRITABLE,
     TlbControl,
     Vmcb,
@@ -228,7 +230,8 @@ class WorldSwitch(SvmRegisters):
         start = state.eip
         vmcb = self._area(svm.vmcb)
         vmcb.put_quad(Vmcb.EXITCODE, reason.code)
-        vmcb.put_quad(Vmcb.EXITINFO1, reason.info1)
+        of_fetch = reason.code == _NPF and reason.info1 & NPF_FINAL and not (self.length or self.delivering)
+        vmcb.put_quad(Vmcb.EXITINFO1, reason.info1 | (NPF_FETCH if of_fetch else 0))
         vmcb.put_quad(Vmcb.EXITINFO2, reason.info2)
         vmcb.put_quad(Vmcb.EXITINTINFO, self.delivering)
         if reason.code != _INVALID:

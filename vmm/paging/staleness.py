@@ -8,8 +8,9 @@ processors differ there. Rules:
 2. `stored` is told of every store. A present entry that is changed leaves open, in a guest's table its page; in its
    directory 4 MiB; in a nested table the whole ASID. One that only gets rights, or its accessed and dirty bits, does
    not: who finds too little in a TLB walks again.
-3. INVLPG and INVLPGA close a page. What drops all of a guest's translations closes its pages and directories, but what
-   spares global ones does not: they may be the stale ones. TLB_CONTROL alone closes an ASID.
+3. INVLPG and INVLPGA close a page, one of 4 MiB whole, in however many pieces it has been translated. What drops all of
+   a guest's translations closes its pages and directories, but what spares global ones does not: they may be the stale
+   ones. TLB_CONTROL alone closes an ASID.
 4. A write to CR3 leaves open the pages of global translations that the new tables do not have: they may stay.
 5. A translation of what is open is done as ever, and sets `open_used`.
 """
@@ -54,7 +55,7 @@ class _Space:
     -------
     directories, nested : frames of its directories, and of the nested tables it has been translated by.
     tables : frames of tables, with the first of the pages that each maps.
-    pages, regions, all : what is open: pages, 4 MiB by number, everything.
+    pages, regions, large, all : what is open: pages, 4 MiB by number, pages of 4 MiB, everything.
     """
 
     directories: set[int] = field(default_factory=set)
@@ -62,17 +63,24 @@ class _Space:
     tables: set[tuple[int, int]] = field(default_factory=set)
     pages: set[int] = field(default_factory=set)
     regions: set[int] = field(default_factory=set)
+    large: set[int] = field(default_factory=set)
     all: bool = False
 
-    def changed(self, frame: int, index: int) -> None:
-        """A present entry has changed."""
+    def changed(self, frame: int, index: int, was_large: bool) -> None:
+        """A present entry has changed, which in a directory may have been that of a large page."""
         self.pages |= {first | index for table, first in self.tables if table == frame}
         if frame in self.directories:
-            self.regions.add(index)
+            (self.large if was_large else self.regions).add(index)
         self.all |= frame in self.nested
 
     def is_open(self, page: int) -> bool:
-        return self.all or page in self.pages or page >> _REGION_BITS in self.regions
+        region = page >> _REGION_BITS
+        return self.all or page in self.pages or region in self.regions or region in self.large
+
+    def close(self, page: int) -> None:
+        """INVLPG."""
+        self.pages.discard(page)
+        self.large.discard(page >> _REGION_BITS)
 
 
 class WaryMmu(GuestMmu):
@@ -159,8 +167,9 @@ class WaryMmu(GuestMmu):
         before, after = self._contents[frame][index] | PTE_A | PTE_D, self.memory.read32(frame << 12 | index << 2)
         self._contents[frame][index] = after
         if before & PTE_P and before | after & (PTE_RW | PTE_US) != after:
+            was_large = bool(before & PTE_PS and self.state.svm.guest and self.state.cr4 & _PSE)
             for space in self._known.values():
-                space.changed(frame, index)
+                space.changed(frame, index, was_large)
             # the next use of any page comes here
             self.forget()
             self.on_flush(None)
@@ -178,22 +187,22 @@ class WaryMmu(GuestMmu):
     def flush_all(self) -> None:
         super().flush_all()
         here = self._here()
-        here.pages, here.regions = set(), set()
+        here.pages, here.regions, here.large = set(), set(), set()
 
     def flush_non_global(self) -> None:
         here = self._here()
-        kept = here.pages, here.regions
+        kept = here.pages, here.regions, here.large
         super().flush_non_global()
         if self.state.cr4 & _PGE:
-            here.pages, here.regions = kept
+            here.pages, here.regions, here.large = kept
             here.pages |= {page for page, entry in self.entries.items() if self._walk_again(page) != entry}
 
     def control(self, action: int) -> None:
         here = self._here()
-        kept = here.pages, here.regions
+        kept = here.pages, here.regions, here.large
         super().control(action)
         if action == TlbControl.ASID_LOCAL:
-            here.pages, here.regions = kept
+            here.pages, here.regions, here.large = kept
         elif action == TlbControl.ASID:
             self._known[self.state.svm.asid] = _Space()
 
@@ -203,10 +212,11 @@ class WaryMmu(GuestMmu):
 
     def invalidate(self, linear: int) -> None:
         super().invalidate(linear)
-        self._here().pages.discard(linear >> 12)
+        self._here().close(linear >> 12)
 
     def invalidate_in(self, asid: int, linear: int) -> None:
-        kept = set(self._here().pages)
+        here = self._here()
+        kept = set(here.pages), set(here.large)
         super().invalidate_in(asid, linear)
-        self._here().pages = kept
-        self._known.setdefault(asid, _Space()).pages.discard(linear >> 12)
+        here.pages, here.large = kept
+        self._known.setdefault(asid, _Space()).close(linear >> 12)

@@ -33,6 +33,5 @@ void nested_new(void (*code)(void), int paging)
 
 void expect_npf(const char *name, const void *eip, uint32_t error, uint32_t where, uint32_t address)
 {
-    vmcb.exit_info1 &= ~(uint64_t)SVM_NPF_FETCH; /* of a processor without no-execute: nobody's business */
     expect_exit_info(name, SVM_EXIT_NPF, eip, (uint64_t)where << 32 | error, address);
 }

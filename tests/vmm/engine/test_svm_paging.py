@@ -11,7 +11,7 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.retire import RetireCause
-from rtl.isa.svm import NPF_FINAL, NPF_P, NPF_RSVD, NPF_TABLE, NPF_U, NPF_W, Event, TlbControl, Vmcb
+from rtl.isa.svm import NPF_FETCH, NPF_FINAL, NPF_P, NPF_RSVD, NPF_TABLE, NPF_U, NPF_W, Event, TlbControl, Vmcb
 from tests.vmm.engine.machine import CODE
 from tests.vmm.engine.svmguest import AFTER, GUEST, HSAVE, VMCB, enter, leave, outcome, read, world, write
 from vmm.engine.interpreter import Interpreter
@@ -114,7 +114,8 @@ def test_reserved_bits_of_a_large_nested_page() -> None:
     cpu = nested(LOAD)
     cpu.memory.write32(N_DIRECTORY, 0x1000 | ALL | isa.PTE_PS)
     assert outcome(cpu) == ExitCode.NPF
-    assert read(cpu, Vmcb.EXITINFO1) == NPF_FINAL | NPF_RSVD | NPF_P | NPF_U and read(cpu, Vmcb.EXITINFO2) == GUEST
+    assert read(cpu, Vmcb.EXITINFO1) == NPF_FINAL | NPF_FETCH | NPF_RSVD | NPF_P | NPF_U
+    assert read(cpu, Vmcb.EXITINFO2) == GUEST
 
 
 def test_large_nested_pages_need_pse_of_the_host() -> None:

@@ -19,7 +19,7 @@ ALL = isa.PTE_P | isa.PTE_RW | isa.PTE_US
 #: Guest-physical places of the guest's tables; nested paging adds `SHIFT`.
 DIRECTORY, TABLE, OTHER = 0x1000, 0x2000, 0x3000
 N_DIRECTORY, N_TABLE, SHIFT = 0x8_0000, 0x8_1000, 0x4_0000
-PAGE, NEIGHBOUR = 0x5000, 0x6000
+PAGE, NEIGHBOUR, LARGE = 0x5000, 0x6000, 0x40_0000
 
 
 def guest(nested: bool, cr4: int = 0) -> WaryMmu:
@@ -189,3 +189,16 @@ def test_an_asid_that_has_not_used_the_nested_table_is_not_open() -> None:
 def test_frames_that_were_used() -> None:
     mmu = guest(True)
     assert mmu.reached == {(PAGE + SHIFT) >> 12}
+
+
+@pytest.mark.parametrize(("entry", "closed"), [(ALL | isa.PTE_PS, True), (TABLE | ALL, False)])
+def test_invlpg_closes_large_pages_whole(entry: int, closed: bool) -> None:
+    """Any address of a page of 4 MiB will do; of a table it is one page of many."""
+    mmu = guest(False, int(Cr4.PSE))
+    store(mmu, DIRECTORY + 4, entry)
+    mmu.translate(LARGE + PAGE, False, False)
+    store(mmu, DIRECTORY + 4, ALL & ~isa.PTE_RW | isa.PTE_PS)
+    mmu.invalidate(LARGE)
+    mmu.open_used = False
+    mmu.translate(LARGE + PAGE, False, False)
+    assert mmu.open_used is not closed
