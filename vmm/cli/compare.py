@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,10 @@ OTHERS = tuple(name for name in TECHNIQUES if name != "native")
 _EVENTS = tuple(event for event in PerfEvent if event not in (PerfEvent.CYCLES, PerfEvent.INSTRUCTIONS))
 
 
+_OF_PROCESSOR = ("svm: stalls, caches, TLBs and walks are counted for the whole processor, with transitions and the "
+                 "monitor's stub")
+
+
 @dataclass(frozen=True)
 class Result:
     """One execution of the guest."""
@@ -62,6 +66,7 @@ class Result:
     counters: dict[str, int]
     output: bytes
     exits: dict[str, int] = field(default_factory=dict)
+    exit_cycles: dict[str, int] = field(default_factory=dict)
 
     @property
     def cpi(self) -> float:
@@ -73,7 +78,8 @@ class Result:
                 "seconds": round(self.seconds, 3),
                 "instructions_per_second": round(self.instructions / self.seconds) if self.seconds else None,
                 "cycles_per_second": round(self.cycles / self.seconds) if self.seconds else None,
-                "counters": self.counters} | ({"exits": self.exits} if self.exits else {})
+                "counters": self.counters} | (
+                    {"exits": self.exits, "exit_cycles": self.exit_cycles} if self.exits else {})
 
 
 @click.command()
@@ -148,9 +154,10 @@ def execute(technique: str, machine: Computer, image: Image, append: str, module
     begin = time.perf_counter()
     stop = machine.run(max_cycles)
     seconds = time.perf_counter() - begin
-    exits = machine.exits.by_reason() if isinstance(machine, Monitored) else {}
-    return Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output),
-                  exits)
+    result = Result(technique, stop, machine.instructions, machine.cycle, seconds, machine.counters(), bytes(output))
+    if not isinstance(machine, Monitored):
+        return result
+    return replace(result, exits=machine.exits.by_reason(), exit_cycles=machine.exits.cycles_by_reason())
 
 
 def check_configuration(costs: Costs) -> None:
@@ -191,14 +198,17 @@ def table(image: Image, results: list[Result], estimated: bool = False) -> Table
         values = [result.counters.get(event.name.lower()) for result in results]
         if any(values):
             row(event.name.lower(), ["-" if value is None else f"{value:,}" for value in values], PERF_TEXT[event])
-    if any(result.exits for result in results):
-        row("transition cycles", [f"{result.counters['transition_cycles']:,}" if result.exits else "-"
-                                  for result in results], "into guests and out of them")
-        if any(result.counters.get("monitor_cycles") for result in results):
-            row("monitor cycles", [f"{result.counters['monitor_cycles']:,}" if result.exits else "-"
-                                   for result in results], "what --exit-cost says")
-        for reason in dict.fromkeys(reason for result in results for reason in result.exits):
-            row(f"exit {reason}", [f"{result.exits.get(reason, 0):,}" if result.exits else "-" for result in results])
+    under = next((result for result in results if result.exits), None)
+    if under is not None:
+        def row_under(name: str, value: int, text: str) -> None:
+            row(name, [f"{value:,}" if result is under else "-" for result in results], text)
+
+        row_under("transition cycles", under.counters["transition_cycles"], "into guests and out of them")
+        if under.counters["monitor_cycles"]:
+            row_under("monitor cycles", under.counters["monitor_cycles"], "what --exit-cost says")
+        for reason, count in under.exits.items():
+            row_under(f"exit {reason}", count, f"{under.exit_cycles[reason] / count:,.0f} cycles each")
+        shown.caption, shown.caption_justify = _OF_PROCESSOR, "left"
     row("wall time", [f"{result.seconds:.2f} s" for result in results])
     row("M instructions/s", [f"{result.instructions / result.seconds / 1e6:,.3f}" for result in results])
     row("cycles/s", [f"{result.cycles / result.seconds:,.0f}" for result in results])

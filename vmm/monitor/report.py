@@ -48,6 +48,10 @@ class ExitStatistics:
         """Samples by the name of the exit, most frequent first."""
         return {exit_name(code): line.samples for code, line in self._sorted()}
 
+    def cycles_by_reason(self) -> dict[str, int]:
+        """Cycles of their transitions, in the same order."""
+        return {exit_name(code): line.total for code, line in self._sorted()}
+
     def _sorted(self) -> list[tuple[int, _Line]]:
         return sorted(self._lines.items(), key=lambda item: (-item[1].samples, item[0]))
 

@@ -207,7 +207,9 @@ def test_compare_with_a_guest_of_the_hardware(built: None, guest, tmp_path: Path
     assert (svm["technique"], svm["exits"]) == ("svm", {"IOIO": 2})
     assert svm["instructions"] == native["instructions"]
     assert svm["counters"]["guest_cycles"] + svm["counters"]["transition_cycles"] <= svm["cycles"]
-    assert "transition cycles" in result.stdout and "exit IOIO" in result.stdout
+    assert svm["exit_cycles"] == {"IOIO": svm["counters"]["transition_cycles"]}
+    each = round(svm["exit_cycles"]["IOIO"] / 2)
+    assert re.search(rf"transition cycles .*exit IOIO .* 2 │ {each} cycles each.*monitor's stub", result.stdout, re.S)
 
 
 def test_hypercalls_of_a_guest(built: None, guest) -> None:

@@ -9,6 +9,7 @@ def test_layout() -> None:
     for code, cycles in ((ExitCode.IOIO, 100), (ExitCode.HLT, 300), (ExitCode.IOIO, 200)):
         exits.count(code, cycles)
     assert (exits.samples, exits.cycles, exits.by_reason()) == (3, 600, {"IOIO": 2, "HLT": 1})
+    assert list(exits.cycles_by_reason().items()) == [("IOIO", 300), ("HLT", 300)]
     head, first, second, total = exits.table()
     assert head.split() == ["VM-EXIT", "Samples", "Samples%", "Time%", "Min", "Time", "Max", "Time", "Avg", "time"]
     assert first.split() == ["IOIO", "2", "66.67%", "50.00%", "100", "200", "150.0"]
