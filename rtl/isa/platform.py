@@ -75,7 +75,7 @@ PORTS: tuple[PortRange, ...] = (
     PortRange("ATA_CONTROL", 0x3F6, 1, None, "disk control", present=False),
     PortRange("UART", 0x3F8, 8, Irq.UART, "16550, first serial port"),
     PortRange("ELCR", 0x4D0, 2, None, "edge/level control of the 8259A pair"),
-    PortRange("DOORBELL", 0x600, 4, None, "doorbell: writing calls the virtual machine monitor outside, if there is one"),
+    PortRange("DOORBELL", 0x600, 4, None, "doorbell: writing calls the virtual machine monitor, if there is one"),
     PortRange("PCI_ADDRESS", 0xCF8, 4, None, "PCI configuration address", present=False),
     PortRange("PCI_DATA", 0xCFC, 4, None, "PCI configuration data", present=False),
 )
