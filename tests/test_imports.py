@@ -2,8 +2,8 @@
 
     rtl.isa <- rtl.bus <- rtl.mmu, rtl.cache, rtl.irq, rtl.dev, rtl.svm <- rtl.cpu <- rtl.board <- sim <- vmm <- vmm.cli
 
-Of the hardware `sim` sees only the boards and the ground floor. `vmm` sees the ground floor and the face machines
-share.
+Of the hardware `sim` sees only the boards and the ground floor. `vmm` sees the ground floor, the face machines share,
+and how they defer Ctrl-C.
 The command line, the benchmarks, the calibration and the virtual machine of the API put everything together, and
 nothing imports them.
 """
@@ -37,7 +37,7 @@ MAY_SEE: dict[str, tuple[str, ...]] = {
     "sim": ("rtl.isa", "rtl.board", "rtl.devboard", "sim"),
     "sim.bench": _ALL,
     "sim.calibration": _ALL,
-    "vmm": ("rtl.isa", "sim.machine", "sim.stop", "vmm"),
+    "vmm": ("rtl.isa", "sim.interrupts", "sim.machine", "sim.stop", "vmm"),
     "vmm.cli": _ALL,
     "vmm.vm": _ALL,
     "firmware": ("rtl.isa", "firmware"),

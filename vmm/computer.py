@@ -24,6 +24,7 @@ from vmm.exits import (
     InitExit,
     InterruptWindowExit,
     IoExit,
+    KickExit,
     LimitExit,
     MmioExit,
     ShutdownExit,
@@ -50,7 +51,7 @@ class Computer:
         self.hypercall: Callable[[HypercallExit], int] = lambda _call: -ENOSYS
 
     def run(self, max_instructions: int | None = None) -> StopInfo:
-        """Run until the guest ends the run, nothing can go on, or that many instructions have completed.
+        """Run until the guest ends the run, nothing can go on, or that many instructions have completed; or a kick.
 
         Raises
         ------
@@ -149,6 +150,8 @@ class Computer:
                 self.platform.reset_requested = True
             case HltExit():
                 return self._sleep()
+            case KickExit():
+                return StopInfo(StopReason.LIMIT)
             case DebugExit():
                 return StopInfo(StopReason.BREAKPOINT)
             case ShutdownExit():

@@ -142,6 +142,11 @@ class ApicBaseExit:
 
 
 @dataclass(frozen=True, slots=True)
+class KickExit:
+    """Somebody asked for an end by `kick`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitExit:
     """As many instructions as were allowed are done, or it is as late as was asked for."""
 
@@ -155,7 +160,7 @@ class FailEntryExit:
 
 Question: TypeAlias = IoExit | MmioExit | HypercallExit
 Exit: TypeAlias = (Question | HltExit | InterruptWindowExit | DebugExit | InitExit | ApicBaseExit | ShutdownExit
-                   | LimitExit | FailEntryExit)
+                   | KickExit | LimitExit | FailEntryExit)
 
 
 def is_question(exit_: Exit) -> TypeGuard[Question]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtl.isa.registers import Cr0, Seg
@@ -10,6 +11,14 @@ from vmm.state import FLAT_CODE, FLAT_DATA, CpuView, SegmentCache
 _NAMES = "eax ecx edx ebx esp ebp esi edi".split()
 _SEGMENTS = tuple(seg.name.lower() for seg in Seg)
 SS = int(Seg.SS)
+_SEGMENT_BITS = {"selector": 16, "base": 32, "limit": 32, "attributes": 12}
+_TABLE_BITS = {"base": 32, "limit": 16}
+
+
+def out_of_range(values: Mapping[str, int], bits: int = 32) -> str | None:
+    """The first value that its register has no room for, as one sentence."""
+    return next((f"{name} has {bits} bits and does not hold {value:#x}" for name, value in values.items()
+                 if not 0 <= value < 1 << bits), None)
 
 
 @dataclass(slots=True)
@@ -30,6 +39,10 @@ class Registers:
     @classmethod
     def of(cls, state: CpuView) -> Registers:
         return cls(eip=state.eip, eflags=state.eflags, **dict(zip(_NAMES, state.gpr, strict=True)))
+
+    def out_of_range(self) -> str | None:
+        """What is too large, as one sentence."""
+        return out_of_range({name.upper(): getattr(self, name) for name in (*_NAMES, "eip", "eflags")})
 
     def put(self, state: CpuView) -> None:
         state.gpr[:] = [getattr(self, name) for name in _NAMES]
@@ -73,6 +86,14 @@ class SystemRegisters:
         return cls(es, cs, ss, ds, fs, gs, ldtr, tr,
                    TableRegister(state.gdtr_base, state.gdtr_limit), TableRegister(state.idtr_base, state.idtr_limit),
                    state.cr0, state.cr2, state.cr3, state.cr4)
+
+    def out_of_range(self) -> str | None:
+        """What is too large, as one sentence."""
+        parts = [(name, _SEGMENT_BITS) for name in _SEGMENTS] + [(name, _TABLE_BITS) for name in ("gdtr", "idtr")]
+        found = [out_of_range({f"{name.upper()}.{part}": getattr(getattr(self, name), part)}, bits)
+                 for name, sizes in parts for part, bits in sizes.items()]
+        found.append(out_of_range({name.upper(): getattr(self, name) for name in ("cr0", "cr2", "cr3", "cr4")}))
+        return next((wrong for wrong in found if wrong is not None), None)
 
     def put(self, state: CpuView) -> None:
         for name, segment in zip(_SEGMENTS, state.segments, strict=True):

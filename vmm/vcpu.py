@@ -8,8 +8,10 @@ Rules:
 3. What comes from outside waits until the processor can take it, and is taken before the next instruction then: an
    injected interrupt, of which there is one at a time, an NMI, an INIT. NMIs that come while one waits are one.
 4. Between two instructions, in this order: `ShutdownExit` or `FailEntryExit`, which keep the processor from running;
-   `ApicBaseExit`; `InitExit`; the limits; the NMI; the injected interrupt; the interrupt window; HLT; breakpoints.
-5. `time` goes by in `run` alone, in the technique's own unit; what the guest does at which time does not depend on how
+   `ApicBaseExit`; `InitExit`; `KickExit`; the limits; the NMI; the injected interrupt; the interrupt window; HLT;
+   breakpoints.
+5. Ctrl-C in `run`, as any other end of it, leaves the processor between two instructions.
+6. `time` goes by in `run` alone, in the technique's own unit; what the guest does at which time does not depend on how
    the run is cut by limits.
 """
 
@@ -31,12 +33,13 @@ from vmm.exits import (
     HypercallExit,
     InitExit,
     InterruptWindowExit,
+    KickExit,
     LimitExit,
     Question,
     is_question,
 )
 from vmm.faults import Fault
-from vmm.registers import Registers, SystemRegisters
+from vmm.registers import Registers, SystemRegisters, out_of_range
 from vmm.state import CpuView
 from vmm.statistics import Statistics
 
@@ -75,12 +78,18 @@ def refused(cr0: int, cr4: int, cs_type: int) -> FailEntryExit | None:
     return None
 
 
+def _check(wrong: str | None) -> None:
+    if wrong is not None:
+        raise VcpuError(wrong)
+
+
 class Vcpu(ABC):
     """One virtual CPU. Techniques derive from it; what they have to provide is abstract.
 
     Members
     -------
     registers, system_registers, debug_registers : values; assign one to set all of it. DR0-DR3, DR6, DR7 are in order.
+        VcpuError is raised for what a register has no room for.
     instructions : completed so far, a REP instruction once. time : steps of a software engine, cycles of the RTL.
     injected : the vector of the injected interrupt that waits, or None.
     can_interrupt : whether an external interrupt, injected now, would be taken before the next instruction.
@@ -95,6 +104,7 @@ class Vcpu(ABC):
         self._window = False
         self._open: Question | None = None
         self._apic_base_told = _APIC_BASE_RESET
+        self._kicked = False
         self._counts: Counter[str] = Counter()
 
     # registers
@@ -105,6 +115,7 @@ class Vcpu(ABC):
 
     @registers.setter
     def registers(self, values: Registers) -> None:
+        _check(values.out_of_range())
         state = self._state()
         if values.eip != state.eip:
             state.halted = state.repeating = False
@@ -118,6 +129,7 @@ class Vcpu(ABC):
 
     @system_registers.setter
     def system_registers(self, values: SystemRegisters) -> None:
+        _check(values.out_of_range())
         state = self._state()
         state.shutdown = False
         values.put(state)
@@ -130,6 +142,7 @@ class Vcpu(ABC):
 
     @debug_registers.setter
     def debug_registers(self, values: tuple[int, ...]) -> None:
+        _check(out_of_range({f"DR{number}": value for number, value in zip(_DEBUG, values, strict=True)}))
         state = self._state()
         for number, value in zip(_DEBUG, values, strict=True):
             state.dr[number] = value
@@ -198,6 +211,13 @@ class Vcpu(ABC):
     @abstractmethod
     def init(self) -> None:
         """An INIT comes."""
+
+    def kick(self) -> None:
+        """Let `run`, the one in progress or else the next, end with a `KickExit` soon; for any thread, or a signal.
+
+        A guest of the hardware is asked when it leaves for another reason.
+        """
+        self._kicked = True
 
     @abstractmethod
     def debug(self, wanted: GuestDebug) -> None:
@@ -272,6 +292,9 @@ class Vcpu(ABC):
             return ApicBaseExit(self._apic_base_told)
         if self._take_init():
             return InitExit()
+        if self._kicked:
+            self._kicked = False
+            return KickExit()
         if is_over:
             return LimitExit()
         if self._window and self.can_interrupt:

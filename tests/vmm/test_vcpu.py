@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,10 +30,12 @@ from vmm.exits import (
     InitExit,
     InterruptWindowExit,
     IoExit,
+    KickExit,
     LimitExit,
     MmioExit,
     ShutdownExit,
 )
+from vmm.registers import TableRegister
 from vmm.slots import MemorySlot
 from vmm.vcpu import GuestDebug, VcpuError
 from vmm.vm import Vm
@@ -391,6 +395,61 @@ def test_rf_covers_one_instruction(technique: str) -> None:
     guest.cpu.debug_registers = (0x6002, 0, 0, 0, 0xFFFF_0FF0, 0x401)
     guest.set(eflags=0x1_0002)
     assert guest.run() == HltExit() and guest.cpu.registers.ebp == 1
+
+
+def test_a_kick_ends_a_run(technique: str) -> None:
+    guest = Guest(technique, "43 f4")
+    guest.cpu.kick()
+    assert guest.exits(2) == [KickExit(), HltExit()] and guest.cpu.registers.ebx == 1
+
+
+def assert_between_two_instructions(guest: Guest) -> None:
+    """Of INC EBX; JMP back."""
+    registers = guest.cpu.registers
+    assert registers.ebx > 0
+    assert (2 * registers.ebx - (guest.eip == 1)) == guest.cpu.instructions
+    before = guest.cpu.instructions
+    assert guest.run(max_instructions=101) == LimitExit() and guest.cpu.instructions == before + 101
+
+
+@SOFTWARE
+def test_a_kick_by_another_thread(technique: str) -> None:
+    guest = Guest(technique, "43 ebfd")
+    timer = threading.Timer(0.05, guest.cpu.kick)
+    timer.start()
+    assert guest.cpu.run() == KickExit()
+    timer.join()
+    assert_between_two_instructions(guest)
+
+
+@SOFTWARE
+def test_ctrl_c_leaves_the_guest_between_two_instructions(technique: str) -> None:
+    """It used to lose what was done since the burst began, and not to be seen by translated code."""
+    guest = Guest(technique, "43 ebfd")
+    timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        guest.cpu.run()
+    timer.join()
+    assert_between_two_instructions(guest)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("eax", -1, "EAX has 32 bits and does not hold -0x1"), ("eip", 1 << 32, "EIP has 32 bits and does not hold "
+                                                                           "0x100000000")])
+def test_values_that_registers_do_not_hold(technique: str, name: str, value: int, message: str) -> None:
+    guest = Guest(technique, "43 f4")
+    with pytest.raises(VcpuError, match=f"^{message}$"):
+        guest.set(**{name: value})
+    system = guest.cpu.system_registers
+    for wrong, text in ((replace(system, cr3=1 << 32), "CR3 has 32 bits and does not hold 0x100000000"),
+                        (replace(system, gdtr=TableRegister(0, 0x1_0000)), "GDTR.limit has 16 bits and does not hold"),
+                        (replace(system, ds=replace(system.ds, selector=-1)), "DS.selector has 16 bits")):
+        with pytest.raises(VcpuError, match=f"^{text}"):
+            guest.cpu.system_registers = wrong
+    with pytest.raises(VcpuError, match="^DR7 has 32 bits and does not hold 0x100000000$"):
+        guest.cpu.debug_registers = (0, 0, 0, 0, 0, 1 << 32)
+    assert guest.run() == HltExit() and guest.cpu.registers.ebx == 1
 
 
 def test_registers_are_values(technique: str) -> None:

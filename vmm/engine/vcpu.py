@@ -10,6 +10,7 @@ from typing import Any
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.registers import Seg
+from sim.interrupts import deferred_interrupt
 from vmm.engine.interpreter import Interpreter
 from vmm.exchange import Devices, Exchange, Ports, Request, Space
 from vmm.exits import (
@@ -20,6 +21,7 @@ from vmm.exits import (
     HltExit,
     HypercallExit,
     IoExit,
+    LimitExit,
     MmioExit,
     ShutdownExit,
     is_question,
@@ -31,6 +33,10 @@ from vmm.statistics import Statistics
 from vmm.vcpu import GuestDebug, Vcpu, refused
 
 _SLICE = 1 << 40
+#: Steps between two looks at who wants an end.
+_BURST = 1 << 20
+#: Exits that come again by themselves.
+_REPEATED = (HltExit, ShutdownExit, FailEntryExit, LimitExit)
 _CS = int(Seg.CS)
 _INIT = int(ExitCode.INIT)
 _APIC_BASE, _APIC_BASE_RESET = int(Msr.APIC_BASE), MSRS[Msr.APIC_BASE].reset
@@ -147,9 +153,24 @@ class SoftwareVcpu(Vcpu):
     # running
 
     def _go(self, max_instructions: int | None, until: int | None) -> Exit:
+        """Raises KeyboardInterrupt; what was not reported then is reported by the next `run`."""
+        with deferred_interrupt() as interrupted:
+            left = self._to_exit(max_instructions, until, interrupted)
+            if interrupted():
+                if left is not None and not isinstance(left, _REPEATED):
+                    self._ready.appendleft(left)
+                left = None
+        if left is None:
+            raise KeyboardInterrupt
+        return left
+
+    def _to_exit(self, max_instructions: int | None, until: int | None, interrupted: Callable[[], bool]) -> Exit | None:
+        """The next exit; None if the user wants an end before it."""
         cpu, state = self.cpu, self.cpu.state
         end = state.instructions + (_SLICE if max_instructions is None else max_instructions)
         while not self._ready:
+            if interrupted():
+                return None
             if self._unfinished is not None:
                 self._do(self._unfinished)
                 continue
@@ -165,7 +186,7 @@ class SoftwareVcpu(Vcpu):
                 return HltExit()
             if self._at_new_breakpoint():
                 return DebugExit(DebugCause.BREAKPOINT, self._linear())
-            self._advance(left)
+            self._advance(min(left, _BURST))
         return self._ready.popleft()
 
     def _answer(self, value: int) -> None:
