@@ -140,6 +140,7 @@ def _estimates(report: Report) -> str:
 
 SECTIONS: dict[str, Section] = {
     "figures": Section(_ENGINES, ("verilator", "clang++"), _engines),
+    "svm": Section(("svm",), (), _all_of("svm")),
     "translator": Section(("translator",), ("qemu-system-i386", "gcc"), _translator),
     "shared-page": Section(("shared-page",), ("qemu-system-i386",), _all_of("shared-page")),
     "kernel": Section(("kernel",), ("qemu-system-i386",), _kernel),

@@ -39,6 +39,8 @@ def _report() -> Report:
                        skipped("native / verilator", "", "verilator is absent")),
         "cpi": _part(Figure("CPI dhry", "", 1.38), Figure("CPI sieve", "", 1.3),
                      details={"timer": {"instructions": 100, "cycles": 450, "halted": 250, "stall_walk": 25}}),
+        "svm": _part(Figure("nested references per TLB miss, 4 KiB over 4 KiB", "", 8.0),
+                     Figure("svm / native, chase", "", 1.16), Figure("VMRUN: words moved", "cycles", 82)),
         "translator": _part(median("dbt / qemu, dhry", "", [2.4, 2.6, 2.5]),
                             Figure("dbt / unicorn, geometric mean", "", 21.0), details=RATES),
         "shared-page": _part(Figure("dbt / qemu, data=page", "", 28.0)),
@@ -60,6 +62,13 @@ def test_figures_become_rows() -> None:
     assert "| native / verilator | - |  |  | at least 1 |  | skipped: verilator is absent |" in text
     assert "CPI dhry" in text and "CPI sieve" not in text
     assert "| kernel, cold / qemu | - |  |  | at most 1.5 |  | **failed**: it prints 'panic' |" in _text("kernel")
+
+
+def test_guests_of_the_hardware() -> None:
+    assert _text("svm").splitlines()[-3:] == [
+        "| nested references per TLB miss, 4 KiB over 4 KiB | 8 |  |  | exactly 8 | 1.00 | met |",
+        "| svm / native, chase | 1.16 |  |  | at most 1.15 | 0.99 | **missed** |",
+        "| VMRUN: words moved | 82 | cycles |  |  |  |  |"]
 
 
 def test_the_machine_is_told() -> None:
