@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
@@ -63,6 +64,10 @@ class Code:
 _compiled: dict[tuple[bytes, Mode], Compiled] = {}
 #: Self-modifying guests make new instructions without end; a guest that plays with segments, new contexts.
 _COMPILED_LIMIT, _CONTEXT_LIMIT = 1 << 17, 64
+_patterns: dict[str, CodeType] = {}
+_NUMBER = re.compile(r"(?<![\w.])(?:0x[0-9a-f]+|[0-9]+)(?![\w.])")
+#: What stands for numbers of a source; none of them occurs in one.
+_STAND_INS = 1 << 64
 
 
 def source_of(insn: Insn, mode: Mode) -> tuple[str, bool]:
@@ -74,6 +79,29 @@ def source_of(insn: Insn, mode: Mode) -> tuple[str, bool]:
 
 
 def _function_code(source: str) -> CodeType:
+    """The one function of a source. Python compiles only one of all that differ in nothing but their numbers."""
+    numbers: list[int] = []
+
+    def stand_in(number: re.Match[str]) -> str:
+        numbers.append(int(number[0], 0))
+        return str(_STAND_INS + len(numbers) - 1)
+
+    pattern = _NUMBER.sub(stand_in, source)
+    code = _patterns.get(pattern)
+    if code is None:
+        code = _compiled_alone(pattern)
+        kept = [constant for constant in code.co_consts if type(constant) is not str and constant is not None]
+        if sorted(kept) != list(range(_STAND_INS, _STAND_INS + len(numbers))):
+            # Python has done arithmetic with them
+            return _compiled_alone(source)
+        if len(_patterns) >= _COMPILED_LIMIT:
+            _patterns.clear()
+        _patterns[pattern] = code
+    return code.replace(co_consts=tuple([
+        numbers[constant - _STAND_INS] if type(constant) is int else constant for constant in code.co_consts]))
+
+
+def _compiled_alone(source: str) -> CodeType:
     module = compile(source, "<instruction>", "exec")
     return next(constant for constant in module.co_consts if isinstance(constant, CodeType))
 

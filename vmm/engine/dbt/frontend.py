@@ -7,6 +7,7 @@ page ends: all its bytes lie in one page, except that its only instruction may c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from rtl.isa.decoder import MAX_LENGTH, Insn, Invalid, TooLong, Truncated, decode
 from rtl.isa.opcodes import Rep
@@ -35,12 +36,19 @@ class Guest:
 
 
 class Contents:
-    """The instructions in some bytes and where they go, decoded when somebody asks."""
+    """The instructions in some bytes and where they go, decoded when somebody asks.
 
-    __slots__ = ("_code", "_eip", "_guests", "code32")
+    Members
+    -------
+    steps : what `stepping` has made of them, for whom and for which mode.
+    """
+
+    __slots__ = ("_code", "_eip", "_guests", "_is_system", "code32", "steps")
 
     def __init__(self, eip: int, code: bytes, code32: bool, guests: tuple[Guest, ...] | None = None):
         self._eip, self._code, self.code32, self._guests = eip, code, code32, guests
+        self._is_system: bool | None = None
+        self.steps: Any = None
 
     def __reduce__(self) -> tuple[type[Contents], tuple[int, bytes, bool]]:
         return Contents, (self._eip, self._code, self.code32)
@@ -55,6 +63,14 @@ class Contents:
                 at += insn.length
             self._guests = tuple(guests)
         return self._guests
+
+    @property
+    def is_system(self) -> bool:
+        """Whether the last instruction may have changed the machine around it, devices included."""
+        if self._is_system is None:
+            last = self.guests[-1].insn
+            self._is_system = is_barrier(last) or last.form.io
+        return self._is_system
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -105,8 +121,7 @@ class Block:
 
     @property
     def is_system(self) -> bool:
-        """Whether its last instruction may have changed the machine around it, devices included."""
-        return is_barrier(self.last.insn) or self.last.insn.form.io
+        return self.contents.is_system
 
     @property
     def end(self) -> int:

@@ -28,6 +28,7 @@ from vmm.paging.walk import GuestFault, walk
 _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
 _READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
 _GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
+_NO_CODE = bytes(512)
 
 
 class View:
@@ -175,10 +176,7 @@ class TableMmu(SoftMmu):
 
     def has_code(self, frame: int) -> bool:
         """Whether code was translated from any byte of a page."""
-        place, found = frame << 9, 0
-        for byte in range(place, place + 512):
-            found |= self.code_map[byte]
-        return bool(found)
+        return bytes(self.code_map[frame << 9:frame + 1 << 9]) != _NO_CODE
 
     def drop(self, page: int) -> None:
         for table in self.tables:

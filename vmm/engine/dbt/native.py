@@ -118,6 +118,12 @@ class NativeMmu(TableMmu):
     mode: int
     flushed: int
 
+    def has_code(self, frame: int) -> bool:
+        place, found = frame << 9, 0
+        for byte in range(place, place + 512):
+            found |= self.code_map[byte]
+        return bool(found)
+
     def dropped(self, page: int) -> None:
         self.flushed = 1
         self.generation = (self.generation + 1) % _GENERATIONS

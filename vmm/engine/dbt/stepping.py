@@ -11,10 +11,8 @@ from types import FunctionType
 from typing import Any
 
 from vmm.engine.codecache import Step, compile_bytes
-from vmm.engine.dbt.frontend import Block, Contents
+from vmm.engine.dbt.frontend import Block
 from vmm.semantics.ops import Mode
-
-_KEPT = 1 << 12
 
 
 class Stepping:
@@ -22,17 +20,17 @@ class Stepping:
 
     def __init__(self, namespace: dict[str, Any]):
         self._namespace = namespace
-        self._known: dict[tuple[Contents, Mode], tuple[Step, ...]] = {}
 
     def steps(self, block: Block, mode: Mode) -> tuple[Step, ...]:
         """The ordinary instructions at the start of a block; the first that is not one ends it."""
-        key = block.contents, mode
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            found = self._known[key] = self._bind(block, mode)
-        return found
+        contents = block.contents
+        if contents.steps is not None:
+            owner, known, steps = contents.steps
+            if owner is self and (known is mode or known == mode):
+                return steps  # type: ignore[no-any-return]
+        steps = self._bind(block, mode)
+        contents.steps = self, mode, steps
+        return steps
 
     def _bind(self, block: Block, mode: Mode) -> tuple[Step, ...]:
         compiled, at = [], 0

@@ -148,8 +148,9 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         unit.refused = unit.refused or self._rewritten.leaves(unit.block)
         return not unit.refused and super()._adopt(unit)
 
-    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
+    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> bool:
         _Steps.burst(self, limit)
+        return False
 
     def _finish(self, limit: int) -> None:
         _Steps.burst(self, limit)

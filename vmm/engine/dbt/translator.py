@@ -292,8 +292,10 @@ class Translator(Interpreter):
             if isinstance(unit, Rest) or not unit.code:
                 before, wanted = self.steps, min(limit, unit.instructions)
                 dropped = self.translations.invalidations
-                self._interpret(unit, wanted)
+                is_plain = self._interpret(unit, wanted)
                 limit -= self.steps - before
+                if is_plain:
+                    continue
                 if self._stale or self.steps - before < wanted or unit.is_system or self._special:
                     return
                 if isinstance(unit, Version) or self.translations.invalidations != dropped:
@@ -335,12 +337,15 @@ class Translator(Interpreter):
         place = self._place_of_code(self.native.eip)
         return -1 if place is None else place
 
-    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> None:
-        """The next instructions of a block, up to `limit`, as the interpreter does them."""
+    def _interpret(self, unit: Unit | Rest | Version, limit: int) -> bool:
+        """The next instructions of a block, up to `limit`, as the interpreter does them.
+
+        Whether they all were ordinary ones, and nothing has to be looked at behind them.
+        """
         if isinstance(unit, Version) or unit.block.second is not None:
             # what its bytes are now, only a fetch can tell
             super().burst(limit)
-            return
+            return False
         state, store = self.native, self.translations
         block, first = (unit.block, 0) if isinstance(unit, Unit) else (unit.block, unit.number)
         dropped, eip, done = store.invalidations, state.eip, 0
@@ -353,13 +358,16 @@ class Translator(Interpreter):
         except Fault as fault:
             self._count(eip, done)
             self._deliver(fault, True)
-            return
+            return False
         except Unfinished:
             self._count(eip, done)
             raise
         self._count(eip, done)
-        if done < limit and store.invalidations == dropped:
+        if store.invalidations != dropped:
+            return False
+        if done < limit:
             super().burst(limit - done)
+        return done == limit
 
     def _count(self, eip: int, done: int) -> None:
         """Ordinary instructions have been done, and EIP has come there."""
