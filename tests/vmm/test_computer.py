@@ -7,9 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from firmware.build import build
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from rtl.isa.apic import APIC_BASE_ENABLE, ApicReg
 from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.platform import REGION
@@ -31,14 +29,6 @@ _SUITE = "svm/nmi"
 _RAM = 16 << 20
 
 
-@pytest.fixture(scope="module")
-def images() -> dict[str, Path]:
-    try:
-        return build([*_NAMES, _SUITE])
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
 def booted(engine: str, image: Path, command_line: str) -> Computer:
     vm = Vm(_RAM, MemorySlot(0, _RAM))
     cpu = SoftwareVcpu(vm.memory, ENGINES[engine])
@@ -48,27 +38,27 @@ def booted(engine: str, image: Path, command_line: str) -> Computer:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "kernel" else name
                                   for name in _NAMES])
-def test_guest(name: str, engine: str, images: dict[str, Path]) -> None:
+def test_guest(name: str, engine: str, built: dict[str, Path]) -> None:
     expected = expectation(name)
-    computer = booted(engine, images[name], expected.append)
+    computer = booted(engine, built[name], expected.append)
     stop = computer.run(8_000_000)
     assert computer.platform.console_out.decode() == expected.output
     assert stop == StopInfo(StopReason.GUEST_EXIT, expected.status)
 
 
-def test_nmis_reach_a_guest_and_its_guests(engine: str, images: dict[str, Path]) -> None:
-    computer = booted(engine, images[_SUITE], "")
+def test_nmis_reach_a_guest_and_its_guests(engine: str, built: dict[str, Path]) -> None:
+    computer = booted(engine, built[_SUITE], "")
     assert computer.run(8_000_000) == StopInfo(StopReason.GUEST_EXIT, 0)
     said = computer.platform.console_out.decode().splitlines()
     assert said[-1] == expectation(_SUITE).output.strip() and len(said) == 1 + sum(
         line.startswith("PASS ") for line in said)
 
 
-def test_both_engines_live_through_the_same_time(images: dict[str, Path]) -> None:
+def test_both_engines_live_through_the_same_time(built: dict[str, Path]) -> None:
     """An interrupt-driven guest, cut into pieces on one of them: the same instructions at the same times."""
     ends = []
     for engine, piece in (("emulate", 1 << 30), ("dbt", 7919)):
-        computer = booted(engine, images["timer"], expectation("timer").append)
+        computer = booted(engine, built["timer"], expectation("timer").append)
         while computer.run(piece).reason is StopReason.LIMIT:
             pass
         ends.append((computer.cpu.instructions, computer.platform.cycles, computer.asleep, computer.cpu.save()))
@@ -103,6 +93,12 @@ def test_the_guest_takes_its_local_apic_away() -> None:
     other = Computer(Guest("emulate").cpu)
     other.load(computer.save())
     assert other.platform.read_memory(REGION["LOCAL_APIC"].base + ApicReg.VERSION, 4) == 0xFFFF_FFFF
+
+
+def test_a_kick() -> None:
+    computer = guest("ebfe")
+    computer.cpu.kick()
+    assert computer.run() == StopInfo(StopReason.LIMIT)
 
 
 def test_a_breakpoint() -> None:

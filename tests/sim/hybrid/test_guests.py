@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import build
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from rtl.isa.devices import DeviceConfig
 from sim.hybrid.platform import RtlPlatform
 from tests.sim.hybrid.test_platform import visible
@@ -23,14 +21,6 @@ from vmm.timing.machine import TimedMachine, Timing
 _LIMIT = 8_000_000
 
 
-@pytest.fixture(scope="module")
-def firmware() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
 def machine_with(platform: Platform, memory: int = 16) -> EmulatedMachine:
     return EmulatedMachine(memory << 20, platform=platform)
 
@@ -40,9 +30,9 @@ def config(memory: int) -> DeviceConfig:
 
 
 @pytest.mark.parametrize("name", ["timer", "tests/devices", "tests/boundaries", "tests/rep"])
-def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, firmware: dict[str, Path]) -> None:
+def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, built: dict[str, Path]) -> None:
     expected = expectation(name)
-    machines = [boot(firmware[name], expected.append, expected.memory,
+    machines = [boot(built[name], expected.append, expected.memory,
                      machine=machine_with(kind(config(expected.memory)), expected.memory))
                 for kind in (PcPlatform, RtlPlatform)]
     for machine in machines:
@@ -57,21 +47,21 @@ def test_a_guest_does_not_see_what_its_devices_are_made_of(name: str, firmware: 
     assert {name: visible(hardware.platform)[name] for name in registers} == registers
 
 
-def test_time_may_be_that_of_the_timing_model(firmware: dict[str, Path]) -> None:
+def test_time_may_be_that_of_the_timing_model(built: dict[str, Path]) -> None:
     runs = []
     for kind in (PcPlatform, RtlPlatform):
-        machine = boot(firmware["timer"], machine=TimedMachine(16 << 20, Timing(default_costs()),
+        machine = boot(built["timer"], machine=TimedMachine(16 << 20, Timing(default_costs()),
                                                                platform=kind(config(16))))
         assert machine.run(_LIMIT) == StopInfo(StopReason.GUEST_EXIT, 0)
         runs.append((machine.platform.cycles, machine.cpu.state.to_dict()))
     assert runs[0] == runs[1]
 
 
-def test_clocks_may_be_skipped(firmware: dict[str, Path]) -> None:
+def test_clocks_may_be_skipped(built: dict[str, Path]) -> None:
     runs = []
     for skip in (True, False):
         hardware = RtlPlatform(config(16), skip=skip)
-        machine = boot(firmware["timer"], machine=machine_with(hardware))
+        machine = boot(built["timer"], machine=machine_with(hardware))
         assert machine.run(_LIMIT).value == 0
         runs.append((machine.cpu.state.to_dict(), visible(hardware)))
         assert (hardware.engine.cycle < hardware.cycles / 10) == skip
@@ -82,10 +72,10 @@ def test_clocks_may_be_skipped(firmware: dict[str, Path]) -> None:
     (RtlPlatform, PcPlatform), (PcPlatform, RtlPlatform), (RtlPlatform, RtlPlatform)])
 @pytest.mark.parametrize("instructions", [400, 30_000])
 def test_a_run_goes_on_with_other_devices(first: type[Platform], second: type[Platform], instructions: int,
-                                          firmware: dict[str, Path]) -> None:
-    whole = boot(firmware["timer"], machine=machine_with(PcPlatform(config(16))))
+                                          built: dict[str, Path]) -> None:
+    whole = boot(built["timer"], machine=machine_with(PcPlatform(config(16))))
     whole.run(_LIMIT)
-    begun = boot(firmware["timer"], machine=machine_with(first(config(16))))
+    begun = boot(built["timer"], machine=machine_with(first(config(16))))
     assert begun.run(instructions).reason is StopReason.LIMIT
     ended = EmulatedMachine(begun.memory.ram, platform=second())
     ended.load(json.loads(json.dumps(begun.save(), default=list)))
