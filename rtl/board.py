@@ -57,6 +57,8 @@ class Board(wiring.Component):
         Every IN and OUT as it completes, with what was read or written.
     load_valid, load_addr, load_data : Out
         Every word read where RAM is not, as it arrives.
+    ack_valid, ack_vector : Out
+        Every interrupt that the processor acknowledges, whatever its delivery leads to.
     uart_valid, uart_data, debug_valid, debug_data : Out
     rx_valid : In(1); rx_data : In(8); rx_ready : Out(1)
     post_code : Out(8)
@@ -72,6 +74,7 @@ class Board(wiring.Component):
             "store_data": Out(32),
             "io_valid": Out(1), "io_write": Out(1), "io_port": Out(16), "io_size": Out(2), "io_data": Out(32),
             "load_valid": Out(1), "load_addr": Out(32), "load_data": Out(32),
+            "ack_valid": Out(1), "ack_vector": Out(8),
             "uart_valid": Out(1), "uart_data": Out(8), "debug_valid": Out(1), "debug_data": Out(8),
             "rx_valid": In(1), "rx_data": In(8), "rx_ready": Out(1), "post_code": Out(8),
         })
@@ -108,6 +111,7 @@ class Board(wiring.Component):
             self.io_port.eq(core.io.port), self.io_size.eq(core.io.size),
             self.load_valid.eq(apics.mmio.valid & apics.mmio.ready & ~apics.mmio.write),
             self.load_addr.eq(apics.mmio.addr), self.load_data.eq(apics.mmio.rdata),
+            self.ack_valid.eq(core.intack), self.ack_vector.eq(apics.vector),
         ]
         for name in ("valid", "paddr", "paddr_hi", "size", "data"):
             m.d.comb += getattr(self, f"store_{name}").eq(getattr(core, f"store_{name}"))

@@ -14,7 +14,7 @@ from .engines.design import RamPort, SimDesign, Tap
 
 _RTL = Path(__file__).resolve().parent.parent / "rtl"
 
-RETIRE, STORE, IO, LOAD, SERIAL, DEBUG = "retire", "store", "io", "load", "serial", "debug"
+RETIRE, STORE, IO, LOAD, ACK, SERIAL, DEBUG = "retire", "store", "io", "load", "ack", "serial", "debug"
 GPR_FIELDS = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi")
 
 
@@ -35,8 +35,8 @@ def board_design(config: BoardConfig | None = None) -> SimDesign:
     """The computer with its taps. Every record of a tap has the cycle it was sampled in.
 
     Taps: ``retire`` (one record per completed instruction, REP iteration or delivery), ``store`` (each store as it
-    commits), ``io`` (each IN and OUT), ``load`` (each word read where RAM is not), ``serial`` and ``debug`` (console
-    bytes).
+    commits), ``io`` (each IN and OUT), ``load`` (each word read where RAM is not), ``ack`` (each interrupt
+    acknowledged), ``serial`` and ``debug`` (console bytes).
     """
     config = config or BoardConfig()
     board = Board(config)
@@ -56,6 +56,7 @@ def board_design(config: BoardConfig | None = None) -> SimDesign:
             cycle, ("write", board.io_write), ("port", board.io_port), ("size", board.io_size),
             ("data", board.io_data))),
         Tap(LOAD, board.load_valid, (cycle, ("addr", board.load_addr), ("data", board.load_data))),
+        Tap(ACK, board.ack_valid, (cycle, ("vector", board.ack_vector))),
         Tap(SERIAL, board.uart_valid, (cycle, ("data", board.uart_data))),
         Tap(DEBUG, board.debug_valid, (cycle, ("data", board.debug_data))),
     )

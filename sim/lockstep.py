@@ -3,8 +3,8 @@
 The RTL machine leads. Its taps are drained after each batch of cycles; for every record of the retire port the
 reference does one step and both must agree on cause, address, registers, flags, privilege level, the bytes written to
 memory and the delivered exception. What the reference cannot know by itself is copied from the RTL: values read from
-ports, from device memory, and from time-stamp and performance counters, and when an external interrupt is taken or
-makes a guest exit.
+ports, from device memory, and from time-stamp and performance counters, and when an external interrupt is taken,
+whatever its delivery leads to, or makes a guest exit.
 
 A guest that rewrites its page tables and goes on without invalidating may see the old or the new translation. Where the
 reference says that it has used such a one, the run is left undecided: what the RTL has done from there on is not looked
@@ -28,7 +28,7 @@ from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 
 from .comparison import IoMismatch, IoReplay, Step, Undecided, system_differences, write_differences
-from .design import IO, LOAD, RETIRE, STORE
+from .design import ACK, IO, LOAD, RETIRE, STORE
 from .disassembly import MAX_LENGTH, disassemble
 from .engines import Why
 from .rtlmachine import RtlMachine
@@ -36,7 +36,7 @@ from .rtlstate import read_state
 from .stop import GPR_ROWS, ArchState, Reason, Stop, flag_text, register_dump
 
 HISTORY = 20
-_TAPS = (RETIRE, STORE, IO, LOAD)
+_TAPS = (RETIRE, STORE, IO, LOAD, ACK)
 _BATCH = 20_000
 _FINE = 50
 _BOUNDARY = 20_000
@@ -69,7 +69,9 @@ class Reference(Protocol):
         """Frames that guests have got from translations since the last call."""
 
     def step(self) -> Step: ...
-    def interrupt(self, vector: int) -> Step | None: ...
+    def interrupt(self, vector: int) -> Step | None:
+        """An interrupt that nobody has acknowledged: an event of the guest's VMCB, or an NMI."""
+    def external_interrupt(self, vector: int) -> Step | None: ...
     def interrupt_exit(self, code: int) -> Step | None: ...
     def registers(self) -> tuple[list[int], int, int, int]: ...
     def state(self) -> ArchState: ...
@@ -121,6 +123,10 @@ class Outcome:
     undecided: str = ""
 
 
+class _Refused(Exception):
+    """The reference cannot do what the RTL has done; the message is the difference."""
+
+
 @dataclass
 class Lockstep:
     """One run of a machine that has an image loaded and has not started.
@@ -143,6 +149,7 @@ class Lockstep:
     _stores: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
     _ios: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
     _loads: deque[tuple[int, int, int]] = field(default_factory=deque)
+    _acks: deque[tuple[int, int]] = field(default_factory=deque)
 
     def run(self, max_cycles: int | None = None) -> Outcome:
         """Run until the guest ends, `max_cycles` have passed, or the two differ."""
@@ -205,6 +212,7 @@ class Lockstep:
         self._stores.extend(engine.drain_tap(STORE).tolist())
         self._ios.extend(engine.drain_tap(IO).tolist())
         self._loads.extend(engine.drain_tap(LOAD).tolist())
+        self._acks.extend(engine.drain_tap(ACK).tolist())
         for record in engine.drain_tap(RETIRE).tolist():
             self.retirements += 1
             self._history.append(record)
@@ -229,18 +237,9 @@ class Lockstep:
             self._replay.loads[address] = value
         reference.time = gpr[2] << 32 | gpr[0]
         try:
-            if cause == _INTERRUPT:
-                step = reference.interrupt(vector)
-                if step is None:
-                    return [f"the RTL takes interrupt {vector:02X}h, the reference cannot take one here"]
-            elif cause == _VMEXIT and error in _FROM_OUTSIDE:
-                step = reference.interrupt_exit(error)
-                if step is None:
-                    return [f"the RTL leaves the guest for {exit_name(error)}, the reference cannot here"]
-            else:
-                step = reference.step()
-        except IoMismatch as mismatch:
-            return [str(mismatch)]
+            step = self._follow(cycle, cause, vector, error)
+        except (IoMismatch, _Refused) as why:
+            return [str(why)]
         if self.watch is not None and (found := self.watch(record, written, reference.reached())):
             return found
         own_gpr, own_eip, own_eflags, own_cpl = reference.registers()
@@ -276,6 +275,24 @@ class Lockstep:
             verb = "writes" if write else "reads"
             found.append(f"the RTL {verb} {data:X}h at port {port:X}h, the reference does not")
         return found + write_differences(written, step.writes)
+
+    def _follow(self, cycle: int, cause: int, vector: int, error: int) -> Step:
+        """The reference does what the RTL has retired."""
+        reference, acks = self._reference, self._acks
+        if acks and acks[0][0] < cycle:
+            vector = acks.popleft()[1]
+            step = reference.external_interrupt(vector)
+        elif cause == _INTERRUPT:
+            step = reference.interrupt(vector)
+        elif cause == _VMEXIT and error in _FROM_OUTSIDE:
+            step = reference.interrupt_exit(error)
+            if step is None:
+                raise _Refused(f"the RTL leaves the guest for {exit_name(error)}, the reference cannot here")
+        else:
+            return reference.step()
+        if step is None:
+            raise _Refused(f"the RTL takes interrupt {vector:02X}h, the reference cannot take one here")
+        return step
 
     def _compare_system(self, rtl: ArchState, since: int, coarse: bool) -> Divergence | None:
         differences = system_differences(rtl, self._reference.state())

@@ -14,7 +14,7 @@ from rtl.isa.devices import cmos_image
 from rtl.isa.stop import StopReason
 
 from .bootinfo import Module
-from .design import DEBUG, IO, LOAD, RETIRE, SERIAL, STORE, board_design
+from .design import ACK, DEBUG, IO, LOAD, RETIRE, SERIAL, STORE, board_design
 from .engines import Engine, Why, build
 from .image import Image
 from .interrupts import deferred_interrupt
@@ -90,7 +90,7 @@ class RtlMachine:
     def _rewind(self) -> None:
         """Back to cycle 0; RAM stays."""
         self.engine.rewind(self._power_on)
-        for name in (*_CONSOLES, RETIRE, STORE, IO, LOAD):
+        for name in (*_CONSOLES, RETIRE, STORE, IO, LOAD, ACK):
             self.engine.drain_tap(name)
 
     def _cmos(self, ram_bytes: int) -> Sequence[int]:

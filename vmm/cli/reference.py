@@ -73,18 +73,15 @@ class GoldenReference:
         return self.time - state.tsc_offset - guest & _M64
 
     def interrupt(self, vector: int) -> Step | None:
-        """An interrupt: the event that VMRUN injects, the guest's virtual interrupt, else one from outside.
-
-        Vector 2 is an NMI where one may be taken.
-        """
+        """The event that VMRUN injects, the guest's virtual interrupt, an NMI where one may be taken."""
         cpu = self.cpu
         if cpu.state.svm.event or cpu.virtual_interrupt and vector == cpu.state.svm.vector:
             return self._do(cpu.step)
-        if vector == Vector.NMI and cpu.nmi_allowed:
-            return self._do(cpu.accept_nmi)
-        if not cpu.can_interrupt:
-            return None
-        return self._do(lambda: cpu.deliver_interrupt(vector))
+        return self._do(cpu.accept_nmi) if vector == Vector.NMI and cpu.nmi_allowed else None
+
+    def external_interrupt(self, vector: int) -> Step | None:
+        cpu = self.cpu
+        return self._do(lambda: cpu.deliver_interrupt(vector)) if cpu.can_interrupt else None
 
     def interrupt_exit(self, code: int) -> Step | None:
         cpu = self.cpu
