@@ -34,8 +34,13 @@ class Ran:
     processor: float
 
 
+def user_environment() -> dict[str, str]:
+    """Our own environment, but for what keeps Python from storing compiled modules, which users have stored."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> Ran:
-    """Run a command to its end, with no input; ``environment`` is added to our own.
+    """Run a command to its end, with no input; ``environment`` is added to `user_environment`.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, ti
     """
     wall, processor = time.perf_counter(), _children()
     try:
-        done = subprocess.run(command, env=dict(os.environ) | dict(environment or {}), stdin=subprocess.DEVNULL,
+        done = subprocess.run(command, env=user_environment() | dict(environment or {}), stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=timeout, check=False)
     except OSError as error:
         raise ProcessFailed(f"{command[0]} cannot be started: {error.strerror}") from None

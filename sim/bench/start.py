@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from sim.image import Image
 from sim.rtlmachine import RtlMachine
 
 from .figures import Figure, median
+from .process import user_environment
 
 #: Wall time, which is what a user waits, and processor time, which a busy machine does not lengthen.
 Times = tuple[float, float]
@@ -46,7 +46,7 @@ def _figures(name: str, times: list[Times]) -> list[Figure]:
 
 
 def _start(image: Path, cache: str | None) -> Times:
-    environment = dict(os.environ) | ({} if cache is None else {"GIGOGNE_CACHE": cache})
+    environment = user_environment() | ({} if cache is None else {"GIGOGNE_CACHE": cache})
     wall, processor = time.perf_counter(), _children()
     subprocess.run([sys.executable, "-m", "sim.bench.start", str(image)], env=environment, check=True)
     return time.perf_counter() - wall, _children() - processor
