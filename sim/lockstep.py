@@ -23,29 +23,27 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.retire import RetireCause
 
 from .comparison import IoMismatch, IoReplay, Step, Undecided, system_differences, write_differences
 from .design import ACK, IO, LOAD, RETIRE, STORE
-from .disassembly import MAX_LENGTH, disassemble
+from .disassembly import MAX_LENGTH
+from .divergence import GPRS, Divergence, cause_text, registers_text, retirement_text, vector_text
 from .engines import Why
 from .rtlmachine import RtlMachine
 from .rtlstate import read_state
-from .stop import GPR_ROWS, ArchState, Reason, Stop, flag_text, register_dump
+from .stop import ArchState, Reason, Stop, flag_text, register_dump
 
 HISTORY = 20
 _TAPS = (RETIRE, STORE, IO, LOAD, ACK)
 _BATCH = 20_000
 _FINE = 50
 _BOUNDARY = 20_000
-_GPRS = ("EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI")
 _INTERRUPT, _EXCEPTION, _HALT = RetireCause.INTERRUPT.value, RetireCause.EXCEPTION.value, RetireCause.HALT.value
 _VMEXIT = RetireCause.VMEXIT.value
 #: Exit codes of what the reference cannot know by itself.
 _FROM_OUTSIDE = (ExitCode.INTR, ExitCode.NMI, ExitCode.INIT)
-_NAMES = {cause.value: cause.name for cause in RetireCause}
 
 
 class Reference(Protocol):
@@ -82,34 +80,6 @@ class Reference(Protocol):
 ReferenceFactory = Callable[[np.ndarray, ArchState, IoReplay], Reference]
 #: Looks at a record of the retire port, those of its stores, and the frames that the reference has reached in it.
 Watch = Callable[[tuple[int, ...], list[tuple[int, int, int, int, int]], set[int]], list[str]]
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The first difference.
-
-    Members
-    -------
-    differences : one phrase each. cycle : of the retirement. index : its number in the run.
-    history : the last retirements as text, oldest first. rtl, reference : both states as text.
-    coarse : it was found by comparing all of the state after a long batch, which began at cycle ``since``.
-    """
-
-    differences: tuple[str, ...]
-    cycle: int
-    index: int
-    history: tuple[str, ...]
-    rtl: str
-    reference: str
-    coarse: bool = False
-    since: int = 0
-
-    def describe(self) -> str:
-        return "\n".join([
-            f"divergence at retirement {self.index}, cycle {self.cycle}:",
-            *(f"  {difference}" for difference in self.differences),
-            f"last {len(self.history)} retirements:", *(f"  {line}" for line in self.history),
-            "RTL:", self.rtl, "reference:", self.reference])
 
 
 @dataclass(frozen=True)
@@ -248,13 +218,13 @@ class Lockstep:
             return []
         found = []
         if step.cause != cause:
-            found.append(f"cause: RTL {_cause(cause, vector, error)}, "
-                         f"reference {_cause(step.cause, step.vector, step.error)}")
+            found.append(f"cause: RTL {cause_text(cause, vector, error)}, "
+                         f"reference {cause_text(step.cause, step.vector, step.error)}")
         elif cause in (_EXCEPTION, _INTERRUPT):
             if step.vector != vector:
-                found.append(f"vector: RTL {_vector(vector)}, reference {_vector(step.vector)}")
+                found.append(f"vector: RTL {vector_text(vector)}, reference {vector_text(step.vector)}")
             elif step.error is not None and step.error != error:
-                found.append(f"error code of {_vector(vector)}: RTL {error:X}h, reference {step.error:X}h")
+                found.append(f"error code of {vector_text(vector)}: RTL {error:X}h, reference {step.error:X}h")
         elif cause == _VMEXIT and step.error != error:
             found.append(f"exit code: RTL {exit_name(error)}, reference {exit_name(step.error or 0)}")
         # A task switch has replaced EIP before it retires: its record has the new address in both places.
@@ -262,7 +232,7 @@ class Lockstep:
             found.append(f"address: RTL {eip:08X}, reference {step.eip:08X}")
         if own_eip != next_eip:
             found.append(f"EIP after: RTL {next_eip:08X}, reference {own_eip:08X}")
-        for name, mine, theirs in zip(_GPRS, gpr, own_gpr, strict=True):
+        for name, mine, theirs in zip(GPRS, gpr, own_gpr, strict=True):
             if mine != theirs:
                 found.append(f"{name}: RTL {mine:08X}, reference {theirs:08X}")
         if own_eflags != eflags:
@@ -309,7 +279,7 @@ class Lockstep:
             step = self._reference.step()
             if step.cause != RetireCause.SHUTDOWN.value:
                 return self._report(machine.cycle, [f"the RTL shuts down, the reference does not: "
-                                                    f"{_cause(step.cause, step.vector, step.error)}"], None)
+                                                    f"{cause_text(step.cause, step.vector, step.error)}"], None)
         machine.settle()
         divergence = self._compare_records()
         if divergence is not None:
@@ -329,40 +299,10 @@ class Lockstep:
     def _report(self, cycle: int, differences: list[str], record: tuple[int, ...] | None,
                 rtl: ArchState | None = None) -> Divergence:
         return Divergence(
-            tuple(differences), cycle, self.retirements, tuple(self._line(past) for past in self._history),
-            register_dump(rtl) if rtl is not None else _record_text(record or self._history[-1]),
+            tuple(differences), cycle, self.retirements, tuple(map(self._line, self._history)),
+            register_dump(rtl) if rtl is not None else registers_text(record or self._history[-1]),
             register_dump(self._reference.state()))
 
     def _line(self, record: tuple[int, ...]) -> str:
-        cycle, cause, eip, _next, length, vector, error = record[:7]
-        symbol = self.machine.symbols.describe(eip)
-        place = f"{cycle:>10} {eip:08X} {symbol:<24}"
-        if cause in (_EXCEPTION, _INTERRUPT, _VMEXIT):
-            return f"{place} {_cause(cause, vector, error)}"
-        code = self._reference.code(eip)[:MAX_LENGTH]
-        text, _size = disassemble(code, eip)
-        again = " (repeats)" if cause == RetireCause.ITERATION.value else ""
-        return f"{place} {code[:length].hex(' '):<24} {text}{again}"
-
-
-def _cause(cause: int, vector: int | None, error: int | None) -> str:
-    if cause in (_EXCEPTION, _INTERRUPT):
-        return f"{_NAMES[cause]} {_vector(vector)}" + ("" if error is None else f" error {error:X}h")
-    if cause == _VMEXIT:
-        return f"{_NAMES[cause]} {exit_name(error or 0)}"
-    return _NAMES.get(cause, str(cause))
-
-
-def _vector(vector: int | None) -> str:
-    if vector is None:
-        return "none"
-    try:
-        return f"#{Vector(vector).name}"
-    except ValueError:
-        return f"{vector:02X}h"
-
-
-def _record_text(record: tuple[int, ...]) -> str:
-    gpr = record[9:17]
-    rows = [" ".join(f"{_GPRS[index]}={gpr[index]:08X}" for index in row) for row in GPR_ROWS]
-    return ("\n".join(rows) + f"\nEIP={record[3]:08X} EFL={record[8]:08X} [{flag_text(record[8])}] CPL={record[7]}")
+        eip = record[2]
+        return retirement_text(record, self.machine.symbols.describe(eip), self._reference.code(eip)[:MAX_LENGTH])

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
+from sim.divergence import Divergence
 from sim.engines import EngineError
 from sim.image import Image, ImageError
 from sim.interrupts import deferred_interrupt
-from sim.lockstep import Divergence, Lockstep, Outcome, Watch
+from sim.lockstep import Lockstep, Outcome, Watch
 from sim.randprog import generate
 from sim.randsvm import Guests, Isolation
 from sim.randsvm import generate as generate_guests
