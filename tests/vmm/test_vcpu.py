@@ -183,6 +183,35 @@ def test_a_limit_does_not_end_in_a_question(technique: str) -> None:
     assert guest.run(max_instructions=1) == LimitExit() and guest.eip == 1
 
 
+@pytest.mark.parametrize("code", ("e460", "0f01d9"))
+def test_an_instruction_that_waited_counts_in_the_limit(technique: str, code: str) -> None:
+    guest = Guest(technique, code + "43 f4")
+    question = guest.run()
+    assert isinstance(question, (IoExit, HypercallExit)) and guest.cpu.instructions == 0
+    question.answer(0x5A)
+    assert guest.run(max_instructions=1) == LimitExit()
+    assert (guest.eip, guest.cpu.instructions, guest.cpu.registers.eax) == (len(code) // 2, 1, 0x5A)
+
+
+def test_an_instruction_with_several_writes_is_done_at_the_first(technique: str) -> None:
+    """PUSHAD onto a device; under svm the registers used to be those before it until its last exit."""
+    guest = Guest(technique, "60 f4", esp=DEVICE + 32)
+    assert guest.run() == write(DEVICE + 28, 4, 0)
+    assert (guest.eip, guest.cpu.instructions, guest.cpu.registers.esp) == (1, 1, DEVICE)
+    assert not guest.cpu.can_save
+    assert guest.exits(8)[-1] == HltExit()
+
+
+def test_an_nmi_that_comes_while_an_answer_is_awaited(technique: str) -> None:
+    guest = with_handlers(technique, "e460 43 f4", vector=2)
+    question = guest.run()
+    guest.cpu.nmi()
+    assert isinstance(question, IoExit)
+    question.answer(0)
+    assert guest.run() == HltExit()
+    assert (guest.cpu.registers.ebp, guest.cpu.registers.ebx) == (1, 1)
+
+
 def with_handlers(technique: str, code: str, handler: str = "45 cf", vector: int = 0x20) -> Guest:
     """A guest with the tables of `machine`, and one handler of a vector."""
     template = machine("90")

@@ -141,6 +141,13 @@ class SoftwareVcpu(Vcpu):
         super().load(image)
         self._ready.clear()
 
+    def drain(self) -> list[Exit]:
+        """What is still to be reported of an instruction that is done; `run` reports it no more."""
+        if self._unfinished is not None:
+            return []
+        rest, self._ready = list(self._ready), deque()
+        return rest
+
     def statistics(self) -> Statistics:
         found = self.cpu.statistics()
         found.slow_accesses = self._memory.slow_accesses

@@ -22,7 +22,8 @@ from vmm.state import EAX, EBX, ECX, EDX
 from vmm.vcpu import Vcpu
 
 _M64 = (1 << 64) - 1
-_STEPPED = int(Eflags.TF | Eflags.RF)
+_RF, _STEPPED, _BS = int(Eflags.RF), int(Eflags.TF | Eflags.RF), int(Dr6.BS)
+_TRAPS = int(Dr6.B0 | Dr6.B1 | Dr6.B2 | Dr6.B3 | Dr6.BS | Dr6.BT)
 #: L0 to G3 of DR7.
 _ANY_BREAKPOINT = 0xFF
 
@@ -58,14 +59,15 @@ class Arms(Vcpu):
 
     def __init__(self) -> None:
         super().__init__()
-        self._halted = self._shut_down = self._nmi_pending = self._nmi_blocked = self._init_pending = False
+        self._halted = self._shut_down = self._repeating = False
+        self._nmi_pending = self._nmi_blocked = self._init_pending = False
         self._done = self._pending_debug = self._tsc_offset = 0
         self._apic = MSRS[Msr.APIC_BASE].reset
-        #: EVENTINJ: what was being delivered when the guest left.
-        self._event = 0
         #: The nested tables are up to date.
         self._mapped = False
+        #: Does with its answer the instruction that has asked for one; and the answer.
         self._finish: Callable[[int], None] | None = None
+        self._given = 0
 
     @abstractmethod
     def _block_nmis(self, blocked: bool) -> None:
@@ -84,7 +86,7 @@ class Arms(Vcpu):
             case ExitCode.IOIO:
                 return self._port(IoInfo.from_bits(control.get(Vmcb.EXITINFO1)))
             case ExitCode.NPF:
-                return self._nested_fault()
+                self._nested_fault()
             case ExitCode.CPUID:
                 leaf = guest_cpuid(control.register(EAX))
                 for register, value in ((EAX, leaf.eax), (EBX, leaf.ebx), (ECX, leaf.ecx), (EDX, leaf.edx)):
@@ -121,8 +123,8 @@ class Arms(Vcpu):
         control.put(Vmcb.INTERRUPT_SHADOW, 0)
         flags = control.get(Vmcb.RFLAGS)
         if flags & _STEPPED:
-            control.put(Vmcb.RFLAGS, flags & ~Eflags.RF)
-            self._pending_debug |= Dr6.BS if flags & Eflags.TF else 0
+            control.put(Vmcb.RFLAGS, flags & ~_RF)
+            self._pending_debug |= _BS if flags & ~_RF & _STEPPED else 0
 
     def _port(self, info: Any) -> Exit | None:
         # The interpreter knows of breakpoints on ports, which the exit has come before.
@@ -147,32 +149,30 @@ class Arms(Vcpu):
         self.control.set_register(EAX, result)
         self._skip()
 
-    def _nested_fault(self) -> Exit | None:
+    def _nested_fault(self) -> None:
         """A page that the guest does not have by itself: to be noted before it is written to, or no memory at all."""
         control = self.control
         info, address = control.get(Vmcb.EXITINFO1), control.get(Vmcb.EXITINFO2)
         delivered = control.wide(Vmcb.EXITINTINFO)
+        if delivered & EVENT_V:
+            self._take_back(Event.from_bits(delivered))
         if info & NPF_P and info & NPF_W and self.memory.admit_write(address):
             self._mapped = False
-            if delivered & EVENT_V and not self._take_back(delivered):
-                self._event = delivered
-            return None
-        if delivered & EVENT_V and not self._take_back(delivered):
-            return FailEntryExit(f"the delivery of a debug trap accesses {address:#x}, where there is no memory")
-        self._begin_emulation()
-        return None
+        else:
+            self._begin_emulation()
 
-    def _take_back(self, delivered: int) -> bool:
-        """An event whose delivery has been cut short is to come again; whether it does so by itself."""
-        event = Event.from_bits(delivered)
-        kind = EventType(event.type)
+    def _take_back(self, event: Any) -> None:
+        """An event whose delivery has been cut short is to come again."""
+        control, kind = self.control, EventType(event.type)
         if kind is EventType.INTERRUPT:
             self._vector = event.vector
         elif kind is EventType.NMI:
             self._nmi_pending = True
             self._block_nmis(False)
+        elif kind is EventType.EXCEPTION and event.vector == Vector.DB and not control.meets_debug_fault:
+            # DR6 has the bits already, perhaps with older ones
+            self._pending_debug |= control.get(Vmcb.DR6) & _TRAPS
         # else an instruction raises it, when it is done again
-        return kind is not EventType.EXCEPTION or event.vector != Vector.DB
 
     def _msr(self) -> None:
         """Writes of the time-stamp counter, and the base of the APIC; what else comes does not exist for the guest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtl.isa.msrs import EFER_SVME, Msr
+from rtl.isa.registers import Dr6, Dr7, Eflags
 from rtl.isa.svm import INTERRUPT_SHADOW, SegmentField, Vmcb
 from vmm.monitor.area import Area
 from vmm.monitor.host import Host
@@ -70,6 +71,16 @@ class Control:
     @property
     def cpl(self) -> int:
         return self.get(Vmcb.CPL & ~3) >> _CPL_SHIFT & 3
+
+    @property
+    def meets_debug_fault(self) -> bool:
+        """Whether a #DB, of which DR6 tells already, is a fault of the next instruction and not a trap before it."""
+        control, linear = self.get(Vmcb.DR7), self.get(Vmcb.CS + SegmentField.BASE) + self.get(Vmcb.RIP) & _M32
+        if control & Dr7.GD and self.get(Vmcb.DR6) & Dr6.BD:
+            return True
+        return not self.get(Vmcb.RFLAGS) & Eflags.RF and any(
+            control >> 2 * number & 3 and not control >> 16 + 4 * number & 3
+            and self._host.breakpoint(number) == linear for number in range(4))
 
     def wish(self, what: Wish) -> None:
         self._host.set_word(self._frame + FRAME_WISH, what)

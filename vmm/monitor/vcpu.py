@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from rtl.isa.exceptions import Vector
@@ -10,7 +11,7 @@ from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import Eflags
 from rtl.isa.svm import EVENT_V, INTERRUPT_SHADOW, EventType, SegmentField, Vmcb
 from vmm.engine.vcpu import SoftwareVcpu
-from vmm.exits import ApicBaseExit, DebugExit, Exit, FailEntryExit, HltExit, LimitExit, ShutdownExit
+from vmm.exits import ApicBaseExit, Exit, HltExit, LimitExit, ShutdownExit
 from vmm.memory import PAGE
 from vmm.monitor.area import Area
 from vmm.monitor.arms import Arms, GuestInterpreter
@@ -27,8 +28,7 @@ _M64 = (1 << 64) - 1
 _EVENT_TYPE_SHIFT, _ATTRIBUTES = 8, 8 * SegmentField.ATTRIB
 #: So many instructions before a limit the interpreter takes over; when an interrupt is requested, fewer are in flight.
 _LAST = 16
-#: Exits of the interpreter with which it is done, and those that say nothing to the owner.
-_ENDS = (HltExit, ShutdownExit, FailEntryExit, DebugExit)
+#: Exits of the interpreter that say nothing to the owner.
 _SILENT = (LimitExit, HltExit, ShutdownExit, ApicBaseExit)
 
 
@@ -80,7 +80,10 @@ class SvmVcpu(Arms):
 
         memory.on_guard = guards_changed
         self._emulating = self._single_step = self._looked = False
-        self._emulated_to = 0
+        #: Exits still to come of an instruction that the interpreter has done.
+        self._ready: deque[Exit] = deque()
+        #: How far the interpreter goes, in instructions; the time of it that the guest's state is of.
+        self._emulated_to = self._shown = 0
         #: What the interpreter's instruction began with; whether it is one of any kind, INVLPG perhaps.
         self._paging, self._is_any = (0, 0, 0), False
 
@@ -89,7 +92,7 @@ class SvmVcpu(Arms):
     def _fill(self, state: CpuView) -> None:
         """Give it all of the guest's state; VMSAVE is asked of the stub."""
         self.world.fill(state)
-        state.repeating = False
+        state.repeating = self._repeating
         state.halted, state.shutdown, state.instructions = self._halted, self._shut_down, self.instructions
         state.tsc_offset = self._tsc_offset
         state.nmi_pending, state.nmi_blocked, state.init_pending = (
@@ -108,18 +111,20 @@ class SvmVcpu(Arms):
         if state.svm != SvmState() or unknown:
             raise VcpuError("a guest of the hardware has no SVM, and this state is of one that uses it")
         self._take(state)
+        self._emulating = False
         self.world.flush_wanted = True
 
     def _take(self, state: CpuView) -> None:
         self.world.set_state(state)
         self._looked = False
-        self._halted, self._shut_down = state.halted, state.shutdown
+        self._halted, self._shut_down, self._repeating = state.halted, state.shutdown, state.repeating
         self._done = state.instructions - self.host.guest_instructions
         self._tsc_offset, self._pending_debug = state.tsc_offset, state.pending_debug
         self._nmi_pending, self._init_pending = state.nmi_pending, state.init_pending
         self._block_nmis(state.nmi_blocked)
         self._apic = state.msrs.get(_APIC_BASE, _APIC_BASE_RESET)
-        self._open, self._finish, self._emulating, self._event = None, None, False, 0
+        self._open = self._finish = None
+        self._shown = self._emulator.time
 
     def _read_msr(self, number: int) -> int:
         self._teach()
@@ -159,11 +164,20 @@ class SvmVcpu(Arms):
     # what comes from outside
 
     def _is_between(self) -> bool:
-        return not (self.world.is_inside or self._emulating or self._event or self._open)
+        return not (self.world.is_inside or self._emulating or self._open)
+
+    @property
+    def can_save(self) -> bool:
+        return super().can_save and not self._ready
 
     @property
     def _interruptible(self) -> bool:
-        return bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF) and not (self._shadowed or self._pending_debug)
+        return bool(self.control.get(Vmcb.RFLAGS) & Eflags.IF) and not (
+            self._pending_debug or self._shut_down or self._shadowed)
+
+    @property
+    def _takes_nmi(self) -> bool:
+        return self._nmi_pending and not self._nmi_blocked
 
     @property
     def _shadowed(self) -> bool:
@@ -171,9 +185,13 @@ class SvmVcpu(Arms):
 
     def nmi(self) -> None:
         self._nmi_pending = True
+        if self._emulating:
+            self._emulator.nmi()
 
     def init(self) -> None:
         self._init_pending = True
+        if self._emulating:
+            self._emulator.init()
 
     def debug(self, wanted: GuestDebug) -> None:
         if wanted.breakpoints:
@@ -191,15 +209,17 @@ class SvmVcpu(Arms):
     def _go(self, max_instructions: int | None, until: int | None) -> Exit:
         """Raises Paused when the cycles of `world.pause` are over, or the user wants an end."""
         end = None if max_instructions is None else self.instructions + max_instructions
-        while True:
+        if self._finish is not None:
+            finish, self._finish = self._finish, None
+            finish(self._given)
+        while not self._ready:
             left = self._emulate() if self._emulating else self._visit(end, until)
             if left is not None:
                 return left
+        return self._ready.popleft()
 
     def _answer(self, value: int) -> None:
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            finish(value)
+        self._given = value
 
     def _obstacle(self) -> Exit | None:
         if self._shut_down:
@@ -219,13 +239,11 @@ class SvmVcpu(Arms):
     def _visit(self, end: int | None, until: int | None) -> Exit | None:
         """Into the guest and back, and what its exit asks for; None if that is nothing."""
         left = None if end is None else end - self.instructions
-        if self._event:
-            self._prepare(False)
-        elif not self.world.is_inside:
+        if not self.world.is_inside:
             stop = self._before_instruction(left is not None and left <= 0 or until is not None and self.time >= until)
             if stop is not None:
                 return stop
-            takes_nmi = self._nmi_pending and not self._nmi_blocked
+            takes_nmi = self._takes_nmi
             wakes = takes_nmi or self._pending_debug or self._vector is not None and self._interruptible
             if self._halted and not wakes:
                 return HltExit()
@@ -248,8 +266,7 @@ class SvmVcpu(Arms):
 
     def _prepare(self, takes_nmi: bool) -> None:
         """What the guest begins with."""
-        event, vector = self._event, self._vector
-        self._event = 0
+        event, vector = 0, self._vector
         if takes_nmi:
             event = Vector.NMI | EventType.NMI << _EVENT_TYPE_SHIFT | EVENT_V
             self._nmi_pending = False
@@ -258,6 +275,10 @@ class SvmVcpu(Arms):
             # there is one virtual interrupt, which looks for the window
             event = vector | EventType.INTERRUPT << _EVENT_TYPE_SHIFT | EVENT_V
             self._vector = None
+        if self._repeating and (event or vector is not None and self._interruptible):
+            # as behind an iteration that the processor has done
+            self.control.put(Vmcb.RFLAGS, self.control.get(Vmcb.RFLAGS) | Eflags.RF)
+        self._repeating = False
         if self._window:
             vector = None
         if not self._mapped:
@@ -281,26 +302,27 @@ class SvmVcpu(Arms):
         self.host.spill()
         self._teach()
         emulator.cpu.state.init_pending = False
-        if self._vector is not None and self._interruptible and not self._nmi_pending and not self._pending_debug:
+        if self._vector is not None and self._interruptible and not self._takes_nmi:
             # which is sure to be taken first
             emulator.interrupt(self._vector)
             self._vector = None
         state = emulator.cpu.state
         self._paging, self._is_any = (state.cr0, state.cr3, state.cr4), False
-        self._emulated_to = emulator.instructions + 1
+        self._emulated_to, self._shown = emulator.instructions + 1, emulator.time
         self._emulating = True
 
     def _emulate(self) -> Exit | None:
         """Do the instruction as far as it goes."""
         emulator = self._emulator
         left = emulator.run(max_instructions=self._emulated_to - emulator.instructions)
-        is_done = emulator.can_save and (
-            emulator.instructions >= self._emulated_to or isinstance(left, _ENDS))
+        self._ready.extend(emulator.drain())
+        is_done, state = emulator.can_save, emulator.cpu.state
         if is_done:
-            state = emulator.cpu.state
+            self._emulating = False
             self._mapped = False
             self.host.refill()
             if self._is_any or self._paging != (state.cr0, state.cr3, state.cr4):
                 self.world.flush_wanted = True
+        if is_done or emulator.time != self._shown:
             self._take(state)
         return None if isinstance(left, _SILENT) else left
