@@ -9,8 +9,8 @@ processors differ there. Rules:
    directory 4 MiB; in a nested table the whole ASID. One that only gets rights, or its accessed and dirty bits, does
    not: who finds too little in a TLB walks again.
 3. INVLPG and INVLPGA close a page, one of 4 MiB whole, in however many pieces it has been translated. What drops all of
-   a guest's translations closes its pages and directories, but what spares global ones does not: they may be the stale
-   ones. TLB_CONTROL alone closes an ASID.
+   a guest's translations closes its pages and directories; what spares global ones, pages whose entry was not global.
+   TLB_CONTROL alone closes an ASID.
 4. A write to CR3 leaves open the pages of global translations that the new tables do not have: they may stay.
 5. A translation of what is open is done as ever, and sets `open_used`.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rtl.isa.paging import FRAME_MASK, PAGE_SIZE, PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
+from rtl.isa.paging import FRAME_MASK, PAGE_SIZE, PTE_A, PTE_D, PTE_G, PTE_P, PTE_PS, PTE_RW, PTE_US
 from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.svm import TlbControl
 from vmm.memory import PhysicalMemory
@@ -56,19 +56,24 @@ class _Space:
     directories, nested : frames of its directories, and of the nested tables it has been translated by.
     tables : frames of tables, with the first of the pages that each maps.
     pages, regions, large, all : what is open: pages, 4 MiB by number, pages of 4 MiB, everything.
+    lasting : pages whose entry was global.
     """
 
     directories: set[int] = field(default_factory=set)
     nested: set[int] = field(default_factory=set)
     tables: set[tuple[int, int]] = field(default_factory=set)
     pages: set[int] = field(default_factory=set)
+    lasting: set[int] = field(default_factory=set)
     regions: set[int] = field(default_factory=set)
     large: set[int] = field(default_factory=set)
     all: bool = False
 
-    def changed(self, frame: int, index: int, was_large: bool) -> None:
+    def changed(self, frame: int, index: int, was_large: bool, was_global: bool) -> None:
         """A present entry has changed, which in a directory may have been that of a large page."""
-        self.pages |= {first | index for table, first in self.tables if table == frame}
+        pages = {first | index for table, first in self.tables if table == frame}
+        self.pages |= pages
+        if was_global:
+            self.lasting |= pages
         if frame in self.directories:
             (self.large if was_large else self.regions).add(index)
         self.all |= frame in self.nested
@@ -169,7 +174,7 @@ class WaryMmu(GuestMmu):
         if before & PTE_P and before | after & (PTE_RW | PTE_US) != after:
             was_large = bool(before & PTE_PS and self.state.svm.guest and self.state.cr4 & _PSE)
             for space in self._known.values():
-                space.changed(frame, index, was_large)
+                space.changed(frame, index, was_large, bool(before & PTE_G))
             # the next use of any page comes here
             self.forget()
             self.on_flush(None)
@@ -191,15 +196,16 @@ class WaryMmu(GuestMmu):
 
     def flush_non_global(self) -> None:
         here = self._here()
-        kept = here.pages, here.regions, here.large
+        kept = here.pages & here.lasting, here.regions, here.large
         super().flush_non_global()
         if self.state.cr4 & _PGE:
             here.pages, here.regions, here.large = kept
-            here.pages |= {page for page, entry in self.entries.items() if self._walk_again(page) != entry}
+            stale = {page for page, entry in self.entries.items() if self._walk_again(page) != entry}
+            here.pages, here.lasting = here.pages | stale, here.lasting | stale
 
     def control(self, action: int) -> None:
         here = self._here()
-        kept = here.pages, here.regions, here.large
+        kept = here.pages & here.lasting, here.regions, here.large
         super().control(action)
         if action == TlbControl.ASID_LOCAL:
             here.pages, here.regions, here.large = kept

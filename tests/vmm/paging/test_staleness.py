@@ -146,6 +146,16 @@ def test_what_does_not_close_a_page(close: Callable[[WaryMmu], None]) -> None:
     assert uses_what_is_open(mmu, PAGE)
 
 
+@pytest.mark.parametrize("close", [lambda mmu: mmu.flush_non_global(), lambda mmu: mmu.control(TlbControl.ASID_LOCAL)])
+def test_entries_that_were_not_global_are_not_spared(close: Callable[[WaryMmu], None]) -> None:
+    mmu = guest(True, int(Cr4.PGE))
+    mmu.memory.write32(place(mmu, TABLE) + 4 * (PAGE >> 12), PAGE | ALL)
+    mmu = fresh(mmu)
+    store(mmu, TABLE + 4 * (PAGE >> 12), 0)
+    close(mmu)
+    assert not uses_what_is_open(mmu, PAGE)
+
+
 @both
 def test_an_asid_is_open_by_itself(nested: bool) -> None:
     mmu = guest(nested)
