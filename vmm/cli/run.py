@@ -151,9 +151,10 @@ def finish(machine: Transferable, stop: Stop, save_path: Path | None, counters: 
         note(summary(machine.instructions - first[0], machine.cycle - first[1], seconds))
     if save_path is not None:
         save(machine, save_path)
-    for name, value in counters.items():
-        if value:
-            note(f"{name:<20} {value:>15,}")
+    told = {name: value for name, value in counters.items() if value}
+    width = max(map(len, told), default=0)
+    for name, value in told.items():
+        note(f"{name:<{width}} {value:>15,}")
 
 
 def exit_lines(machine: Transferable) -> list[str]:

@@ -220,6 +220,8 @@ def test_hypercalls_of_a_guest(built: None, guest) -> None:
     result = invoke("run", guest(program), "--technique", "svm", "--stats")
     assert (result.exit_code, result.stdout) == (0, "hi\n")
     assert re.search(r"VMMCALL +2 ", result.stderr)
+    counters = re.findall(r"^gigogne: \w+ +[\d,]+$", result.stderr, re.MULTILINE)
+    assert len({len(line) for line in counters}) == 1 and any("nested_walk_cache_misses" in line for line in counters)
 
 
 def test_compare(built: None, guest, tmp_path: Path) -> None:
