@@ -1,7 +1,7 @@
 /* task_switch: the intercept of task switches by CALL, JMP, IRET, gates, interrupts and faults, after the checks of
  * the new TSS. APM 15.14.1.
  *
- * expect: task_switch: 34 checks
+ * expect: task_switch: 36 checks
  */
 #include "seg.h"
 #include "string.h"
@@ -153,6 +153,16 @@ static void not_intercepted(void)
     guest_run();
     expect_exit("switched_with_rf", SVM_EXIT_VMMCALL, new_task_next);
     expect_equal("no_rf_saved", guest_tss.eflags & X86_EFLAGS_RF, 0);
+    /* A segment of the new task cannot be loaded: the fault is the new task's. */
+    prepare(jump_task);
+    no_intercept(SVM_EXIT_TASK_SWITCH);
+    intercept(SVM_EXIT_EXCEPTION_TS);
+    vmcb.rflags |= X86_EFLAGS_DF;
+    task.eflags = X86_EFLAGS_FIXED | X86_EFLAGS_CF;
+    task.ds = 0xFFF0;
+    guest_run();
+    expect_exit("fault_of_the_new_task", SVM_EXIT_EXCEPTION_TS, new_task);
+    expect_equal("flags_of_the_new_task", vmcb.rflags, X86_EFLAGS_FIXED | X86_EFLAGS_CF);
 }
 
 int main(void)

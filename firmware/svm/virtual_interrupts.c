@@ -1,7 +1,7 @@
 /* virtual_interrupts: V_IRQ and its priority, V_TPR, V_IGN_TPR, the VINTR intercept, shadow, HLT, faults in delivery.
  * APM 15.21.
  *
- * expect: virtual_interrupts: 37 checks
+ * expect: virtual_interrupts: 38 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -10,6 +10,7 @@
 GUEST(here, "", "nop");
 GUEST(enable, "", "sti; enable_shadow: nop; enable_stop: nop");
 GUEST(halt, "sti", "hlt");
+GUEST(repeat, "movl $5, %ecx; movl $guest_stack3, %esi; sti", "rep lodsb");
 GUEST(flags_on, "pushl $0x202", "popfl; flags_on_stop: nop");
 
 extern char enable_stop[], flags_on_stop[];
@@ -110,6 +111,8 @@ static void company(void)
     prepare(here, 1, 0, X86_EFLAGS_IF);
     vmcb.interrupt_shadow = 1;
     delivered("shadow_holds_one_instruction", here_next);
+    prepare(repeat, 1, 0, 0);
+    delivered("shadow_holds_all_iterations", repeat_next);
     prepare(halt, 1, 0, 0);
     delivered("halt_ends", halt_next);
     prepare(here, 1, 0, X86_EFLAGS_IF);

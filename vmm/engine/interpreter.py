@@ -178,7 +178,7 @@ class Interpreter(Boundaries):
         shadow = state.shadow
         watched = state.dr[7] & 0xFF and not flags & _RF and shadow != SHADOW_MOV_SS
         state.shadow = SHADOW_NONE
-        self.diverted = False
+        self.diverted = self.committed = False
         code: Code | None = None
         try:
             if watched:
@@ -189,20 +189,26 @@ class Interpreter(Boundaries):
         except Fault as fault:
             state.pending_debug = held
             self.length = code.length if code else 0
+            # RF falls when an instruction is complete, or begins to raise an interrupt.
+            before = flags & ~_RF if self.diverted or self.delivering else flags
+            if not self.committed:
+                state.system_flags |= before & _RF
             try:
                 return self._deliver(fault, True)
             except Unfinished:
                 state.system_flags, state.shadow = flags, shadow
                 raise
             except VmExit as reason:
-                state.system_flags, state.shadow = flags, shadow
+                if not self.committed:
+                    state.system_flags, state.shadow = before, shadow
                 return self.vmexit(reason)
         except Unfinished:
             state.system_flags, state.shadow, state.pending_debug = flags, shadow, held
             raise
         except VmExit as reason:
             # INT n has cleared RF when its delivery is cut short.
-            state.system_flags, state.shadow = flags & ~_RF if self.delivering else flags, shadow
+            if not self.committed:
+                state.system_flags, state.shadow = flags & ~_RF if self.delivering else flags, shadow
             self.length = code.length if code else 0
             return self.vmexit(reason)
         self.steps += 1
@@ -212,6 +218,7 @@ class Interpreter(Boundaries):
         if state.repeating:
             cause = RetireCause.ITERATION
             state.system_flags |= flags & _RF
+            state.shadow = shadow
         else:
             state.instructions += 1
             if state.halted:

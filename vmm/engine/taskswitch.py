@@ -35,7 +35,14 @@ _SEGMENTS16 = (Tss16.ES, Tss16.CS, Tss16.SS, Tss16.DS)
 
 
 class Tasks(Returns):
-    """Task switching."""
+    """Task switching.
+
+    Members
+    -------
+    committed : set when a task switch comes to where the new task begins: faults from there on find its state.
+    """
+
+    committed = False
 
     def task_switch(self, loaded: Loaded, reason: Reason, return_eip: int, saved_rf: int = 0) -> int:
         """Switch to the task of an already checked TSS descriptor; the new EIP.
@@ -71,6 +78,7 @@ class Tasks(Returns):
         if wide and state.cr0 & Cr0.PG:
             state.cr3 = image["cr3"]
             self.mmu.flush_non_global()
+        self.committed = True
         state.eip = image["eip"]
         state.eflags = image["flags"] & IMPLEMENTED
         state.gpr[:] = image["gpr"]
