@@ -28,8 +28,9 @@ _NOWHERE = -1
 class RtlHost:
     """The simulated processor and its memory, between two rings of the doorbell.
 
-    1. `run` goes on until the doorbell rings (DOORBELL), so many cycles are over (CYCLE_LIMIT), the user asks for an
-       end (USER_INTERRUPT), or the processor of the host itself ends, which is a fault of its program.
+    1. `run` goes on until the doorbell rings (DOORBELL), so many cycles are over (CYCLE_LIMIT), `interrupted` says so
+       (USER_INTERRUPT), unless that is not to be heeded, or the processor of the host itself ends, which is a fault of
+       its program.
     2. Memory is what the processor sees: a read finds what the data cache has not written back, a write reaches the
        caches too. Both are for a processor that has rung.
     3. Who rings waits for a word to change then, in a loop, while the caches finish what they do.
@@ -39,7 +40,7 @@ class RtlHost:
     Members
     -------
     ram : the buffer. on_slice : called several times a second while the processor runs, wherever it stands then.
-    interrupted : tells whether the user asks for an end.
+    interrupted : asked several times a second whether somebody wants an end.
     burst : what runs the simulation, as `Engine.burst`; somebody who records it puts his own here.
     """
 
@@ -103,12 +104,12 @@ class RtlHost:
         """Request an interrupt, or not any more."""
         self._engine.poke("kick", int(wanted))
 
-    def run(self, cycles: int | None = None) -> Reason:
+    def run(self, cycles: int | None = None, heeding: bool = True) -> Reason:
         """Run; see rule 1. Raises MachineError if the host's processor ends."""
         self._ways.clear()
         engine, left = self._engine, cycles
         while left is None or left > 0:
-            if self.interrupted():
+            if heeding and self.interrupted():
                 return Reason.USER_INTERRUPT
             if self._unseen >= self._slice:
                 self._unseen = 0
@@ -157,12 +158,6 @@ class RtlHost:
         self._ram[place] = value
         if way != _NOWHERE:
             self._poke(self._word_rows[way][place % self._rows], value)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Bytes of RAM."""
-        first = address & ~3
-        words = b"".join(self.word(place).to_bytes(4, "little") for place in range(first, address + size, 4))
-        return words[address - first:address - first + size]
 
     def spill(self) -> None:
         CachedMemory(self._engine).write_back()

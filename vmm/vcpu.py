@@ -213,10 +213,7 @@ class Vcpu(ABC):
         """An INIT comes."""
 
     def kick(self) -> None:
-        """Let `run`, the one in progress or else the next, end with a `KickExit` soon; for any thread, or a signal.
-
-        A guest of the hardware is asked when it leaves for another reason.
-        """
+        """Let `run`, the one in progress or else the next, end with a `KickExit` soon; for any thread, or a signal."""
         self._kicked = True
 
     @abstractmethod

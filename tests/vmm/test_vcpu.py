@@ -441,7 +441,6 @@ def assert_between_two_instructions(guest: Guest) -> None:
     assert guest.run(max_instructions=101) == LimitExit() and guest.cpu.instructions == before + 101
 
 
-@SOFTWARE
 def test_a_kick_by_another_thread(technique: str) -> None:
     guest = Guest(technique, "43 ebfd")
     timer = threading.Timer(0.05, guest.cpu.kick)
@@ -451,7 +450,6 @@ def test_a_kick_by_another_thread(technique: str) -> None:
     assert_between_two_instructions(guest)
 
 
-@SOFTWARE
 def test_ctrl_c_leaves_the_guest_between_two_instructions(technique: str) -> None:
     """It used to lose what was done since the burst began, and not to be seen by translated code."""
     guest = Guest(technique, "43 ebfd")

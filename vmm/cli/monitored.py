@@ -128,8 +128,8 @@ class Monitored:
             "transition_cycles": self.exits.cycles, "monitor_cycles": self.vcpu.world.paid}
 
     def state(self) -> ArchState:
-        """The guest's registers; while it runs, as the processor has them."""
-        return self.host.state() if self.vcpu.world.is_inside else self.vcpu.save()
+        """The guest's registers; a switch between the worlds that is under way is completed first."""
+        return self.vcpu.report()
 
     def set_state(self, state: ArchState) -> None:
         """Raises MachineError if it is a state of a guest that uses SVM itself."""
@@ -190,31 +190,32 @@ class Monitored:
 
     def run(self, max_cycles: int | None = None) -> Stop:
         end = None if max_cycles is None else self.cycle + max_cycles
-        try:
-            return self._run(lambda: None if end is None else end - self.cycle)
-        except Paused as paused:
-            return self._stop(paused.reason)
+        return self._run(lambda: None if end is None else end - self.cycle) or self._stop(Reason.CYCLE_LIMIT)
 
     def advance(self, cycles: int) -> Stop | None:
         """Run so many cycles of the processor; a stop if there is a reason. The guest's sleep takes none of them."""
         end = self.host.cycle + cycles
-        try:
-            return self._run(lambda: end - self.host.cycle)
-        except Paused as paused:
-            return None if paused.reason is Reason.CYCLE_LIMIT else self._stop(paused.reason)
+        return self._run(lambda: end - self.host.cycle)
 
-    def _run(self, pause: Callable[[], int | None]) -> Stop:
-        """Run to the end of the guest. Raises Paused when the cycles are over."""
+    def _run(self, pause: Callable[[], int | None]) -> Stop | None:
+        """Run to the end of the guest; None if the cycles are over before."""
         self.vcpu.world.pause = pause
-        with deferred_interrupt() as self.host.interrupted:
+        with deferred_interrupt() as self.vcpu.interrupted:
             try:
                 info = self.computer.run()
+            except Paused:
+                return None
+            except KeyboardInterrupt:
+                return self._stop(Reason.USER_INTERRUPT)
             except Unsupported as error:
                 return self._stop(Reason.UNSUPPORTED, detail=str(error))
+            finally:
+                self.vcpu.interrupted = None
         return self._stop(_REASONS[info.reason], info.value)
 
     def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
         self._flush_console()
+        # a switch may have to be completed before there is a state
         cycle, instructions, state = self.cycle, self.instructions, self.state()
         self.host.spill()
         return typed_stop(reason, cycle, instructions, state, self.symbols,

@@ -6,16 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from rtl.isa.cpuid import ECX_HYPERVISOR, Leaf, cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode, exit_name
 from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.registers import Dr6, Eflags
 from rtl.isa.svm import EVENT_V, NPF_P, NPF_W, Event, EventType, IoInfo, Vmcb
-from vmm import hypercall
-from vmm.engine.interpreter import Interpreter
 from vmm.exits import Exit, FailEntryExit, HypercallExit, IoExit
 from vmm.monitor.control import Control
+from vmm.monitor.emulation import guest_cpuid
 from vmm.monitor.world import World
 from vmm.slots import SlotMemory
 from vmm.state import EAX, EBX, ECX, EDX
@@ -26,23 +24,6 @@ _RF, _STEPPED, _BS = int(Eflags.RF), int(Eflags.TF | Eflags.RF), int(Dr6.BS)
 _TRAPS = int(Dr6.B0 | Dr6.B1 | Dr6.B2 | Dr6.B3 | Dr6.BS | Dr6.BT)
 #: L0 to G3 of DR7.
 _ANY_BREAKPOINT = 0xFF
-
-
-def guest_cpuid(number: int) -> Leaf:
-    """The processor the guest sees: without SVM, and with the leaves of the monitor."""
-    leaf = hypercall.LEAVES.get(number) or cpuid(number, svm=False)
-    return Leaf(leaf.eax, leaf.ebx, leaf.ecx | ECX_HYPERVISOR, leaf.edx) if number == 1 else leaf
-
-
-class GuestInterpreter(Interpreter):
-    """The interpreter as the processor of such a guest."""
-
-    svm = False
-
-    def identify(self) -> None:
-        gpr = self.state.gpr
-        leaf = guest_cpuid(gpr[EAX])
-        gpr[EAX], gpr[EBX], gpr[ECX], gpr[EDX] = leaf.eax, leaf.ebx, leaf.ecx, leaf.edx
 
 
 class Arms(Vcpu):
@@ -67,7 +48,7 @@ class Arms(Vcpu):
         self._mapped = False
         #: Does with its answer the instruction that has asked for one; and the answer.
         self._finish: Callable[[int], None] | None = None
-        self._given = 0
+        self._given: int | None = None
 
     @abstractmethod
     def _block_nmis(self, blocked: bool) -> None:

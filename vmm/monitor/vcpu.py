@@ -10,14 +10,15 @@ from rtl.isa.exitcodes import ExitCode
 from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import Eflags
 from rtl.isa.svm import EVENT_V, INTERRUPT_SHADOW, EventType, SegmentField, Vmcb
-from vmm.engine.vcpu import SoftwareVcpu
-from vmm.exits import ApicBaseExit, Exit, HltExit, LimitExit, ShutdownExit
-from vmm.memory import PAGE
+from sim.interrupts import deferred_interrupt
+from sim.stop import ArchState
+from vmm.exits import ApicBaseExit, Exit, FailEntryExit, HltExit, LimitExit, ShutdownExit
 from vmm.monitor.area import Area
-from vmm.monitor.arms import Arms, GuestInterpreter
+from vmm.monitor.arms import Arms
+from vmm.monitor.emulation import Emulation
 from vmm.monitor.host import Host
 from vmm.monitor.nested import NestedTables
-from vmm.monitor.world import World
+from vmm.monitor.world import Paused, World
 from vmm.slots import MemorySlot, SlotMemory
 from vmm.state import CpuState, CpuView
 from vmm.svmstate import SvmState
@@ -30,6 +31,8 @@ _EVENT_TYPE_SHIFT, _ATTRIBUTES = 8, 8 * SegmentField.ATTRIB
 _LAST = 16
 #: Exits of the interpreter that say nothing to the owner.
 _SILENT = (LimitExit, HltExit, ShutdownExit, ApicBaseExit)
+#: Exits with which a run ends again, if nothing else happens.
+_REPEATED = (HltExit, ShutdownExit, FailEntryExit, LimitExit)
 
 
 class SvmVcpu(Arms):
@@ -54,6 +57,7 @@ class SvmVcpu(Arms):
     Members
     -------
     world : the way into the guest and back. memory : the guest's physical memory, up to date after `spill`.
+    interrupted : asked whether the user wants an end, of somebody who notes Ctrl-C; without, it is noted here.
     """
 
     def __init__(self, host: Host, size: int, large: bool = True, memory: SlotMemory | None = None,
@@ -68,9 +72,7 @@ class SvmVcpu(Arms):
             memory = SlotMemory(host.ram[:size // 4])
             memory.map(MemorySlot(0, size))
         self.memory = memory
-        self._emulator = SoftwareVcpu(memory, GuestInterpreter)
-        self._emulator.tsc = lambda: self.tsc()
-        self._emulator.cpu.counter = self._counter
+        self._emulation = Emulation(host, memory, lambda: self.tsc(), self._counter)
         self._tables = NestedTables(host, area, memory)
         forget = memory.on_guard
 
@@ -79,13 +81,10 @@ class SvmVcpu(Arms):
             self._mapped = False
 
         memory.on_guard = guards_changed
-        self._emulating = self._single_step = self._looked = False
-        #: Exits still to come of an instruction that the interpreter has done.
+        self.interrupted: Callable[[], bool] | None = None
+        self._single_step = self._looked = False
+        #: Exits that are due already.
         self._ready: deque[Exit] = deque()
-        #: How far the interpreter goes, in instructions; the time of it that the guest's state is of.
-        self._emulated_to = self._shown = 0
-        #: What the interpreter's instruction began with; whether it is one of any kind, INVLPG perhaps.
-        self._paging, self._is_any = (0, 0, 0), False
 
     # registers
 
@@ -106,12 +105,20 @@ class SvmVcpu(Arms):
         self._fill(state)
         return state
 
+    def report(self) -> ArchState:
+        """The guest's registers, wherever it stands: also behind Paused, and while an exit waits for its answer.
+
+        A switch between the worlds that is under way is completed first, which takes its cycles.
+        """
+        inside = self.world.processor_state()
+        return self._state().to_dict() if inside is None else inside
+
     def _put(self, state: CpuView) -> None:
         unknown = [number for number in state.msrs if MSRS[Msr(number)].feature is not None and state.msrs[number]]
         if state.svm != SvmState() or unknown:
             raise VcpuError("a guest of the hardware has no SVM, and this state is of one that uses it")
         self._take(state)
-        self._emulating = False
+        self._emulation.stop()
         self.world.flush_wanted = True
 
     def _take(self, state: CpuView) -> None:
@@ -123,17 +130,16 @@ class SvmVcpu(Arms):
         self._nmi_pending, self._init_pending = state.nmi_pending, state.init_pending
         self._block_nmis(state.nmi_blocked)
         self._apic = state.msrs.get(_APIC_BASE, _APIC_BASE_RESET)
-        self._open = self._finish = None
-        self._shown = self._emulator.time
+        self._open = self._finish = self._given = None
 
     def _read_msr(self, number: int) -> int:
-        self._teach()
-        return self._emulator.cpu.read_msr(number)
+        self._emulation.teach(self._fill)
+        return self._emulation.vcpu.cpu.read_msr(number)
 
     def _write_msr(self, number: int, value: int) -> None:
-        self._teach()
-        self._emulator.cpu.write_msr(number, value)
-        self._put(self._emulator.cpu.state)
+        self._emulation.teach(self._fill)
+        self._emulation.vcpu.cpu.write_msr(number, value)
+        self._put(self._emulation.state)
 
     def _counter(self, event: PerfEvent) -> int:
         return self.host.counters()[event.name.lower()]
@@ -164,7 +170,7 @@ class SvmVcpu(Arms):
     # what comes from outside
 
     def _is_between(self) -> bool:
-        return not (self.world.is_inside or self._emulating or self._open)
+        return not (self.world.is_inside or self._emulation.is_active or self._open or self._finish)
 
     @property
     def can_save(self) -> bool:
@@ -185,19 +191,19 @@ class SvmVcpu(Arms):
 
     def nmi(self) -> None:
         self._nmi_pending = True
-        if self._emulating:
-            self._emulator.nmi()
+        if self._emulation.is_active:
+            self._emulation.vcpu.nmi()
 
     def init(self) -> None:
         self._init_pending = True
-        if self._emulating:
-            self._emulator.init()
+        if self._emulation.is_active:
+            self._emulation.vcpu.init()
 
     def debug(self, wanted: GuestDebug) -> None:
         if wanted.breakpoints:
             raise VcpuError("a guest of the hardware does not stop at breakpoints")
         self._single_step = wanted.single_step
-        self._emulator.debug(wanted)
+        self._emulation.vcpu.debug(wanted)
 
     def _block_nmis(self, blocked: bool) -> None:
         """The exit of IRET says when the handler of an NMI ends."""
@@ -207,13 +213,36 @@ class SvmVcpu(Arms):
     # running
 
     def _go(self, max_instructions: int | None, until: int | None) -> Exit:
-        """Raises Paused when the cycles of `world.pause` are over, or the user wants an end."""
+        """Raises KeyboardInterrupt as any virtual CPU, and Paused when the cycles of `world.pause` are over."""
+        if self.interrupted is not None:
+            return self._heeding(self.interrupted, max_instructions, until)
+        with deferred_interrupt() as interrupted:
+            return self._heeding(interrupted, max_instructions, until)
+
+    def _heeding(self, interrupted: Callable[[], bool], max_instructions: int | None, until: int | None) -> Exit:
+        """The next exit, unless the user wants an end before it."""
+        self.host.interrupted = lambda: self._kicked or interrupted()
+        left = None
+        try:
+            left = self._to_exit(max_instructions, until, interrupted)
+        except Paused:
+            if not interrupted():
+                raise
+        if left is not None and not interrupted():
+            return left
+        if left is not None and not isinstance(left, _REPEATED):
+            self._ready.appendleft(left)
+        raise KeyboardInterrupt
+
+    def _to_exit(self, max_instructions: int | None, until: int | None, interrupted: Callable[[], bool]) -> Exit | None:
         end = None if max_instructions is None else self.instructions + max_instructions
-        if self._finish is not None:
-            finish, self._finish = self._finish, None
-            finish(self._given)
+        if self._finish is not None and self._given is not None:
+            finish, value, self._finish, self._given = self._finish, self._given, None, None
+            finish(value)
         while not self._ready:
-            left = self._emulate() if self._emulating else self._visit(end, until)
+            if interrupted():
+                return None
+            left = self._emulate() if self._emulation.is_active else self._visit(end, until)
             if left is not None:
                 return left
         return self._ready.popleft()
@@ -251,9 +280,7 @@ class SvmVcpu(Arms):
                     left is not None and left <= _LAST):
                 waits = self._vector is not None or self._window or self._nmi_pending
                 self._begin_emulation()
-                self._is_any = True
-                if left is not None and left <= _LAST and not waits:
-                    self._emulated_to = self._emulator.instructions + left
+                self._emulation.extend(left if left is not None and left <= _LAST and not waits else 1)
                 return None
             self._prepare(takes_nmi)
         if left is not None:
@@ -289,40 +316,23 @@ class SvmVcpu(Arms):
 
     # the interpreter
 
-    def _teach(self) -> None:
-        """Let the interpreter know the guest's state and code."""
-        emulator, memory = self._emulator, self.memory
-        self._fill(emulator.cpu.state)
-        for page in list(memory.watched):
-            memory.announce(page * PAGE, PAGE)
-        emulator.cpu.state_changed()
-
     def _begin_emulation(self) -> None:
-        emulator = self._emulator
-        self.host.spill()
-        self._teach()
-        emulator.cpu.state.init_pending = False
+        self._emulation.begin(self._fill)
         if self._vector is not None and self._interruptible and not self._takes_nmi:
             # which is sure to be taken first
-            emulator.interrupt(self._vector)
+            self._emulation.vcpu.interrupt(self._vector)
             self._vector = None
-        state = emulator.cpu.state
-        self._paging, self._is_any = (state.cr0, state.cr3, state.cr4), False
-        self._emulated_to, self._shown = emulator.instructions + 1, emulator.time
-        self._emulating = True
 
     def _emulate(self) -> Exit | None:
         """Do the instruction as far as it goes."""
-        emulator = self._emulator
-        left = emulator.run(max_instructions=self._emulated_to - emulator.instructions)
-        self._ready.extend(emulator.drain())
-        is_done, state = emulator.can_save, emulator.cpu.state
-        if is_done:
-            self._emulating = False
-            self._mapped = False
-            self.host.refill()
-            if self._is_any or self._paging != (state.cr0, state.cr3, state.cr4):
-                self.world.flush_wanted = True
-        if is_done or emulator.time != self._shown:
-            self._take(state)
+        emulation = self._emulation
+        try:
+            left = emulation.run()
+        finally:
+            self._ready.extend(emulation.settle())
+            if not emulation.is_active:
+                self._mapped = False
+                self.world.flush_wanted |= emulation.outdates_translations
+            if emulation.has_gone_on or not emulation.is_active:
+                self._take(emulation.state)
         return None if isinstance(left, _SILENT) else left

@@ -8,7 +8,7 @@ from rtl.isa.exitcodes import INTERCEPT_WORDS, ExitCode, intercept_bit, intercep
 from rtl.isa.msrs import EFER_SVME, Msr
 from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.svm import NP_ENABLE, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, VINTR_PRIORITY, TlbControl, Vmcb
-from sim.stop import Reason
+from sim.stop import ArchState, Reason
 from vmm.monitor.area import Area
 from vmm.monitor.control import Control
 from vmm.monitor.host import Host
@@ -29,21 +29,19 @@ _PAT = 0x0007_0406
 _INVALID = _M32
 #: The stub answers much sooner.
 _PATIENCE = 10_000
+#: Cycles between two looks at a switch that is under way.
+_STEP = 8
 
 
 class Paused(Exception):
-    """The run was cut while the guest ran; the next `run` goes on as if it had not been."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
+    """The cycles of `World.pause` are over; the next `run` goes on as if it had not been cut."""
 
 
 class World:
     """One guest on the processor of a host.
 
     1. `begin`, then `run` until it returns: the guest has left, for the reason that `cause` says once.
-    2. `fill` and `set_state` are for the time between, while `is_inside` is false.
+    2. `fill` and `set_state` are for the time between, while `is_inside` is false; `processor_state` for any time.
 
     Parameters
     ----------
@@ -66,6 +64,8 @@ class World:
         self.exit_cost = self.paid = 0
         self.pause: Callable[[], int | None] = lambda: None
         self.is_inside = self.flush_wanted = False
+        #: The doorbell has rung, and `run` has not said so.
+        self._has_rung = False
         self._load_wanted = True
         self._kicked = self._window = False
         self._begun = self._vintr = 0
@@ -97,7 +97,7 @@ class World:
         self._seen = host.cycle, host.guest_cycles
 
     def _wait_for_ring(self) -> None:
-        reason = self.host.run(_PATIENCE)
+        reason = self.host.run(_PATIENCE, heeding=False)
         if reason is not Reason.DOORBELL:
             raise VcpuError(f"the monitor's part on the processor does not answer: {reason.value}")
 
@@ -109,12 +109,24 @@ class World:
 
     def fill(self, state: CpuView) -> None:
         """Give it the guest's registers; VMSAVE is asked of the stub. Raises VcpuError while the guest runs."""
-        if self.is_inside:
+        if self.is_inside and not self._has_rung:
             raise VcpuError("the registers cannot be had while the guest runs")
         if not self._load_wanted:
             self.control.wish(Wish.VMSAVE)
             self._wait_for_ring()
         self.control.load(state)
+
+    def processor_state(self) -> ArchState | None:
+        """The processor's state, in the midst of the guest; None if `fill` is to be asked.
+
+        A switch between the worlds is completed first, so that somewhere the guest's registers are all together.
+        """
+        while self.is_inside and not self._has_rung:
+            state = self.host.state()
+            if state.get("svm", {}).get("guest"):
+                return state
+            self._has_rung = self.host.run(_STEP, heeding=False) is Reason.DOORBELL
+        return None
 
     def set_state(self, state: CpuView) -> None:
         self.control.store(state)
@@ -156,22 +168,24 @@ class World:
     def run(self, until: int | None) -> bool:
         """Run to the next ring; from `until` on with an interrupt request, once an instruction is done.
 
-        The result is whether the virtual interrupt was taken, if there was one.
+        So it is when the host is interrupted. The result is whether the virtual interrupt was taken, if there was one.
         """
-        host = self.host
-        reason = Reason.CYCLE_LIMIT
+        host, heeding = self.host, True
+        reason = Reason.DOORBELL if self._has_rung else Reason.CYCLE_LIMIT
         while reason is not Reason.DOORBELL:
+            if reason is Reason.USER_INTERRUPT:
+                until, heeding = host.cycle, False
             pause = self.pause()
-            if reason is not Reason.CYCLE_LIMIT or pause is not None and pause <= 0:
-                raise Paused(reason)
+            if pause is not None and pause <= 0:
+                raise Paused
             if until is not None and not self._kicked and host.cycle >= until and (
                     host.guest_instructions != self._begun):
                 self._kicked = True
                 host.kick(True)
             wait = None if until is None or self._kicked else max(until - host.cycle, 1)
             limits = [limit for limit in (wait, pause) if limit is not None]
-            reason = host.run(min(limits) if limits else None)
-        self.is_inside = False
+            reason = host.run(min(limits) if limits else None, heeding)
+        self.is_inside = self._has_rung = False
         if self._kicked:
             host.kick(False)
         return bool(self._vintr & VINTR_IRQ) and not self.control.get(Vmcb.VINTR) & VINTR_IRQ

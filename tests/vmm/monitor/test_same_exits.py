@@ -22,7 +22,7 @@ from vmm.exits import (
     ShutdownExit,
     is_question,
 )
-from vmm.monitor.arms import GuestInterpreter
+from vmm.monitor.emulation import GuestInterpreter
 from vmm.vcpu import Vcpu
 
 GDT, IDT, DIRECTORY = 0x2000, 0x3000, 0x5000
