@@ -1,8 +1,10 @@
 """What the firmware of a PC tells of its interrupt controllers: Intel MP tables and ACPI tables, as bytes.
 
-MultiProcessor Specification 1.4, chapter 4; ACPI specification 6.4, 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.12 (MADT). There
-is no FADT: the computer has none of the fixed hardware of ACPI, and kernels take the routing of interrupts from the
-MADT alone.
+MultiProcessor Specification 1.4, chapter 4; ACPI specification 6.4, 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.12 (MADT).
+
+There is no FADT, and so no DSDT: a FADT names power-management registers, their timer and their interrupt, none of
+which this computer has. Linux for x86 looks for one, goes on without it, and takes processors and the routing of
+interrupts from the MADT alone; small kernels, as xv6, read the MP tables.
 """
 
 from __future__ import annotations
