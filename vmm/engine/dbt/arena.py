@@ -11,6 +11,7 @@ from vmm.engine.dbt.layout import (
     GUARDS_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
+    MARKS_AT,
     STATE_BYTES,
     TABLE_ENTRIES,
     TABLE_PAGES,
@@ -32,7 +33,7 @@ class Logged(Fields):
 
     Members
     -------
-    log_count, log : pages put into the data tables since the last flush, with bit 20 set for global ones.
+    log_count, log : pages put into the data tables since the last flush, each once.
     large : by 4 MiB of linear addresses, that a page of this size may be in the tables.
     walks : page walks done. misses : accesses the data tables did not have. lookups : pages put into them.
     """
@@ -73,9 +74,10 @@ class Arena(Timed):
         # host minus linear address: negative for RAM that the host has at a low place
         ("tables", (c_int64 * TABLE_ENTRIES) * len(Kind)),
         ("guards", c_uint8 * TABLE_PAGES),
+        ("marks", c_uint8 * TABLE_PAGES),
         ("code_map", c_uint8 * (1 << 29)),
     ]
 
 
 assert (Arena.blocks.offset, Arena.tables.offset) == (BLOCKS_AT, TABLES_AT)
-assert (Arena.guards.offset, Arena.code_map.offset) == (GUARDS_AT, CODE_MAP_AT)
+assert (Arena.guards.offset, Arena.marks.offset, Arena.code_map.offset) == (GUARDS_AT, MARKS_AT, CODE_MAP_AT)

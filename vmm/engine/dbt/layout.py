@@ -9,6 +9,7 @@ here; its machine code therefore depends on no address and can be kept on disk. 
     data tables     by linear page: host address minus linear address, 0 when the access takes the slow path;
                     one table for each `Kind` of access
     guards          one byte per page of the address space, `PhysicalMemory.guards`
+    marks           one byte per linear page, what `mmu` knows of its translation
     code map        one bit per byte of RAM: translated code was made from it
 
 A data table is indexed by the linear address rotated right by log2 of the access size and shifted right by 12 minus
@@ -96,6 +97,8 @@ class Fields(ctypes.Structure):
     reason : an `Exit`. deliveries : faults that native code delivered.
     beside : writes to pages with code by way of accessors.
     slot : address of the chain slot through which native code left, or 0.
+    resumed : budget plus `extra` when RF was cleared in front of the next instruction, as long as that is a REP
+        instruction under way; -1 if RF was not cleared.
     mode : key of the present `Mode` and privilege; tag : its half of the jump cache's tags.
     line : the interrupt line, as it is while native code runs.
     ram, ram_size : host address and size of RAM.
@@ -123,7 +126,7 @@ class Fields(ctypes.Structure):
         ("instructions", c_uint64), ("tsc_offset", c_uint64),
         ("budget", c_int64), ("extra", c_int64), ("deliveries", c_uint64), ("beside", c_uint64),
         ("reason", c_uint32), ("generation", c_uint32),
-        ("tag", c_uint64), ("slot", c_uint64),
+        ("tag", c_uint64), ("slot", c_uint64), ("resumed", c_int64),
         ("ram", c_uint64), ("ram_size", c_uint64),
         ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64),
         ("results", c_uint64 * 8),
@@ -141,7 +144,8 @@ BLOCKS_AT = JUMPS_AT + JUMP_ENTRIES * ctypes.sizeof(JumpEntry)
 TABLES_AT = BLOCKS_AT + BLOCK_ENTRIES * ctypes.sizeof(BlockEntry)
 TABLE_BYTES = TABLE_ENTRIES * 8
 GUARDS_AT = TABLES_AT + len(Kind) * TABLE_BYTES
-CODE_MAP_AT = GUARDS_AT + TABLE_PAGES
+MARKS_AT = GUARDS_AT + TABLE_PAGES
+CODE_MAP_AT = MARKS_AT + TABLE_PAGES
 
 
 def offset(name: str) -> int:
@@ -211,7 +215,7 @@ class Context:
 
     Members
     -------
-    address : of the context. state, jumps, blocks, tables, guards, code_map : its parts.
+    address : of the context. state, jumps, blocks, tables, guards, marks, code_map : its parts.
     """
 
     def __init__(self, ram: int, ram_size: int, mirrored: dict[int, str]):
@@ -225,5 +229,6 @@ class Context:
         self.tables = [
             (c_int64 * TABLE_PAGES).from_buffer(self._memory, TABLES_AT + kind * TABLE_BYTES) for kind in Kind]
         self.guards = memoryview(self._memory)[GUARDS_AT:GUARDS_AT + (ram_size >> 12)]
+        self.marks = memoryview(self._memory)[MARKS_AT:CODE_MAP_AT]
         self.code_map = memoryview(self._memory)[CODE_MAP_AT:size]
         self.state.ram, self.state.ram_size = ram, ram_size

@@ -5,9 +5,12 @@ Rules, beyond those of `vmm.paging.mmu`:
 1. A translation that the tables have is used; anything else walks, and the walk fills in what it allows. Pages that are
    not plain RAM are never filled in, so that every access to them walks.
 2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
+   What a flush asks of a page is in its marks, as the last walk has found it.
 3. Pages that can be written are in the write tables, or in the watched ones while code of them is known, or in neither
    while memory guards their writes.
 4. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
+5. To a guest that does not invalidate what it changes, this is the same TLB as `SoftMmu` with room for `LOG_ENTRIES`
+   pages, but for pages that are not plain RAM, of which nothing stale is ever seen.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from vmm.paging.walk import GuestFault, walk
 
 _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
 _READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
-_GLOBAL, _PAGE = 1 << 20, (1 << 20) - 1
+#: Marks of a page: it is in the log; it is global; it is part of a page of 4 MiB.
+_LOGGED, _GLOBAL, _LARGE = 1, 2, 4
 _NO_CODE = bytes(512)
 
 
@@ -61,7 +65,7 @@ class TableMmu(SoftMmu):
         memory.guards = context.guards
         self.tables = context.tables
         self.log, self.large = self._logged.log, self._logged.large
-        self.code_map = context.code_map
+        self.code_map, self.marks = context.code_map, context.marks
         self.ram = context.state.ram
         reads, user_reads, writes, user_writes = context.tables[:_WATCHED]
         self._read_views = View(reads, self.ram), View(user_reads, self.ram)
@@ -120,7 +124,7 @@ class TableMmu(SoftMmu):
             return linear + self.tables[_WATCHED + user][page] - self.ram
         self.misses += 1
         if not state.cr0 & _PG:
-            self.fill(page, page, True, True, True)
+            self.fill(page, page, 0, True, True, True)
             return linear
         self.walks += 1
         outcome = walk(self.memory, state.cr3, linear, write=write, user=user,
@@ -130,8 +134,8 @@ class TableMmu(SoftMmu):
         if outcome.large:
             self.large[linear >> 22] = True
         system_write = outcome.dirty and (outcome.writable or not state.cr0 & _WP)
-        self.fill(page | (_GLOBAL if outcome.global_page else 0), outcome.frame, outcome.user,
-                  system_write, outcome.dirty and outcome.writable)
+        marks = (_GLOBAL if outcome.global_page else 0) | (_LARGE if outcome.large else 0)
+        self.fill(page, outcome.frame, marks, outcome.user, system_write, outcome.dirty and outcome.writable)
         return outcome.frame << 12 | linear & 0xFFF
 
     def refill(self, linear: int, kind: int) -> bool:
@@ -149,18 +153,17 @@ class TableMmu(SoftMmu):
             return True
         return bool(self.tables[kind][page])
 
-    def fill(self, entry: int, frame: int, user: bool, system_write: bool, user_write: bool) -> None:
+    def fill(self, page: int, frame: int, marks: int, user: bool, system_write: bool, user_write: bool) -> None:
         """Put a page in the tables, with what its translation allows in place of what they had."""
-        page = entry & _PAGE
-        logged = self.tables[_READ][page] != 0
         self.drop(page)
         if not self.memory.is_plain(frame):
             return
-        if not logged:
+        if not self.marks[page]:
             if self.log_count == LOG_ENTRIES:
                 self.flush_all()
-            self.log[self.log_count] = entry
+            self.log[self.log_count] = page
             self.log_count += 1
+        self.marks[page] = marks | _LOGGED
         self.lookups += 1
         distance = self.ram + (frame - page << 12)
         self.tables[_READ][page] = distance
@@ -182,10 +185,15 @@ class TableMmu(SoftMmu):
         for table in self.tables:
             table[page] = 0
 
+    def forget_page(self, page: int) -> None:
+        """Take a page out of the tables, when it leaves the log."""
+        self.drop(page)
+        self.marks[page] = 0
+
     def forget_writes(self) -> None:
         """Look again at every page that can be written, because code has become known."""
         for place in range(self.log_count):
-            page = self.log[place] & _PAGE
+            page = self.log[place]
             self.tables[_WRITE][page] = 0
             self.tables[_WRITE + 1][page] = 0
 
@@ -195,7 +203,7 @@ class TableMmu(SoftMmu):
 
     def flush_all(self) -> None:
         for place in range(self.log_count):
-            self.drop(self.log[place] & _PAGE)
+            self.forget_page(self.log[place])
         self.log_count = 0
         for region in range(LARGE):
             self.large[region] = False
@@ -208,22 +216,24 @@ class TableMmu(SoftMmu):
             return
         kept = 0
         for place in range(self.log_count):
-            entry = self.log[place]
-            if entry & _GLOBAL:
-                self.log[kept] = entry
+            page = self.log[place]
+            if self.marks[page] & _GLOBAL:
+                self.log[kept] = page
                 kept += 1
             else:
-                self.drop(entry & _PAGE)
+                self.forget_page(page)
         self.log_count = kept
         self.dropped(-1)
 
     def invalidate(self, linear: int) -> None:
         """The effect of INVLPG."""
+        self.drop(linear >> 12)
         if self.large[linear >> 22]:
+            self.large[linear >> 22] = False
             first = linear >> 12 & ~(LARGE - 1)
             for page in range(first, first + LARGE):
-                self.drop(page)
+                if self.marks[page] & _LARGE:
+                    self.drop(page)
             self.dropped(-1)
         else:
-            self.drop(linear >> 12)
             self.dropped(linear >> 12)

@@ -170,6 +170,12 @@ class NativeProcessor(Interrupts, SystemRegisters):
         super().write_control(number, value)
         self.segments_changed()
 
+    def _parameters(self, count: int, width: int) -> list[int]:
+        # given up while it writes the new stack, a call would read them from there where the stacks overlap
+        if count:
+            raise Bail
+        return super()._parameters(count, width)
+
     def take_fault(self, vector: int, error: int | None, cr2: int | None) -> bool:
         """What a step does about a fault; False if it ends in shutdown. A bail leaves everything to be done."""
         delivered = self.raise_fault(Fault(vector, error, cr2), True)

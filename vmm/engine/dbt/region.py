@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rtl.isa.decoder import Insn
 from vmm.engine.dbt.accesses import Accesses
 from vmm.engine.dbt.calls import Calls
 from vmm.engine.dbt.checked import emit_checked
@@ -267,6 +268,9 @@ class Region:
         if shadowed and makes_shadow:
             self.fields.store("shadow", 0)
         try:
+            if _copies_frames(guest.insn):
+                # given up between two of its stores, it would copy what it has written
+                raise NotNative
             if self._version is None:
                 emit(o, guest.insn)  # type: ignore[arg-type]
             else:
@@ -440,6 +444,11 @@ class Region:
             else:
                 self._to_root(self._block.eip, now)
         b.start(done)
+
+
+def _copies_frames(insn: Insn) -> bool:
+    """Whether an instruction is ENTER of a level that copies pointers from one part of the stack to another."""
+    return insn.form.operation == "enter" and (insn.imm2 or 0) & 31 > 1
 
 
 def _unhinted(text: str) -> str:

@@ -1,7 +1,8 @@
 """The native code every translation leans on: ways in and out, look-ups, memory accesses that are not hits.
 
     enter     C function: load the guest's registers and run from an entry point until something comes back
-    exit      give up an instruction or leave: deliver a fault, or return to Python with its state in the context
+    exit      give up an instruction or leave: deliver a fault, or return to Python with its state in the context; RF
+              is set again if it was cleared in front of a REP instruction that is not complete yet
     bail      a routine that leaves everything to the interpreter; it stands in until the machine's are compiled
     refill    after a miss in a data table: 1 it is filled, 2 a fault is pending, 0 the interpreter has to look
     lookup    go on at `Context.eip` through the block table, filling the jump cache; exit MISSING
@@ -58,8 +59,8 @@ def _enter() -> str:
     lines = ["define i32 @enter(ptr %c, ptr %code) {"]
     for n in range(8):
         lines += [_at(f"g{n}", offset("gpr") + 4 * n), f"%r{n} = load i32, ptr %g{n}"]
-    lines += [_field("budget", "i64", "b"), f"call ghccc void %code({_ARGUMENTS})",
-              _field("reason"), "ret i32 %reason", "}"]
+    lines += [_put("resumed", "i64 -1", "resumed_at"), _field("budget", "i64", "b"),
+              f"call ghccc void %code({_ARGUMENTS})", _field("reason"), "ret i32 %reason", "}"]
     return "\n".join(lines)
 
 
@@ -80,11 +81,18 @@ def _exit() -> str:
         _field("extra", "i64"), "%extra2 = add i64 %extra, 1", "store i64 %extra2, ptr %extra_at",
         _field("deliveries", "i64"),
         "%more = add i64 %deliveries, 1", "store i64 %more, ptr %deliveries_at",
+        _put("resumed", "i64 -1", "anew_at"),
     ]
     lines += [f"%n{n} = load i32, ptr %g{n}" for n in range(8)]
     renewed = ", ".join(["ptr %c", *(f"i32 %n{n}" for n in range(8)), "i64 %b2"])
     lines += [f"musttail call ghccc void @dispatch({renewed})", "ret void",
-              "leave:", _put("budget", "i64 %b", "b_at"), "ret void", "}"]
+              "leave:", _put("budget", "i64 %b", "b_at"),
+              _field("repeating", "i8"), "%once = icmp eq i8 %repeating, 0", "br i1 %once, label %left, label %again",
+              "again:", _field("extra", "i64", "iterated"), "%behind = add i64 %b, %iterated", _field("resumed", "i64"),
+              "%same = icmp eq i64 %behind, %resumed", "br i1 %same, label %resume, label %left",
+              "resume:", _field("system_flags"), f"%with = or i32 %system_flags, {_RF}",
+              "store i32 %with, ptr %system_flags_at", "br label %left",
+              "left:", "ret void", "}"]
     return "\n".join(lines)
 
 
@@ -253,6 +261,9 @@ br i1 %short, label %attention, label %clear
 clear:
 %without = and i32 %system_flags, {~_RF}
 store i32 %without, ptr %system_flags_at
+{_field("extra", "i64")}
+%now = add i64 %b, %extra
+{_put("resumed", "i64 %now", "resumed_at")}
 br label %go
 go:
 musttail call ghccc void @lookup({_ARGUMENTS})

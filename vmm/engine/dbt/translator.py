@@ -306,10 +306,13 @@ class Translator(Interpreter):
             limit = state.budget
             if self._stale:
                 self._select()
-            if reason == Exit.MISSING:
-                continue
-            if reason == Exit.HOT:
-                self._grow()
+            if reason == Exit.MISSING or reason == Exit.HOT:
+                if reason == Exit.HOT:
+                    self._grow()
+                if state.system_flags & _RF:
+                    # the rest of a REP instruction is the interpreter's; the way there is led all the same
+                    self._at(state.eip)
+                    return
             elif reason == Exit.FAULT:
                 self._deliver(self._pending_fault(), True)
                 return

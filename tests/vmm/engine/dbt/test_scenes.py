@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.vmm.engine.dbt.corners import CORNERS
 from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, memory_differs, states_differ
 from tests.vmm.engine.dbt.scenes import SCENES, calls, loop
 from tests.vmm.engine.machine import machine
@@ -14,6 +15,7 @@ from vmm.engine.dbt import frontend
 from vmm.engine.dbt.translator import Thresholds, Translator
 from vmm.engine.interpreter import Interpreter
 
+_SCENES = SCENES | CORNERS
 _VARIANTS = {"blocks": BLOCKS, "single": BLOCKS, "regions": REGIONS,
              "mixed": Thresholds(warm=3, entered=4, hot=5, background=False)}
 
@@ -40,17 +42,18 @@ def alike(golden: Interpreter, tested: Interpreter, seed: int, longest: int, lim
         found = states_differ(golden, tested) + memory_differs(golden, tested)
         assert not found, f"at step {golden.steps}, from {since:#x}: {'; '.join(found)}"
     assert golden.state.halted
+    assert not isinstance(tested, Translator) or not tested.tiers.failures, tested.tiers.failure
 
 
 @pytest.mark.parametrize(
     "variant", ["regions", "mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "single"))])
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", _SCENES)
 def test_scene(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if variant == "single":
         monkeypatch.setattr(frontend, "LIMIT", 1)
     make: Callable[..., Interpreter] = lambda memory: Translator(memory, thresholds=_VARIANTS[variant])  # noqa: E731
     for seed, longest in ((1, 400), (2, 7)):
-        alike(SCENES[name](Interpreter), SCENES[name](make), seed, longest)
+        alike(_SCENES[name](Interpreter), _SCENES[name](make), seed, longest)
 
 
 @pytest.mark.parametrize("variant", ["regions", "mixed"])
