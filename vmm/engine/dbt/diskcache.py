@@ -45,12 +45,17 @@ def host_digest() -> str:
     whole = hashlib.sha256(repr((
         llvmlite.__version__, llvm.llvm_version_info, llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(), sys.version_info[:2])).encode())
-    folders = [Path(next(iter(vmm.__path__)), name) for name in _SOURCES] + [Path(next(iter(rtl.isa.__path__)))]
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            found = path.stat()
-            whole.update(f"{path}:{found.st_size}:{found.st_mtime_ns}\n".encode())
+    for path in sources():
+        found = path.stat()
+        whole.update(f"{path}:{found.st_size}:{found.st_mtime_ns}\n".encode())
     return whole.hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """The files that machine code depends on: what translates, and what the machine's routines are made from."""
+    home = Path(next(iter(vmm.__path__)))
+    found = [path for name in _SOURCES for path in sorted((home / name).rglob("*.py"))]
+    return [*found, *sorted(home.glob("*.py")), *sorted(Path(next(iter(rtl.isa.__path__))).rglob("*.py"))]
 
 
 class DiskCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS
 from vmm.engine.dbt import diskcache
 from vmm.engine.dbt.diskcache import DiskCache
+from vmm.engine.dbt.native import BINDING
 from vmm.engine.dbt.translator import Thresholds, Translator
 from vmm.engine.interpreter import Interpreter
 from vmm.memory import PhysicalMemory
@@ -40,6 +42,13 @@ def run(program: bytes, cache: DiskCache | None, thresholds: Thresholds = THRESH
     tested.close()
     assert tested.state.to_dict() == golden.state.to_dict()
     return tested
+
+
+def test_the_digest_covers_what_routines_are_made_from() -> None:
+    tops = [BINDING.cls, *BINDING.objects.values(), *BINDING.records]
+    files = {inspect.getsourcefile(cls) for top in tops for cls in top.__mro__ if cls.__module__.startswith("vmm.")}
+    assert len(files) > 12
+    assert {Path(str(name)).resolve() for name in files} <= {path.resolve() for path in diskcache.sources()}
 
 
 @pytest.fixture(scope="module")
