@@ -14,6 +14,7 @@ from sim.randprog.world import COUNTER, RAM
 from tests.vmm.engine.dbt import instructions
 from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
 from vmm.engine.dbt import translator as module
+from vmm.engine.dbt.translator import Translator
 from vmm.engine.emulate import EmulatedMachine, StopInfo
 
 
@@ -33,10 +34,15 @@ def random_pair(seed: int, variant: str, rounds: int = 8, slots: int = 120) -> P
 def random_program(seed: int, variant: str, limit: int = 60_000) -> tuple[int, StopInfo | Difference]:
     """Run the program of a seed on both; how many instructions that were, and how it ended."""
     pair = random_pair(seed, variant)
+    tested = pair.tested.cpu
+    assert isinstance(tested, Translator)
     try:
         outcome = pair.run(limit)
+        if tested.tiers.failures:
+            outcome = Difference(f"LLVM has refused {tested.tiers.failures} units: {tested.tiers.failure}",
+                                 tested.state.instructions, tested.state.eip, 0)
     finally:
-        pair.tested.cpu.close()  # type: ignore[attr-defined]
+        tested.close()
     return pair.golden.cpu.state.instructions, outcome
 
 

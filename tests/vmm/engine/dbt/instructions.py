@@ -41,6 +41,9 @@ class Bench:
             state.shutdown = state.repeating = False
             advance(cpu, cpu.steps + (_REPEATED if case.insn.rep is not None else _STEPS))
         found = states_differ(self.golden, self.tested) + memory_differs(self.golden, self.tested)
+        assert isinstance(self.tested, Translator)
+        if self.tested.tiers.failures:
+            found.append(f"LLVM has refused it: {self.tested.tiers.failure}")
         return f"{case.insn.form} [{case.code.hex()}] {'; '.join(found)}" if found else None
 
 

@@ -42,3 +42,13 @@ def test_a_broken_translator_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LlvmOps, "set_adjust", wrong)
     found = [difference for difference in campaign(12, 1) if difference is not None]
     assert found and all("eflags" in difference for difference in found)
+
+
+def test_code_that_is_refused_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays with the interpreter, and so would be right."""
+    def wrong(self: LlvmOps, value: Node) -> None:
+        self.b.emit("no such thing")
+
+    monkeypatch.setattr(LlvmOps, "set_adjust", wrong)
+    _count, outcome = random_program(1, "blocks", 200)
+    assert isinstance(outcome, Difference) and "refused" in outcome.what
