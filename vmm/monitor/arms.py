@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from rtl.isa.exceptions import Vector
@@ -12,12 +10,9 @@ from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.registers import Dr6, Eflags
 from rtl.isa.svm import EVENT_V, NPF_P, NPF_W, Event, EventType, IoInfo, Vmcb
 from vmm.exits import Exit, FailEntryExit, HypercallExit, IoExit
-from vmm.monitor.control import Control
 from vmm.monitor.emulation import guest_cpuid
-from vmm.monitor.world import World
-from vmm.slots import SlotMemory
+from vmm.monitor.guest import HardwareGuest
 from vmm.state import EAX, EBX, ECX, EDX
-from vmm.vcpu import Vcpu
 
 _M64 = (1 << 64) - 1
 _RF, _STEPPED, _BS = int(Eflags.RF), int(Eflags.TF | Eflags.RF), int(Dr6.BS)
@@ -26,37 +21,8 @@ _TRAPS = int(Dr6.B0 | Dr6.B1 | Dr6.B2 | Dr6.B3 | Dr6.BS | Dr6.BT)
 _ANY_BREAKPOINT = 0xFF
 
 
-class Arms(Vcpu):
-    """The part of a virtual CPU that answers exits of the hardware.
-
-    Members
-    -------
-    world, control : the guest on the processor. memory : the guest's.
-    """
-
-    world: World
-    control: Control
-    memory: SlotMemory
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._halted = self._shut_down = self._repeating = False
-        self._nmi_pending = self._nmi_blocked = self._init_pending = False
-        self._done = self._pending_debug = self._tsc_offset = 0
-        self._apic = MSRS[Msr.APIC_BASE].reset
-        #: The nested tables are up to date.
-        self._mapped = False
-        #: Does with its answer the instruction that has asked for one; and the answer.
-        self._finish: Callable[[int], None] | None = None
-        self._given: int | None = None
-
-    @abstractmethod
-    def _block_nmis(self, blocked: bool) -> None:
-        """Whether NMIs wait until an IRET."""
-
-    @abstractmethod
-    def _begin_emulation(self) -> None:
-        """Let the interpreter do the instruction."""
+class Arms(HardwareGuest):
+    """The part of `vmm.monitor.vcpu.SvmVcpu` that answers exits of the hardware."""
 
     def _leave(self) -> Exit | None:
         """What the exit that has come leads to; None if the guest goes on."""
@@ -172,3 +138,11 @@ class Arms(Vcpu):
             self._begin_emulation()
             return
         self._skip()
+
+    def _begin_emulation(self) -> None:
+        """Let the interpreter do the instruction."""
+        self._emulation.begin(self._fill)
+        if self._vector is not None and self._interruptible and not self._takes_nmi:
+            # which is sure to be taken first
+            self._emulation.vcpu.interrupt(self._vector)
+            self._vector = None
