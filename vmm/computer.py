@@ -56,7 +56,7 @@ class Computer:
         Raises
         ------
         Unsupported
-            The guest wants a mode that there is not.
+            The registers are of a mode that there is not.
         """
         cpu, platform = self.cpu, self.platform
         end = None if max_instructions is None else cpu.instructions + max_instructions

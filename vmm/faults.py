@@ -35,4 +35,4 @@ class Unfinished(Exception):
 
 
 class Unsupported(Exception):
-    """The guest asked for a mode that this model does not have; the message is one sentence that names it."""
+    """The virtual CPU cannot go on from its state; the message is one sentence that says why."""

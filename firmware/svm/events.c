@@ -1,11 +1,12 @@
 /* events: EVENTINJ of every type, with and without error code, and faults in its delivery. APM 15.20, 15.7.2.
  *
- * expect: events: 48 checks
+ * expect: events: 49 checks
  */
 #include "seg.h"
 #include "suite.h"
 
 GUEST(here, "", "nop");
+GUEST(writes_event, "", "movl $0x80012345, (%edi)");
 
 enum {
     INTERRUPT = SVM_EVENT_V | SVM_EVENT_TYPE_INTERRUPT,
@@ -67,6 +68,10 @@ static void without_error_code(const char *name, uint32_t event, uint32_t vector
 static void rules(void)
 {
     expect_equal("event_is_cleared", vmcb.event & SVM_EVENT_V, 0);
+    guest_new(writes_event);
+    guest.edi = (uint32_t)&vmcb.event;
+    guest_run();
+    expect_equal("event_is_cleared_whoever_wrote_it", vmcb.event & SVM_EVENT_V, 0);
     behind("software_goes_on_behind", SOFTWARE | 0x30, 0x30, here_next);
     behind("exception_does_not", FAULT | X86_VEC_UD, X86_VEC_UD, here);
     without_error_code("interrupt_has_no_error_code", INTERRUPT | 0x20, 0x20);

@@ -1,6 +1,6 @@
 /* priority: intercepts against the exceptions of the same instruction, Table 15-7 of the APM.
  *
- * expect: priority: 44 checks
+ * expect: priority: 45 checks
  */
 #include "page.h"
 #include "seg.h"
@@ -31,6 +31,7 @@ GUEST(iret_, "", "iretl");
 GUEST(int_, "", "int $0x40");
 GUEST(int_80_, "", "int $0x80");
 GUEST(paging_without_protection, "movl $0x80000010, %eax", "movl %eax, %cr0");
+GUEST(leaving_protection, "movl $0x10, %eax", "movl %eax, %cr0");
 GUEST(nw_without_cd, "movl $0x20000011, %eax", "movl %eax, %cr0");
 GUEST(cr4_reserved, "movl $0x80000000, %eax", "movl %eax, %cr4");
 GUEST(dr4_with_de, "", ".byte 0x0F, 0x21, 0xE0");
@@ -154,6 +155,7 @@ static void above_exceptions(void)
 static void below_exceptions(void)
 {
     FAULTS(paging_without_protection, SVM_EXIT_CR0_WRITE, X86_VEC_GP);
+    FAULTS(leaving_protection, SVM_EXIT_CR0_WRITE, X86_VEC_GP); /* there is no real mode */
     FAULTS(nw_without_cd, SVM_EXIT_CR0_WRITE, X86_VEC_GP);
     FAULTS(cr4_reserved, SVM_EXIT_CR4_WRITE, X86_VEC_GP);
     FAULTS(dr4_with_de, SVM_EXIT_DR4_READ, X86_VEC_UD);

@@ -1,6 +1,6 @@
 /* vmload: what VMLOAD and VMSAVE carry between the processor and a VMCB, and nothing else. APM 15.5.2.
  *
- * expect: vmload: 23 checks
+ * expect: vmload: 25 checks
  */
 #include "seg.h"
 #include "string.h"
@@ -8,6 +8,8 @@
 
 CODE(load_unaligned, "movl $area + 8, %eax", "vmload");
 CODE(save_unaligned, "movl $area + 8, %eax", "vmsave");
+
+CODE(use_ldt, "movl $0xC, %eax", "movw %ax, %fs");
 
 struct vmcb area;
 
@@ -79,6 +81,21 @@ static void loaded(void)
     expect("load_null", back->fs.selector == 0 && (back->fs.attributes & X86_ATTR_P) == 0);
 }
 
+/* 15.5.1: of LDTR, P counts. */
+static void local_table(void)
+{
+    static uint64_t table[2] = {0, 0};
+
+    table[1] = descriptor(0, 0xFFFFF, ACC_DATA | ACC_DPL3, SEG_FLAT);
+    vmsave(&area);
+    area.ldtr = (struct vmcb_segment){SEL_FREE, ACC_LDT, sizeof table - 1, (uint32_t)table};
+    vmload(&area);
+    expect("local_table", run_guarded(use_ldt) == NULL);
+    area.ldtr.attributes &= ~X86_ATTR_P;
+    vmload(&area);
+    expect_host_fault("absent_local_table", use_ldt, use_ldt_at, X86_VEC_GP, 0xC);
+}
+
 static void refused(void)
 {
     expect_host_fault("load_unaligned", load_unaligned, load_unaligned_at, X86_VEC_GP, 0);
@@ -97,6 +114,7 @@ int main(void)
     vmsave(&before);
     saved();
     loaded();
+    local_table();
     vmload(&before);
     refused();
     return suite_end("vmload");

@@ -27,7 +27,7 @@ WRITABLE = (
     "EXIT_INFO2", "EXIT_INFO2_HI", "INVLPGA_ASID", "INVLPGA", "EVENT_NEXT")
 READABLE = (
     "EFER", "VM_CR", "HSAVE", "GIF", "VMCB", "INTERCEPT_CR", "INTERCEPT_DR", "INTERCEPT_EXCEPTION", "INTERCEPT_MISC1",
-    "INTERCEPT_MISC2", "IOPM", "MSRPM", "VINTR", "SHADOW_BIT", "NP", "N_CR3", "EVENTINJ", "CONSISTENCY", "GUEST",
+    "INTERCEPT_MISC2", "IOPM", "MSRPM", "VINTR", "SHADOW_BIT", "NP", "N_CR3", "CONSISTENCY", "GUEST",
     "EXIT_CODE", "EXIT_CODE_HI", "EXIT_INFO1", "EXIT_INFO1_HI", "EXIT_INFO2", "EXIT_INFO2_HI", "EXIT_INTINFO",
     "EXIT_INTINFO_HI", "NRIP")
 #: What is a plain 32-bit register.
@@ -203,7 +203,6 @@ class SvmUnit(wiring.Component):
             self.r_iopm.eq(iopm << _PAGE_BITS), self.r_msrpm.eq(msrpm << _PAGE_BITS),
             self.r_vintr.eq(vintr.as_value()[:32]), self.r_shadow_bit.eq(shadow_bit), self.r_np.eq(paged),
             # The event is given up with the exit, so V is clear.
-            self.r_eventinj.eq(event.as_value()[:31]),
             self.r_guest.eq(self.guest),
             self.r_exit_code.eq(kept.code), self.r_exit_code_hi.eq(Mux(kept.code[31], 0xFFFF_FFFF, 0)),
             self.r_exit_info1.eq(kept.info1[:32]), self.r_exit_info1_hi.eq(kept.info1[32:]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,8 +117,10 @@ def test_what_nobody_answers_for() -> None:
 
 
 def test_a_mode_that_there_is_not() -> None:
+    computer = guest("f4")
+    computer.cpu.system_registers = replace(computer.cpu.system_registers, cr0=0x10)
     with pytest.raises(Unsupported, match="^real mode is not supported"):
-        guest("0f20c0 24fe 0f22c0").run(1000)
+        computer.run(1000)
 
 
 def test_an_unknown_exit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

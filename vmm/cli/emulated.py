@@ -21,7 +21,6 @@ from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.engine.interpreter import Interpreter
-from vmm.faults import Unsupported
 from vmm.memory import PAGE
 
 _REASONS = {
@@ -148,11 +147,7 @@ class Emulated:
             while end is None or self.instructions < end:
                 slice_ = size if end is None else min(size, end - self.instructions)
                 begin = time.perf_counter()
-                try:
-                    info = self.machine.run(slice_)
-                except Unsupported as error:
-                    self._flush_console()
-                    return self._stop(Reason.UNSUPPORTED, detail=str(error))
+                info = self.machine.run(slice_)
                 self._flush_console()
                 if info.reason is not StopReason.LIMIT:
                     return self._typed(info)

@@ -14,7 +14,6 @@ from sim.disassembly import MAX_LENGTH
 from sim.paging import read_linear
 from sim.stop import ArchState
 from vmm.engine.interpreter import Interpreter, Retired
-from vmm.faults import Unsupported
 from vmm.memory import PhysicalMemory, Region
 from vmm.paging.staleness import WaryMmu
 
@@ -57,8 +56,6 @@ class GoldenReference:
         wary = self.cpu.wary
         try:
             retired = what()
-        except Unsupported as why:
-            raise Undecided(str(why)) from None
         finally:
             if wary.open_used:
                 raise Undecided("a guest uses a page that it has not invalidated after a change of its tables")

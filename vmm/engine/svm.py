@@ -248,7 +248,7 @@ class WorldSwitch(SvmRegisters):
     def _save_controls(self, vmcb: Area, reason: VmExit) -> None:
         vmcb.put_word(Vmcb.VINTR, self.state.svm.vintr)
         vmcb.put_quad(Vmcb.INTERRUPT_SHADOW, INTERRUPT_SHADOW if self.state.shadow and not self.delivering else 0)
-        vmcb.put_word(Vmcb.EVENTINJ, vmcb.word(Vmcb.EVENTINJ) & ~EVENT_V)
+        vmcb.put_byte(Vmcb.EVENTINJ + 3, 0)
         vmcb.put_quad(Vmcb.NRIP, reason.next_eip)
         fetched = self._instruction() if reason.code in (_NPF, _PF) and not self.delivering else 0
         for offset in range(0, FETCHED_MAX + 1, 4):

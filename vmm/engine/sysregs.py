@@ -1,6 +1,6 @@
 """Control registers, MSRs, CPUID, table registers, flags of privilege, ports, SYSENTER and SYSEXIT.
 
-Real mode does not exist yet: clearing CR0.PE stops the engine with `Unsupported`.
+Real mode does not exist: clearing CR0.PE is #GP(0).
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from rtl.isa.cpuid import cpuid
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import MSRS, Msr, PerfEvent
 from rtl.isa.registers import CR0_WRITABLE, CR4_WRITABLE, Cr0, Cr4, Eflags
-from rtl.isa.segments import SystemType
 from rtl.isa.tss import TSS32_MIN_LIMIT, Tss32
 from vmm.engine.debug import DebugUnit
 from vmm.engine.segmentation import CS, SS, TR
-from vmm.faults import Fault, Unsupported
+from vmm.faults import Fault
 from vmm.state import FLAT_CODE, FLAT_DATA, SHADOW_MOV_SS, SHADOW_STI
 
 _TRANSLATION_CR0 = int(Cr0.PG | Cr0.WP)
@@ -69,7 +68,7 @@ class SystemRegisters(DebugUnit):
 
     def check_control(self, number: int, value: int) -> None:
         """Whether a control register takes a value."""
-        if number == 0 and (value & Cr0.PG and not value & Cr0.PE or value & Cr0.NW and not value & Cr0.CD):
+        if number == 0 and (not value & Cr0.PE or value & Cr0.NW and not value & Cr0.CD):
             raise Fault(Vector.GP, 0)
         if number == 4 and value & ~int(CR4_WRITABLE):
             raise Fault(Vector.GP, 0)
@@ -92,8 +91,6 @@ class SystemRegisters(DebugUnit):
     def _write_cr0(self, value: int) -> None:
         state = self.state
         value = value & int(CR0_WRITABLE) | int(Cr0.ET)
-        if not value & Cr0.PE:
-            raise Unsupported(f"real mode is not supported (CR0 written with {value:#010x})")
         changed, state.cr0 = state.cr0 ^ value, value
         if changed & _TRANSLATION_CR0:
             self.mmu.flush_all()
@@ -217,12 +214,12 @@ class SystemRegisters(DebugUnit):
     # ports
 
     def check_port(self, port: int, size: int) -> None:
-        """IOPL, else the permission bitmap of a 32-bit TSS."""
+        """IOPL, else the permission bitmap of a 32-bit TSS: VMLOAD may have loaded TR with anything."""
         state = self.state
         if state.cpl <= state.iopl:
             return
         task = state.segments[TR]
-        if task.type not in (SystemType.TSS32_AVAILABLE, SystemType.TSS32_BUSY) or task.limit < TSS32_MIN_LIMIT:
+        if not task.type & 8 or task.limit < TSS32_MIN_LIMIT:
             raise Fault(Vector.GP, 0)
         place = self.read_system(task.base + Tss32.IO_BASE, 2) + (port >> 3)
         if place + 1 > task.limit:

@@ -26,7 +26,7 @@ from vmm.exits import (
     ShutdownExit,
     is_question,
 )
-from vmm.faults import Unfinished, Unsupported
+from vmm.faults import Unfinished
 from vmm.slots import SlotMemory
 from vmm.state import CpuView
 from vmm.statistics import Statistics
@@ -252,8 +252,6 @@ class SoftwareVcpu(Vcpu):
             cpu.burst(limit)
         except Unfinished:
             self._do(cpu.step)
-        except Unsupported as error:
-            self._ready.append(FailEntryExit(str(error)))
 
     def _single_step(self) -> None:
         self.cpu.step()
@@ -268,9 +266,6 @@ class SoftwareVcpu(Vcpu):
                 what()
         except Unfinished:
             self._unfinished = what
-        except Unsupported as error:
-            self._ready.append(FailEntryExit(str(error)))
-            self._exchange.forget()
         while self._exchange.posted:
             self._ready.append(_exit_of(self._exchange.posted.popleft()))
         if self._exchange.wanted is not None:

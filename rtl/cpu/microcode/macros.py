@@ -19,6 +19,7 @@ HIGH_BUSY = 1 << 9
 HIGH_CONFORMING = 1 << 10
 HIGH_SEGMENT = 1 << 12
 HIGH_DPL_SHIFT = 13
+HIGH_P = 1 << 15
 HIGH_GATE32 = 1 << 11
 INDEX = SELECTOR_TI | SELECTOR_INDEX
 #: Places in a descriptor, from its last byte, which is what `fetch` gives the address of.
@@ -184,6 +185,7 @@ def fetch(p: Program, selector: Reg, low: Reg, high: Reg, address: Reg, beyond: 
 
     def aside() -> None:
         p.label(local)
+        branch(p, Cond.Z, beyond, Alu.AND, Y(Sys.ATTR, Aseg.LDTR), K(HIGH_P))
         branch(p, Cond.C, beyond, Alu.SUB, Y(Sys.LIMIT, Aseg.LDTR), high)
         op(p, Alu.ADD, address, high, Y(Sys.BASE, Aseg.LDTR), next=Next.JUMP, target=found)
 

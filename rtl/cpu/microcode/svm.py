@@ -89,7 +89,7 @@ def _vmcb_address(p: Program, code: ExitCode) -> None:
 #: The address in EAX by the address size.
 _EAX_ADDRESS = dict(amode=Amode.BASE, base=Reg.EAX, aseg=Aseg.LIN)
 
-#: The control area but for EVENTINJ, whose V bit an exit clears, and TLB_CONTROL, which acts.
+#: The control area but for TLB_CONTROL, which acts.
 _CONTROL = {
     Vmcb.INTERCEPT_CR: Sys.INTERCEPT_CR, Vmcb.INTERCEPT_DR: Sys.INTERCEPT_DR,
     Vmcb.INTERCEPT_EXCEPTION: Sys.INTERCEPT_EXCEPTION, Vmcb.INTERCEPT_MISC1: Sys.INTERCEPT_MISC1,
@@ -180,7 +180,8 @@ def vmexit(p: Program) -> None:
         _store(p, VMCB, offset, Y(sys))
     # VMEXIT_INVALID: there was no guest
     _store(p, VMCB, Vmcb.EXITCODE, Y(Sys.EXIT_CODE), next=Next.BR, cond=Cond.S, target="host")
-    _store(p, VMCB, Vmcb.EVENTINJ, Y(Sys.EVENTINJ))
+    # V and reserved bits
+    mov(p, Reg.NONE, Src.ZERO, size=Size.B, **physical(Mem.STORE, VMCB, Vmcb.EVENTINJ + 3, Size.B))
     _store(p, VMCB, Vmcb.VINTR, Y(Sys.VINTR))
     _store_wide(p, VMCB, Vmcb.INTERRUPT_SHADOW, Y(Sys.SHADOW_BIT))
     _store_wide(p, VMCB, Vmcb.NRIP, Y(Sys.NRIP))

@@ -35,9 +35,10 @@ _ALL = 0xFFFF_FFFF
 
 @LIBRARY.program("mov_cr0")
 def mov_cr0(p: Program) -> None:
-    for both, bad in ((Cr0.PG | Cr0.PE, Cr0.PG), (Cr0.NW | Cr0.CD, Cr0.NW)):
-        op(p, Alu.AND, Reg.T1, Reg.RM, K(int(both)))
-        branch(p, Cond.Z, _GP0, Alu.SUB, Reg.T1, K(int(bad)))
+    op(p, Alu.AND, Reg.T1, Reg.RM, K(int(Cr0.NW | Cr0.CD)))
+    # there is no real mode
+    branch(p, Cond.Z, _GP0, Alu.AND, Reg.RM, K(int(Cr0.PE)))
+    branch(p, Cond.Z, _GP0, Alu.SUB, Reg.T1, K(int(Cr0.NW)))
     mov(p, Reg.T0, Reg.RM, a=Src.RM_NUMBER, intercept=ExitCode.CR0_WRITE)
     write(p, Sys.CR0, Reg.T0, a=Src.RM_NUMBER, intercept=ExitCode.CR0_SEL_WRITE)
     flush(p)

@@ -89,7 +89,6 @@ class SvmModel:
         return {
             Sys.NP: lambda: int(svm.nested), Sys.CONSISTENCY: self._consistency,
             Sys.SHADOW_BIT: lambda: int(state.shadow != SHADOW_NONE),
-            Sys.EVENTINJ: lambda: self.eventinj & M32 & ~EVENT_V,
             Sys.EXIT_CODE: lambda: exit_.code & M32, Sys.EXIT_CODE_HI: lambda: exit_.code >> 32,
             Sys.EXIT_INFO1: lambda: exit_.info1 & M32, Sys.EXIT_INFO1_HI: lambda: exit_.info1 >> 32,
             Sys.EXIT_INFO2: lambda: exit_.info2 & M32, Sys.EXIT_INFO2_HI: lambda: exit_.info2 >> 32,

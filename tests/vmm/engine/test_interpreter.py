@@ -26,7 +26,6 @@ from tests.vmm.engine.machine import (
     to_user,
 )
 from vmm.engine.interpreter import Stop
-from vmm.faults import Unsupported
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -308,10 +307,10 @@ def test_fetch_beyond_the_limit_of_cs() -> None:
     assert [r.vector for r in retired] == [None, Vector.GP]
 
 
-def test_real_mode_is_refused_by_name() -> None:
+def test_there_is_no_way_to_real_mode() -> None:
     cpu = machine("0f 22 c0", eax=0)
-    with pytest.raises(Unsupported, match=r"real mode is not supported \(CR0 written with 0x00000010\)"):
-        cpu.step()
+    retired = cpu.step()
+    assert (retired.vector, retired.error) == (Vector.GP, 0) and cpu.state.cr0 & Cr0.PE
 
 
 def test_run_stops_at_its_limit_and_at_halt() -> None:

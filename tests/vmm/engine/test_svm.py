@@ -387,8 +387,8 @@ def test_cpuid_announces_svm() -> None:
 @pytest.mark.parametrize(("msr", "value", "accepted"), [
     (Msr.EFER, EFER_SVME, True), (Msr.EFER, 0, True), (Msr.EFER, EFER_SVME | 0x100, False), (Msr.EFER, 1 << 32, False),
     (Msr.VM_HSAVE_PA, 0x5000, True), (Msr.VM_HSAVE_PA, 0x5800, False), (Msr.VM_HSAVE_PA, 1 << 32, False),
-    (Msr.VM_CR, VmCr.LOCK, True), (Msr.VM_CR, 0x20, False), (Msr.VM_CR, VmCr.R_INIT, False), (Msr.VM_CR, VmCr.SVMDIS, False),
-    (Msr.PAT, 0x0007_0406_0007_0406, False),
+    (Msr.VM_CR, VmCr.LOCK, True), (Msr.VM_CR, 0x20, False), (Msr.VM_CR, VmCr.R_INIT, False),
+    (Msr.VM_CR, VmCr.SVMDIS, False), (Msr.PAT, 0x0007_0406_0007_0406, False),
 ])
 def test_msrs(msr: Msr, value: int, accepted: bool) -> None:
     cpu = world("", host="0f30 0f32", ecx=int(msr), edx=value >> 32)

@@ -411,6 +411,18 @@ def test_io_permission_bitmap(bitmap: int, allowed: bool) -> None:
     assert (retired.vector is None, ports.log) == (allowed, [(3, 4)] if allowed else [])
 
 
+@pytest.mark.parametrize("kind", [3, 8, 10, 11])
+def test_the_bitmap_is_that_of_a_tss_with_bit_3_of_its_type(kind: int) -> None:
+    """VMLOAD may have loaded TR with anything; LTR gives 9 and Bh."""
+    cpu = machine("e5 03")
+    cpu.io = ports = Ports()
+    cpu.memory.write(TSS + Tss32.IO_BASE, 2, 0x68)
+    cpu.state.segments[Seg.TR].attributes = 0x80 | kind
+    to_user(cpu)
+    cpu.step()
+    assert bool(ports.log) == (kind >= 8)
+
+
 def test_ins_checks_its_destination_before_the_port() -> None:
     cpu = machine("6d", edi=0xFFFF_FFFE, edx=0x3F8)
     cpu.io = ports = Ports()
