@@ -85,9 +85,13 @@ class Tlb(wiring.Component):
         page_set = kept.inv_linear[12:12 + set_bits]
         fill_small = self.fill & ~self.filled.large
         fill_large = self.fill & self.filled.large
-        # Changes of the valid bits stay behind one condition, which spares a simulator the work.
+        # Changes stay behind one condition, which spares a simulator the work.
         invalidates = Signal()
-        m.d.comb += invalidates.eq(kept.inv_all | kept.inv_asid | kept.inv_nonglobal | kept.inv_page)
+        changes = Signal()
+        m.d.comb += [
+            invalidates.eq(kept.inv_all | kept.inv_asid | kept.inv_nonglobal | kept.inv_page),
+            changes.eq(invalidates | self.fill),
+        ]
 
         # One bit of a register, written by a mask: simulated far faster than an addressed bit.
         at = Signal(sets)
@@ -133,7 +137,10 @@ class Tlb(wiring.Component):
             others = Signal(sets, name=f"others{way}")  # entries of other address spaces
             m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
                                                for bit, plane in enumerate(asids))))
-            with m.If(invalidates | write.en | (fill_large & hit)):
+            with m.If(changes):
+                with m.If(write.en):
+                    m.d.sync += put(shared, self.filled.shared)
+                    m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
                 with m.If(kept.inv_all):
                     m.d.sync += valid.eq(0)
                 with m.Elif(kept.inv_asid):
@@ -141,8 +148,8 @@ class Tlb(wiring.Component):
                 with m.Elif(kept.inv_nonglobal):
                     m.d.sync += valid.eq(valid & (others | shared))
                 with m.Elif(kept.inv_page):
-                    m.d.sync += valid.eq(valid & ~(1 << page_set) & (others | ~pieces))
-                with m.Else():
+                    m.d.sync += valid.eq(valid & ~(1 << page_set))
+                with m.Elif(write.en | (fill_large & hit)):
                     m.d.sync += put(valid, write.en)
             rows.append(row)
             hits.append(hit)
@@ -170,7 +177,7 @@ class Tlb(wiring.Component):
                 hit.eq(l_translate & valid & (entry.tag == Cat(l_page[10:], l_asid))),
                 written.eq(fill_large & Mux(large_hit, hit, large_next == index)),
             ]
-            with m.If(written):
+            with m.If(changes & written):
                 m.d.sync += [
                     entry.tag.eq(Cat(l_page[10:], l_asid)),
                     entry.frame.eq(self.filled.frame[10:]),
@@ -180,13 +187,14 @@ class Tlb(wiring.Component):
                     entry.uncached.eq(self.filled.uncached),
                     entry.shared.eq(self.filled.shared),
                 ]
-            with m.If(invalidates):
-                with m.If(kept.inv_all | (entry.tag[10:] == kept.asid) & (
-                        kept.inv_asid | (kept.inv_nonglobal & ~entry.shared)
-                        | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:])))):
-                    m.d.sync += valid.eq(0)
-            with m.Elif(written | (fill_small & hit)):
-                m.d.sync += valid.eq(written)
+            with m.If(changes):
+                with m.If(invalidates):
+                    with m.If(kept.inv_all | (entry.tag[10:] == kept.asid) & (
+                            kept.inv_asid | (kept.inv_nonglobal & ~entry.shared)
+                            | (kept.inv_page & (entry.tag[:10] == kept.inv_linear[22:])))):
+                        m.d.sync += valid.eq(0)
+                with m.Elif(written | (fill_small & hit)):
+                    m.d.sync += valid.eq(written)
             large_hits.append(hit)
             large_values.append(entry)
         m.d.comb += large_hit.eq(Cat(large_hits).any())
