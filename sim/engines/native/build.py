@@ -89,7 +89,7 @@ class Builder:
         self._restore_memories(net)
         sinks = split_words(net, self._sinks)
         program = plan(net, sinks)
-        layout = lay_out(net, len(self._design.taps), program.crossing)
+        layout = lay_out(net, len(self._design.taps), program.crossing, program.skipped)
         code = machine_code.compile_text(program_text(net, sinks, layout, program))
         image = Image(
             code, layout.size, layout.sources, zlib.compress(_initial(net, layout), 1),

@@ -20,7 +20,8 @@ def divide(net: Netlist, sinks: Sinks, block: Block, limit: int = FUNCTION_SIZE)
     """The program with functions of about ``limit`` steps, and the nodes that pass between them."""
     functions: list[Block] = [[]]
     functions[0] = _split(block, limit, functions)
-    return Program(functions, sorted(_crossing(net, sinks, functions)))
+    crossing = _crossing(net, sinks, functions)
+    return Program(functions, sorted(crossing), crossing - set(_always(functions[0], functions)))
 
 
 def _split(block: Block, limit: int, functions: list[Block]) -> Block:
@@ -57,6 +58,15 @@ def steps_of(block: Block) -> Iterator[Do | If]:
             yield step
         if isinstance(step, If):
             yield from steps_of(step.body)
+
+
+def _always(block: Block, functions: list[Block]) -> Iterator[int]:
+    """The nodes computed in every cycle."""
+    for step in block:
+        if isinstance(step, Call):
+            yield from _always(functions[step.function], functions)
+        elif isinstance(step, Do) and step.what == "node":
+            yield step.index
 
 
 def _crossing(net: Netlist, sinks: Sinks, functions: list[Block]) -> set[int]:

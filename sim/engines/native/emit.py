@@ -315,7 +315,7 @@ def program_text(net: Netlist, sinks: Sinks, layout: Layout, program: Program) -
         lines = Body(net, sinks, layout, block).text(block)
         texts.append(f"define internal void @f{number}(ptr noalias %s) {{\nentry:\n{lines}\n}}\n")
     texts.append(_LOOP.format(stop=STOP_VALUE, full=TAP_FULL, words=layout.sources,
-                              bytes=layout.computed - layout.sources))
+                              bytes=layout.skipped - layout.sources))
     return "\n".join(texts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from .netlist import Netlist
@@ -23,7 +23,8 @@ class Layout:
     -------
     nodes : offset of each register and input, and of each computed node that passes between functions.
     memories : offset of row 0 of each memory; rows are ``store_bits`` wide.
-    sources, computed : bytes up to the end of the inputs and registers, which come first; of the other nodes.
+    sources, skipped : bytes up to the end of the inputs and registers, which come first; of the computed nodes that
+        some cycles skip, which come next.
     size : bytes in all.
     """
 
@@ -31,28 +32,31 @@ class Layout:
     nodes: dict[int, int] = field(default_factory=dict)
     memories: list[int] = field(default_factory=list)
     sources: int = 0
-    computed: int = 0
+    skipped: int = 0
     size: int = 0
 
     def tap(self, index: int) -> int:
         return HEADER + TAP_SIZE * index
 
 
-def lay_out(net: Netlist, taps: int, crossing: Iterable[int]) -> Layout:
-    """Place inputs and registers first, then crossing words, then memories, each group sorted by size."""
+def lay_out(net: Netlist, taps: int, crossing: Iterable[int], skipped: Container[int] = ()) -> Layout:
+    """Place inputs and registers first, then crossing words, those among ``skipped`` first, then memories, each group
+    sorted by size."""
     layout = Layout(taps)
     position = HEADER + TAP_SIZE * taps
     groups = (
         [*net.inputs.values(), *(register.node for register in net.registers)],
-        list(crossing),
+        [node for node in crossing if node in skipped],
+        [node for node in crossing if node not in skipped],
     )
+    ends = []
     for group in groups:
         for node in sorted(group, key=lambda node: (-store_bits(net.nodes[node].width), node)):
             layout.nodes[node] = position
             position += store_bits(net.nodes[node].width) // 8
         position = (position + 63) // 64 * 64
-        layout.sources = layout.sources or position
-    layout.computed = position
+        ends.append(position)
+    layout.sources, layout.skipped, _computed = ends
     for memory in net.memories:
         layout.memories.append(position)
         position += store_bits(memory.width) // 8 * memory.depth

@@ -56,7 +56,9 @@ Block = list[Step]
 
 @dataclass
 class Program:
-    """``functions[0]`` is one whole cycle. ``crossing`` are the nodes that pass between functions."""
+    """``functions[0]`` is one whole cycle. ``crossing`` are the nodes that pass between functions, ``skipped`` those
+    of them that some cycles do not compute."""
 
     functions: list[Block]
     crossing: list[int]
+    skipped: set[int]

@@ -1,10 +1,11 @@
 """What the native engine's planner makes of conditions: chains of them, and tests of words needed under several."""
 
 from sim.engines.native.chains import unfold_reductions
-from sim.engines.native.divide import steps_of
+from sim.engines.native.divide import divide, steps_of
 from sim.engines.native.gates import WORTH
+from sim.engines.native.layout import lay_out
 from sim.engines.native.netlist import Chunk, Netlist, Register, Sig, const
-from sim.engines.native.program import Do, If, Program
+from sim.engines.native.program import Do, If, Literal, Program
 from sim.engines.native.schedule import plan
 from sim.engines.native.sinks import Sinks
 
@@ -91,3 +92,18 @@ def test_conditions_become_a_chain_with_the_most_used_first():
     rest = net.nodes[top.ins[1][0].node]
     assert (rest.op, set(rest.ins)) == ("and", {rare, other})
     assert net.nodes[wide[0].node].op == "reduce_and"
+
+
+def test_only_words_that_some_cycles_skip_are_cleared_between_cycles():
+    net = Netlist()
+    (_, source), (_, test) = _register(net, 32), _register(net, 1)
+    always, sometimes = (net.add("add", 32, (source, const(number, 32))) for number in (1, 2))
+    readers = [_register(net, 32)[0] for _ in range(2)]
+    for reader, word in zip(readers, (always, sometimes), strict=True):
+        reader.d = word
+    block = [Do("node", always[0].node), If(Literal(test[0].node, 0, 1), [Do("node", sometimes[0].node)]),
+             Do("register", 2), Do("register", 3)]
+    program = divide(net, _SINKS, block, 1)
+    assert program.crossing == [always[0].node, sometimes[0].node] and program.skipped == {sometimes[0].node}
+    layout = lay_out(net, 0, program.crossing, program.skipped)
+    assert layout.sources <= layout.nodes[sometimes[0].node] < layout.skipped <= layout.nodes[always[0].node]
