@@ -1,7 +1,7 @@
 /* combine: faults in the delivery of faults: which is intercepted, what EXITINTINFO says, double fault, shutdown. APM
  * 15.7.2, 15.12.
  *
- * expect: combine: 26 checks
+ * expect: combine: 28 checks
  */
 #include "seg.h"
 #include "suite.h"
@@ -47,6 +47,11 @@ static void one_after_the_other(void)
     expect_intercept("int_np", interrupt, interrupt_at, SVM_EXIT_EXCEPTION_NP);
     expect_equal("int_np_error", vmcb.exit_info1, 0x30 * 8 + X86_ERROR_IDT);
     expect_exit_event("int_np_event", SVM_EVENT_V | SVM_EVENT_TYPE_SOFTWARE | 0x30, 0);
+    guest_new(interrupt);
+    intercept(SVM_EXIT_EXCEPTION_NP);
+    vmcb.rflags |= X86_EFLAGS_RF;
+    guest_run();
+    expect_equal("int_np_rf", vmcb.rflags & X86_EFLAGS_RF, 0); /* INT n has begun */
     guest_idt[0x30] = gate_30;
 }
 
@@ -68,6 +73,18 @@ static void double_fault(void)
     guest_new(protection);
     guest_run();
     expect_guest_trap("df_delivered", X86_VEC_DF, 0, protection_at);
+    mend_gates();
+    break_gate(X86_VEC_UD);
+    break_gate(X86_VEC_NP);
+    guest_new(undefined);
+    vmcb.rflags |= X86_EFLAGS_RF;
+    guest_run();
+    const struct guest_trap *trap = guest_trapped();
+
+    /* An abort pushes EFLAGS as they are, and the instruction is not done: SDM vol. 3B, 18.3.1.1. */
+    expect("df_has_rf_as_it_was", trap != NULL && trap->vector == X86_VEC_DF && (trap->eflags & X86_EFLAGS_RF) != 0);
+    mend_gates();
+    break_gate(X86_VEC_GP);
     break_gate(X86_VEC_DF);
     guest_new(protection);
     guest_run();

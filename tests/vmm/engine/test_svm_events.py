@@ -64,6 +64,25 @@ def test_injection(kind: EventType, vector: int, error: int | None, cause: Retir
     assert read(cpu, Vmcb.EVENTINJ) == event(vector, kind, error) & ~(1 << 31) and read(cpu, Vmcb.EXITINTINFO) == 0
 
 
+@pytest.mark.parametrize(("code", "saved"), [("cd25", 0), ("0f0b", RF)])
+def test_rf_when_a_delivery_meets_a_fault(code: str, saved: int) -> None:
+    """INT n has cleared RF when it began, and an instruction that faults is not done: SDM vol. 3B, 18.3.1.1."""
+    cpu = world(code, (ExitCode.EXCEPTION_NP,))
+    for vector in (6, 0x25):
+        set_gate(cpu, vector, gate(HANDLERS, KERNEL_CODE, SystemType.TRAP_GATE32, present=False))
+    write(cpu, Vmcb.RFLAGS, 2 | RF)
+    assert outcome(cpu) == ExitCode.EXCEPTION_NP and read(cpu, Vmcb.RFLAGS) == 2 | saved
+
+
+def test_a_double_fault_pushes_rf_as_it_was() -> None:
+    cpu = world("0f0b")
+    for vector in (Vector.UD, Vector.NP):
+        set_gate(cpu, vector, gate(HANDLERS, KERNEL_CODE, SystemType.TRAP_GATE32, present=False))
+    write(cpu, Vmcb.RFLAGS, 2 | RF)
+    enter(cpu)
+    assert cpu.step().vector == Vector.DF and frame(cpu, 4) == (0, GUEST, KERNEL_CODE, 2 | RF)
+
+
 def test_nothing_is_injected_without_v() -> None:
     cpu = world(VMMCALL)
     write(cpu, Vmcb.EVENTINJ, event(13, error=5) & ~(1 << 31))
@@ -350,6 +369,26 @@ def test_it_waits_for_if_and_the_shadow_of_sti() -> None:
     cpu = virtual("90 fb 90 90", flags=0)
     causes = [cpu.step().cause for _ in range(4)]
     assert causes == [RetireCause.INSTRUCTION] * 3 + [RetireCause.INTERRUPT]
+
+
+def test_the_shadow_of_sti_reaches_to_the_end_of_a_repeat() -> None:
+    """It used to end with the first iteration."""
+    cpu = virtual("fb f3ac 90", flags=0)
+    cpu.state.gpr[1] = 3
+    causes = [cpu.step().cause for _ in range(5)]
+    assert causes == [RetireCause.INSTRUCTION, RetireCause.ITERATION, RetireCause.ITERATION, RetireCause.INSTRUCTION,
+                      RetireCause.INTERRUPT]
+    assert frame(cpu, 1) == (GUEST + 3,)
+
+
+def test_an_exit_between_the_iterations_saves_the_shadow() -> None:
+    cpu = virtual("fb f3ac 90", ExitCode.INTR, flags=0)
+    cpu.state.gpr[1] = 3
+    cpu.step()
+    cpu.step()
+    write(cpu, Vmcb.INTERRUPT_SHADOW, 0)
+    cpu.interrupt_exit()
+    assert read(cpu, Vmcb.INTERRUPT_SHADOW) == 1 and read(cpu, Vmcb.RIP) == GUEST + 1
 
 
 def test_its_intercept() -> None:

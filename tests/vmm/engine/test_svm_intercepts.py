@@ -11,7 +11,7 @@ from rtl.isa.registers import Cr4, Dr6, Dr7, Eflags
 from rtl.isa.retire import RetireCause
 from rtl.isa.svm import MOV_CR, IoInfo, TaskInfo, Vmcb, msrpm_bit
 from rtl.isa.tss import Tss32
-from tests.vmm.engine.machine import FREE, TSS, set_descriptor
+from tests.vmm.engine.machine import FREE, KERNEL_CODE, KERNEL_DATA, TSS, set_descriptor
 from tests.vmm.engine.svmguest import (
     GUEST,
     IOPM,
@@ -276,6 +276,19 @@ def task_guest(code: str) -> Interpreter:
     cpu = world(code, (ExitCode.TASK_SWITCH,))
     set_descriptor(cpu, FREE, 0x0000_8900_5000_0067 | 0x5000 << 16)
     return cpu
+
+
+def test_an_exit_behind_the_commit_point_saves_the_new_task() -> None:
+    """It used to save the flags of the old one."""
+    cpu = task_guest(f"ea00000000{FREE:02x}00")
+    intercept(cpu, ExitCode.TASK_SWITCH, on=False)
+    intercept(cpu, ExitCode.EXCEPTION_TS)
+    write(cpu, Vmcb.RFLAGS, 2 | Eflags.DF)
+    for field, value in ((Tss32.EIP, 0x1234), (Tss32.EFLAGS, 2 | Eflags.NT), (Tss32.CS, KERNEL_CODE),
+                         (Tss32.SS, KERNEL_DATA), (Tss32.DS, 0x100)):
+        cpu.memory.write32(0x5000 + field, value)
+    assert outcome(cpu) == ExitCode.EXCEPTION_TS and read(cpu, Vmcb.EXITINFO1) == 0x100
+    assert (read(cpu, Vmcb.RIP), read(cpu, Vmcb.RFLAGS)) == (0x1234, 2 | Eflags.NT)
 
 
 @pytest.mark.parametrize("flags", [2, 2 | Eflags.RF])
