@@ -1,7 +1,7 @@
 """A random virtual machine: host, guests, nested tables, and the rounds they play.
 
 A guest that goes on keeps its ASID and its translations as long as nobody else has used either; else they are flushed,
-as a host must.
+as a host must. The guests of every third seed begin in odd states, and get odd events.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from .. import randprog
 from ..image import Image, Protocol, Segment
 from ..symbols import Symbol, SymbolTable
 from . import guest, host, layout, nested, vmcb
+from .odd import odd_event, oddities
 
 #: Guests that take turns.
 _GUESTS = 3
+_ODD = 3
 _HOST_CR0 = Cr0.PE | Cr0.ET | Cr0.WP
 #: Ports that are not intercepted: the guests' own, and the acknowledgement of an interrupt.
 _OPEN_PORTS = (0x20, *range(0x80, 0x88))
@@ -63,6 +65,7 @@ class _Rounds:
     rng: random.Random
     programs: tuple[randprog.Program, randprog.Program]
     tables: nested.NestedTables
+    odd: random.Random | None
     controls: list[_Control] = field(default_factory=lambda: [_Control() for _ in range(_GUESTS)])
     serial: int = 0
     #: VMCBs as they are in the image.
@@ -77,6 +80,8 @@ class _Rounds:
         control = rng.choice(self.controls)
         fresh = not control.sound or rng.random() < 0.2
         words = self._fresh(control) if fresh else vmcb.change(rng)
+        if self.odd:
+            words = odd_event(self.odd, words)
         words |= self._translations(control)
         control.sound = True
         if rng.random() < 0.12:
@@ -99,7 +104,10 @@ class _Rounds:
         control.asid = rng.randrange(1, ASIDS)
         under = rng.random() < 0.8
         control.root = None
-        words = guest.start(rng, self.programs[under]) | vmcb.controls(rng)
+        words = guest.start(rng, self.programs[under])
+        if self.odd:
+            words = oddities(self.odd, words)
+        words |= vmcb.controls(rng)
         words |= guest.quad(Vmcb.NP_ENABLE, NP_ENABLE if under else 0)
         if under:
             control.root = rng.choices(self.tables.roots, (5, 3, 2, 1))[0]
@@ -147,7 +155,7 @@ def generate(seed: int, rounds: int = 60) -> Guests:
     plain = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)))
     below = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)))
     tables = nested.draw(rng, place)
-    game = _Rounds(rng, (plain, below), tables)
+    game = _Rounds(rng, (plain, below), tables, random.Random(f"odd {seed}") if seed % _ODD == 0 else None)
     rows, frames = [], []
     for _ in range(rounds):
         row, reached = game.round()
