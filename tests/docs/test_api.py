@@ -16,7 +16,7 @@ _CODE, _OUTPUT = re.findall(r"^```(?:python)?\n(.*?)^```$", PAGE, re.MULTILINE |
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          timeout=120)
+                          timeout=900)  # a processor may have to be built first
     assert done.returncode == 0, done.stderr
     return done.stdout
 
