@@ -81,6 +81,11 @@ class RtlHost:
     def guest_instructions(self) -> int:
         return self._engine.peek("core.perf.guest_instructions")
 
+    @property
+    def has_iterated(self) -> bool:
+        """Whether what was done last is an iteration of a REP instruction that goes on."""
+        return bool(self._engine.peek("core.retirement.partial"))
+
     def counters(self) -> dict[str, int]:
         return self.machine.counters()
 

@@ -28,7 +28,9 @@ class Arms(HardwareGuest):
         """What the exit that has come leads to; None if the guest goes on."""
         control, code = self.control, self.world.cause()
         match code:
-            case ExitCode.INTR | ExitCode.VINTR:
+            case ExitCode.INTR:
+                self._repeating = not self.world.has_gone_on
+            case ExitCode.VINTR:
                 pass
             case ExitCode.IOIO:
                 return self._port(IoInfo.from_bits(control.get(Vmcb.EXITINFO1)))

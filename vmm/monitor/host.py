@@ -22,6 +22,7 @@ class Host(Protocol):
     Members
     -------
     ram : the buffer. cycle : cycles so far. guest_cycles, guest_instructions : those in the guest.
+    has_iterated : what was done last is an iteration of a REP instruction that goes on.
     breakpoint, set_breakpoint : DR0 to DR3.
     on_slice : called several times a second while the processor runs.
     interrupted : whether somebody asks for an end.
@@ -39,6 +40,9 @@ class Host(Protocol):
 
     @property
     def guest_instructions(self) -> int: ...
+
+    @property
+    def has_iterated(self) -> bool: ...
 
     def start(self, state: ArchState) -> None: ...
     def state(self) -> ArchState: ...

@@ -26,7 +26,8 @@ class SvmVcpu(Arms):
 
     1. Time is cycles of the simulated processor, transitions between the worlds included; what the monitor does takes
        none, or `world.exit_cost` at each exit. `until` is exact: in that cycle the processor gets an interrupt
-       request, which makes it leave the guest at the next instruction. At least one instruction is done.
+       request, which makes it leave the guest at the next instruction. At least one instruction is done, or an
+       iteration of one with REP.
     2. Injected interrupts are virtual interrupts (V_IRQ), and the interrupt window is the exit of one. NMIs are
        injected as events, and the end of their handlers is the exit of IRET.
     3. Ports, CPUID, MSRs, HLT and hypercalls are handled by what the exit says. The interpreter executes on the guest's
@@ -95,8 +96,8 @@ class SvmVcpu(Arms):
             wakes = takes_nmi or self._pending_debug or self._vector is not None and self._interruptible
             if self._halted and not wakes:
                 return HltExit()
-            if self._single_step or self._pending_debug or takes_nmi and self._shadowed or (
-                    left is not None and left <= _LAST):
+            if self._single_step or self._pending_debug or takes_nmi and self._shadowed or left is not None and (
+                    left <= _LAST or self._repeating):
                 waits = self._vector is not None or self._window or self._nmi_pending
                 self._begin_emulation()
                 self._emulation.extend(left if left is not None and left <= _LAST and not waits else 1)

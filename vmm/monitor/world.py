@@ -165,8 +165,13 @@ class World:
         self._kicked = False
         self._begun = self.host.guest_instructions
 
+    @property
+    def has_gone_on(self) -> bool:
+        """Whether the guest has done an instruction since `begin`."""
+        return self.host.guest_instructions != self._begun
+
     def run(self, until: int | None) -> bool:
-        """Run to the next ring; from `until` on with an interrupt request, once an instruction is done.
+        """Run to the next ring; from `until` on with an interrupt request, once an instruction or iteration is done.
 
         So it is when the host is interrupted. The result is whether the virtual interrupt was taken, if there was one.
         """
@@ -179,7 +184,7 @@ class World:
             if pause is not None and pause <= 0:
                 raise Paused
             if until is not None and not self._kicked and host.cycle >= until and (
-                    host.guest_instructions != self._begun):
+                    self.has_gone_on or host.has_iterated):
                 self._kicked = True
                 host.kick(True)
             wait = None if until is None or self._kicked else max(until - host.cycle, 1)

@@ -190,6 +190,24 @@ def test_time_limit_is_kept(begin: Begin) -> None:
     assert cpu.run(until=end) == LimitExit(), "the time is over"
 
 
+def test_a_long_instruction_is_left_in_its_middle(begin: Begin) -> None:
+    """REP STOSB, to a limit of time; to one of instructions the interpreter does the rest of it.
+
+    The handler of an NMI that comes there finds RF in the flags.
+    """
+    cpu = begin("F3AA" "90" "F4", handler="8B5C2408" "F4", ecx=0x4000, edi=0x1_0000, eax=0x11)
+    end = cpu.time + 2000
+    assert cpu.run(until=end) == LimitExit() and end <= cpu.time < end + 400
+    assert (cpu.registers.eip, cpu.instructions) == (CODE, 0) and 0 < cpu.registers.ecx < 0x4000
+    cpu.nmi()
+    assert cpu.run() == HltExit() and cpu.registers.ebx == 2 | int(Eflags.RF)
+    cpu = begin("F3AA" "90" "F4", ecx=0x4000, edi=0x1_0000, eax=0x11)
+    assert cpu.run(max_instructions=20) == HltExit()
+    assert (cpu.registers.ecx, cpu.instructions) == (0, 3) and cpu.time < 20_000
+    cpu.spill()
+    assert bytes(cpu.memory.host_bytes(0x1_0000, 0x4000)) == b"\x11" * 0x4000
+
+
 def test_a_run_cut_in_pieces_is_the_same_run(begin: Begin) -> None:
     def run(pieces: int | None) -> tuple[int, int, int]:
         cpu = begin("40" "EBFD")
