@@ -252,24 +252,6 @@ ROUTINES = (
     "take_fault", "take_interrupt", "identify",
 )
 
-#: `Context.refill`: what faults, or cannot be native, is not filled in.
-_REFILL = """
-define i32 @refill(ptr %context, i32 %linear, i32 %kind) nounwind {
-  %result = alloca i64
-  %wide = zext i32 %linear to i64
-  %which = zext i32 %kind to i64
-  %status = call i32 @mmu_refill(ptr %context, i64 %wide, i64 %which, ptr %result)
-  %done = icmp eq i32 %status, 0
-  br i1 %done, label %answer, label %refused
-answer:
-  %filled = load i64, ptr %result
-  %short = trunc i64 %filled to i32
-  ret i32 %short
-refused:
-  ret i32 0
-}
-"""
-
 _PENDING = ("fault_vector", "fault_error", "fault_has_error", "fault_cr2", "fault_has_cr2")
 
 
@@ -293,5 +275,5 @@ def _deliver_pending() -> str:
 
 
 def text(routines: tuple[str, ...] = ROUTINES, binding: Binding = BINDING) -> str:
-    """IR of routines, of `refill` and of `deliver_pending`."""
-    return lower(routines, binding) + _REFILL + _deliver_pending()
+    """IR of routines and of `deliver_pending`."""
+    return lower(routines, binding) + _deliver_pending()

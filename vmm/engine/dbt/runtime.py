@@ -228,6 +228,8 @@ ret void
 
 
 def _dispatch() -> str:
+    # an NMI that waits and is not blocked, in one look
+    assert offset("nmi_blocked") == offset("nmi_pending") + 1
     return f"""define ghccc void @dispatch({PARAMETERS}) {{
 {_field("halted", "i8")}
 {_field("shutdown", "i8")}
@@ -244,7 +246,11 @@ def _dispatch() -> str:
 {_field("mode")}
 %bad = icmp eq i32 %mode, {NO_MODE - (1 << 32)}
 %bad2 = zext i1 %bad to i32
-%a1 = or i32 %still2, %pending_debug
+{_field("nmi_pending", "i16", "nmi")}
+%open_nmi = icmp eq i16 %nmi, 1
+%open_nmi2 = zext i1 %open_nmi to i32
+%a0 = or i32 %still2, %open_nmi2
+%a1 = or i32 %a0, %pending_debug
 %a2 = or i32 %shadow, %tf
 %a3 = or i32 %open, %bad2
 %a4 = or i32 %a1, %a2

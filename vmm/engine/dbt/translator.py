@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Eflags
 from rtl.isa.retire import RetireCause
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
-from vmm.engine.dbt.checked import boundary, live_bytes
-from vmm.engine.dbt.codestore import CodeStore
 from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
-from vmm.engine.dbt.frontend import PAGE, Block, cut, is_cut_off
-from vmm.engine.dbt.layout import Context, Exit, Kind
-from vmm.engine.dbt.mmu import TableMmu
-from vmm.engine.dbt.pool import Pool, Translation
+from vmm.engine.dbt.frontend import PAGE
+from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.ports import Ports
-from vmm.engine.dbt.rewritten import Version, places
-from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.promotion import Promotion
+from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.stepping import Stepping
-from vmm.engine.dbt.tiers import Job, TextBuilder, Tiers
+from vmm.engine.dbt.thresholds import Thresholds
+from vmm.engine.dbt.tiers import TextBuilder, Tiers
 from vmm.engine.dbt.unit import Rest, Unit
-from vmm.engine.interpreter import Interpreter, Retired
+from vmm.engine.interpreter import Retired
 from vmm.engine.interrupt import Source
 from vmm.faults import Fault, Unfinished
 from vmm.memory import PhysicalMemory
@@ -41,38 +36,12 @@ from vmm.statistics import Statistics
 
 _PG = int(Cr0.PG)
 _TF, _RF = int(Eflags.TF), int(Eflags.RF)
-_MIRRORED = {int(Msr.SYSENTER_CS): "sysenter_cs", int(Msr.SYSENTER_ESP): "sysenter_esp",
-             int(Msr.SYSENTER_EIP): "sysenter_eip"}
-#: What runs less often than this fraction of a hot block is not made part of its region.
-_COLD = 40
-#: A block that is part of a region is one of its own only if it is entered so many times as often from elsewhere.
-_ENTERED = 32
-#: Looks at rewritten code that find it unchanged before it is not checked any more.
-_STEADY = 2
 _Raise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_int64] * 7, ctypes.c_void_p)
 _EXTERNAL = list(Source).index(Source.EXTERNAL)
 _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """When code moves up, and how.
-
-    Members
-    -------
-    warm : times a block is interpreted. hot : times it runs compiled on its own. entered : times a block is entered
-        in its middle before its end is a block of its own. region_instructions : the size of a region.
-    background : compile in a thread of its own while the guest runs.
-    """
-
-    warm: int = 8
-    entered: int = 8
-    hot: int = 20000
-    region_instructions: int = 2500
-    background: bool = True
-
-
-class Translator(Interpreter):
+class Translator(Promotion):
     """One IA-32 processor that translates.
 
     Parameters
@@ -87,11 +56,7 @@ class Translator(Interpreter):
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
                  thresholds: Thresholds | None = None, cache: DiskCache | None = None):
-        self.context = Context(int(memory.ram.ctypes.data), memory.size, _MIRRORED)
-        self.native = self.context.state
-        self.thresholds = thresholds or Thresholds()
-        self.translations = CodeStore(self.context, memory, Pool(self.thresholds.hot))
-        super().__init__(memory, io, tlb_capacity, self.native, TableMmu(self.context, memory))
+        super().__init__(memory, io, tlb_capacity, thresholds)
         self.translations.on_watch = self.mmu.forget_writes
         self.translations.on_overwrite = lambda page: self._cache.written(page * PAGE, PAGE)
         # not all that has ports has one that only collects
@@ -264,8 +229,9 @@ class Translator(Interpreter):
     def _is_watched(self) -> bool:
         """Whether something may come of the next instruction, or instead of it, that native code does not look for."""
         state = self.native
-        return bool(state.system_flags & _TF or state.shadow or state.pending_debug
-                    or state.shutdown or state.nmi_pending or self._record or state.dr[7] & 0xFF or self.svm_in_use)
+        return bool(state.system_flags & _TF or state.shadow or state.pending_debug or state.shutdown
+                    or state.nmi_pending and not state.nmi_blocked
+                    or self._record or state.dr[7] & 0xFF or self.svm_in_use)
 
     def burst(self, limit: int) -> None:
         state = self.native
@@ -410,219 +376,3 @@ class Translator(Interpreter):
         state = self.native
         return Fault(state.fault_vector, state.fault_error if state.fault_has_error else None,
                      state.fault_cr2 if state.fault_has_cr2 else None)
-
-    def _at(self, eip: int) -> Unit | Rest | Version | None:
-        """What is known of the code at EIP, on its way up; None if it cannot be fetched or decoded."""
-        state = self.native
-        slot, state.slot = state.slot, 0
-        try:
-            physical = self.mmu.translate(eip, False, state.cpl == 3)
-        except Fault:
-            return None
-        unit = self.translations.find(state.mode, physical, eip)
-        if unit is None and self.translations.resume(state.mode, physical, eip):
-            unit = self.translations.find(state.mode, physical, eip)
-        if unit is None:
-            pool = self.translations.pool
-            # where a block was begun before, one begins again
-            begun = (self._present.code32, eip) in pool.blocks
-            rest = None if begun else self.translations.rest(state.mode, physical, eip)
-            if rest is not None:
-                entered = pool.entered
-                seen = entered[eip] = entered.get(eip, 0) + 1
-                if seen <= self.thresholds.entered:
-                    return rest
-            found = self._block(eip, physical)
-            if found is None:
-                return None
-            unit = self.translations.add(state.mode, *found)
-            self._adopt(unit)
-        if unit.versions is not None:
-            return self._version(unit, slot)
-        if not unit.code:
-            unit.seen += 1
-            if unit.seen >= self.thresholds.warm and not unit.refused and not unit.queued and not self._adopt(unit):
-                self.tiers.submit(Job(unit, {unit.block.eip: unit.block}, self._setting(False)))
-        if slot:
-            self.translations.link(unit, slot)
-        return unit
-
-    def _version(self, unit: Unit, slot: int) -> Version | None:
-        """The version of rewritten code that its bytes are now, on its way up."""
-        assert unit.versions is not None
-        with self.translations.lock:
-            version = unit.versions.fitting(self.memory)
-            if version is None:
-                found = self._block(unit.block.eip, unit.block.physical, True)
-                if found is None:
-                    return None
-                block = found[0]
-                rewritten = self.translations.rewritten
-                rewritten.compare(unit.block, block)
-                unit.block = block
-                version = unit.versions.candidate(block, live_bytes(block, rewritten.near(block)))
-                version.seen += 1
-        if not version.code and version.seen >= self.thresholds.warm and not version.refused and not version.queued:
-            self.tiers.submit(Job(unit, {version.block.eip: version.block}, self._setting(False), version))
-        if slot and version.code:
-            self.translations.link(unit, slot)
-        return version
-
-    def _block(self, eip: int, physical: int, checked: bool = False) -> tuple[Block, bool] | None:
-        """The block there, and whether it is one that the guest rewrites; `checked` says so."""
-        if eip in self._breakpoints or not self.memory.is_plain(physical >> 12):
-            return None
-        room = PAGE - (physical & 0xFFF)
-        code = self.memory.blob(physical, room)
-        second = None
-        if room < 15 and eip + room < 1 << 32 and is_cut_off(code, self._present.code32):
-            try:
-                second = self.mmu.translate(eip + room & 0xFFFF_FFFF, False, self.native.cpl == 3)
-                if self.memory.is_plain(second >> 12):
-                    code += self.memory.blob(second, 14)
-                else:
-                    second = None
-            except Fault:
-                pass
-        # code that keeps changing is not worth remembering
-        block = cut(eip, physical, code, second, self._present.code32, self._breakpoints) if checked else \
-            self._cut(eip, physical, code, second)
-        if block is None:
-            return None
-        checked, end = boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))
-        if end is not None:
-            block = cut(eip, physical, code, second, self._present.code32, self._breakpoints | {end})
-            assert block is not None
-        return block, checked
-
-    def _cut(self, eip: int, physical: int, code: bytes, second: int | None) -> Block | None:
-        """`cut`, unless the same bytes have been seen there before."""
-        known = self.translations.pool.blocks
-        key = self._present.code32, eip
-        for block in known.get(key, ()):
-            if code.startswith(block.code) and not self._breakpoints:
-                return block.moved(physical, second)
-        found = cut(eip, physical, code, second, self._present.code32, self._breakpoints)
-        if found is not None and not self._breakpoints:
-            self.translations.pool.remember(key, found)
-        return found
-
-    def _adopt(self, unit: Unit) -> bool:
-        """Find a better translation of a unit among those there are."""
-        pool = self.translations.pool
-        if unit.versions is not None or self._breakpoints:
-            return False
-        if (unit.mode, unit.block.eip, unit.block.code) in pool.refused:
-            unit.refused = True
-            return False
-        for translation in pool.candidates(unit.mode, unit.block.eip, unit.block.code):
-            if unit.code and not translation.hot or translation.user is unit:
-                return False
-            blocks = self._placed(translation, unit)
-            if blocks is not None and self.translations.publish(unit, translation, blocks):
-                return True
-        return False
-
-    def _placed(self, translation: Translation, unit: Unit) -> tuple[Block, ...] | None:
-        """The blocks of a translation where they would lie now, if all of their pages have been used lately."""
-        state = self.native
-        fetched = self.context.tables[Kind.READ + (state.cpl == 3)]
-        home = unit.block.physical - unit.block.eip
-        where = {unit.block.eip >> 12: home}
-        for page in translation.pages:
-            distance = fetched[page]
-            if not distance:
-                return None
-            where[page] = distance - state.ram
-        rewritten = self.translations.rewritten
-        placed = []
-        for block in translation.blocks:
-            page = block.eip >> 12
-            following = (page + 1 & 0xFFFFF) << 12
-            second = None if block.second is None else following + where[following >> 12]
-            moved = block.moved(block.eip + where[page], second)
-            near = rewritten.near(moved)
-            if near and not near.isdisjoint(places(moved)):
-                return None
-            placed.append(moved)
-        return tuple(placed)
-
-    def _setting(self, is_region: bool) -> Setting:
-        state = self.native
-        return Setting(self._present, state.cpl == 3, bool(state.cr0 & _PG), is_region, not is_region, runtime.PLACES,
-                       self._sink, is_region and state.beside >= self.thresholds.hot)
-
-    def _grow(self) -> None:
-        """Have what is reachable from a hot block compiled as one region."""
-        head = self._at(self.native.eip)
-        if isinstance(head, Version):
-            self._look_at(head)
-            return
-        if not isinstance(head, Unit) or head.queued or not head.code:
-            return
-        if head.claimed is not None:
-            # it is in a region to come; if it still is hot after that has come, it is one itself
-            if not head.claimed.queued:
-                head.claimed = None
-            ctypes.c_uint32.from_address(head.counter).value = _ENTERED * self.thresholds.hot
-            return
-        if not head.counter or self._adopt(head) or not self._is_in_place(head.block):
-            return
-        blocks = self._reachable(head)
-        self.tiers.submit(Job(head, blocks, self._setting(True)))
-
-    def _look_at(self, version: Version) -> None:
-        """Rewritten code that runs often and stays as it is becomes code like any other."""
-        block = version.block
-        unit = self.translations.find(self.native.mode, block.physical, block.eip)
-        if unit is None or not version.code:
-            return
-        if version.look(self.memory) >= _STEADY:
-            self.translations.calm(unit, block)
-            return
-        # an odd number, so that code that alternates is not taken for steady
-        relapses = self.translations.rewritten.relapses(block)
-        times = (_ENTERED * self.thresholds.hot << min(4 * relapses, 12)) + 1
-        ctypes.c_uint32.from_address(version.counter).value = min(times, 1 << 30)
-
-    def _runs(self, unit: Unit) -> int:
-        """How often a block has run, until it was hot."""
-        runs = unit.seen
-        if unit.counter:
-            left: int = ctypes.c_int32.from_address(unit.counter).value
-            # more than at first: it has been hot before
-            runs += abs(self.thresholds.hot - left)
-        elif unit.code:
-            runs += self.thresholds.hot
-        return runs
-
-    def _place_of_code(self, linear: int) -> int | None:
-        """Where code is fetched from, if that is known: only the fetch itself sets accessed bits."""
-        state = self.native
-        distance: int = self.context.tables[Kind.READ + (state.cpl == 3)][linear >> 12]
-        return linear + distance - state.ram if distance else None
-
-    def _is_in_place(self, block: Block) -> bool:
-        """Whether the bytes a block has in the next page are where they were."""
-        return block.second is None or block.second == self._place_of_code(block.end & ~0xFFF)
-
-    def _reachable(self, head: Unit) -> dict[int, Block]:
-        state = self.native
-        blocks = {head.block.eip: head.block}
-        todo, total = [head.block], head.instructions
-        while todo and total < self.thresholds.region_instructions:
-            block = todo.pop(0)
-            for target in (*block.successors, *((block.returns_to,) if block.returns_to is not None else ())):
-                if target in blocks:
-                    continue
-                physical = self._place_of_code(target)
-                known = None if physical is None else self.translations.find(state.mode, physical, target)
-                if known is None or known.versions is not None or known.refused or not self._is_in_place(known.block):
-                    continue
-                if self._runs(known) < self.thresholds.hot // _COLD:
-                    continue
-                known.claimed = head
-                blocks[target] = known.block
-                todo.append(known.block)
-                total += known.instructions
-        return blocks
