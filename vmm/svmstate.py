@@ -20,7 +20,7 @@ class SvmState:
     guest : guest mode. gif : the global interrupt flag.
     vmcb : physical address. intercepts : the five intercept words.
     iopm, msrpm : physical addresses of the permission maps. tsc_offset : added to what the guest reads.
-    vintr, vector : the two words of VINTR; V_IRQ is up to date. host_if : IF when VMRUN was executed.
+    vintr, vector : the two words of VINTR; V_IRQ and V_GIF are up to date. host_if : IF when VMRUN was executed.
     nested : nested paging is on. n_cr3 : root of the nested tables. host_pse : they may have 4 MiB entries.
     pause_count : intercepted PAUSEs before the one that exits. event : EVENTINJ not yet delivered, or 0.
     event_next : the EIP that it pushes if it is a software interrupt.

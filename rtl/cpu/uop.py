@@ -277,7 +277,7 @@ class Sys(enum.IntEnum, shape=7):
     EFER = 44    #: bit 12 (SVME) is what there is; the program has checked the others
     VM_CR = 45   #: five bits; the program has checked and masked them
     HSAVE = 46   #: VM_HSAVE_PA
-    GIF = 47     #: bit 0; write 1 and 0 are STGI and CLGI
+    GIF = 47     #: bit 0; write 1 and 0 are STGI and CLGI, which go to V_GIF in a guest with V_GIF_ENABLE
     VMCB = 48    #: physical address of the VMCB of the guest that runs or is being entered
     INTERCEPT_CR = 49
     INTERCEPT_DR = 50
@@ -292,7 +292,8 @@ class Sys(enum.IntEnum, shape=7):
     ASID = 59    #: (w) of the guest; holds in guest mode (the host is ASID 0)
     TLB_CONTROL = 60  #: (w) does it now, for the ASID written before: 0 nothing, 3 this ASID, 7 its entries that are
                  #: not global, others everything
-    VINTR = 61   #: V_TPR, V_IRQ, V_INTR_PRIO, V_IGN_TPR, V_INTR_MASKING; reads as #VMEXIT stores it
+    VINTR = 61   #: V_TPR, V_IRQ, V_GIF, V_INTR_PRIO, V_IGN_TPR, V_INTR_MASKING, V_GIF_ENABLE; reads as #VMEXIT
+                 #: stores it
     VINTR_HI = 62  #: (w) V_INTR_VECTOR
     SHADOW_BIT = 63  #: bit 0, the interrupt shadow. Write 1: it covers the first instruction of the guest (it does not
                  #: hold off traps and NMI); read: of the instruction that #VMEXIT interrupted

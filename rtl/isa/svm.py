@@ -20,9 +20,9 @@ __all__ = [
     "EventType", "ExitCode", "FETCHED_MAX", "INTERRUPT_SHADOW", "IOPM_BYTES", "IoInfo", "MOV_CR", "MSRPM_BYTES",
     "MSRPM_RANGES", "MSRPM_RANGE_MSRS", "NPF_FETCH", "NPF_FINAL", "NPF_P", "NPF_RSVD", "NPF_TABLE", "NPF_U", "NPF_W",
     "NP_ENABLE", "NpfInfo", "REGION_BYTES", "REVISION", "SAVE_AREA", "SegmentField", "TASK_HAS_ERROR", "TASK_IRET",
-    "TASK_JUMP", "TASK_RF", "TaskInfo", "TlbControl", "VINTR_GIF", "VINTR_IGNORE_TPR", "VINTR_IRQ", "VINTR_MASKING",
-    "VINTR_PRIORITY", "VINTR_TPR", "VINTR_VECTOR", "VINTR_WRITABLE", "VintrLayout", "VmCr", "Vmcb", "exit_name",
-    "intercept_bit", "intercept_word", "msrpm_bit",
+    "TASK_JUMP", "TASK_RF", "TaskInfo", "TlbControl", "VINTR_GIF", "VINTR_GIF_ENABLE", "VINTR_IGNORE_TPR", "VINTR_IRQ",
+    "VINTR_MASKING", "VINTR_PRIORITY", "VINTR_TPR", "VINTR_VECTOR", "VINTR_WRITABLE", "VintrLayout", "VmCr", "Vmcb",
+    "exit_name", "intercept_bit", "intercept_word", "msrpm_bit",
 ]
 
 #: Bytes of a VMCB and of a host save area, and the alignment of both.
@@ -248,7 +248,7 @@ class CpuidSvm(enum.IntFlag):
 #: What this processor has of those.
 CPUID_SVM = (
     CpuidSvm.NESTED_PAGING | CpuidSvm.NRIP | CpuidSvm.CLEAN | CpuidSvm.FLUSH_BY_ASID | CpuidSvm.DECODE_ASSISTS
-    | CpuidSvm.PAUSE_FILTER)
+    | CpuidSvm.PAUSE_FILTER | CpuidSvm.VIRTUAL_GIF)
 
 VINTR_TPR = mask(VintrLayout, "tpr")
 VINTR_IRQ = mask(VintrLayout, "irq")
@@ -256,9 +256,11 @@ VINTR_GIF = mask(VintrLayout, "gif")
 VINTR_PRIORITY = mask(VintrLayout, "priority")
 VINTR_IGNORE_TPR = mask(VintrLayout, "ignore_tpr")
 VINTR_MASKING = mask(VintrLayout, "masking")
+VINTR_GIF_ENABLE = mask(VintrLayout, "gif_enable")
 VINTR_VECTOR = mask(VintrLayout, "vector")
-#: What the processor keeps of the low word, and #VMEXIT writes back: no virtual GIF.
-VINTR_WRITABLE = VINTR_TPR | VINTR_IRQ | VINTR_PRIORITY | VINTR_IGNORE_TPR | VINTR_MASKING
+#: What the processor keeps of the low word, and #VMEXIT writes back.
+VINTR_WRITABLE = (
+    VINTR_TPR | VINTR_IRQ | VINTR_GIF | VINTR_PRIORITY | VINTR_IGNORE_TPR | VINTR_MASKING | VINTR_GIF_ENABLE)
 EVENT_VECTOR = mask(Event, "vector")
 EVENT_TYPE = mask(Event, "type")
 EVENT_EV = mask(Event, "ev")

@@ -67,6 +67,7 @@ class SvmUnit(wiring.Component):
        (``exit_shadow``); with ``exit_forced`` EXIT_INFO1 and EXIT_INFO2 stay as they were written.
     5. ``virtual`` says that a virtual interrupt waits for the guest's IF; ``virtual_taken`` is its acceptance.
        ``injected`` is that of the event in ``inject``.
+       With V_GIF_ENABLE a guest's writes of GIF go to V_GIF, and ``virtual`` needs it (15.33.2).
     6. ``pausing`` says that an intercepted PAUSE does not exit yet; ``pause`` that one has retired.
 
     Members
@@ -135,12 +136,15 @@ class SvmUnit(wiring.Component):
 
         with m.If(self.w_efer):
             m.d.sync += self.svme.eq(given[_SVME])
-        with m.If(self.w_gif):
-            m.d.sync += self.gif.eq(given[0])
         with m.If(self.w_vintr):
             m.d.sync += vintr.as_value()[:32].eq(given & VINTR_WRITABLE)
         with m.Elif(self.virtual_taken):
             m.d.sync += vintr.irq.eq(0)
+        with m.If(self.w_gif):
+            with m.If(self.guest & vintr.gif_enable):
+                m.d.sync += vintr.gif.eq(given[0])
+            with m.Else():
+                m.d.sync += self.gif.eq(given[0])
         with m.If(self.w_vintr_hi):
             m.d.sync += vintr.vector.eq(given)
         with m.If(self.w_pause):
@@ -179,7 +183,8 @@ class SvmUnit(wiring.Component):
                 self.asid.eq(asid), self.nested.eq(paged), self.masking.eq(vintr.masking),
                 self.tsc_offset.eq(Cat(word["TSC_OFFSET"], word["TSC_OFFSET_HI"])),
                 # APM 15.21.4: the priority is compared with the task priority of the guest.
-                self.virtual.eq(vintr.irq & (vintr.ignore_tpr | (vintr.priority > vintr.tpr[:4]))),
+                self.virtual.eq(vintr.irq & (vintr.gif | ~vintr.gif_enable)
+                                & (vintr.ignore_tpr | (vintr.priority > vintr.tpr[:4]))),
                 self.inject.eq(event.v),
             ]
         m.d.comb += [

@@ -19,7 +19,7 @@ def test_program(program: str, built: dict[str, Path]) -> None:
     reason = excuse("qemu", program)
     if reason is not None:
         pytest.skip(reason)
-    options = ["-cpu", "qemu32,+svm,+npt", *([] if program in UNCOUNTED else ["-icount", "shift=3,sleep=off"])]
+    options = ["-cpu", "qemu32,+svm,+npt,+vgif", *([] if program in UNCOUNTED else ["-icount", "shift=3,sleep=off"])]
     outcome = qemu.run(built[f"svm/{program}"], serial=True, options=options)
     assert judge(program, outcome.output, outcome.value, "qemu", skips=True) == []
 

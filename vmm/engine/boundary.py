@@ -1,14 +1,14 @@
 """What happens between two instructions: exceptions and interrupts delivered, and what a guest has besides.
 
-Rules for guests (AMD64 APM vol. 2, 15.13, 15.17, 15.20, 15.21):
+Rules for guests (AMD64 APM vol. 2, 15.13, 15.17, 15.20, 15.21, 15.33.2):
 
 1. At a boundary, in this order: the event of EVENTINJ, INIT, a pending debug trap, NMI and physical interrupts (these
    and INIT by the caller), the virtual interrupt.
 2. GIF clear holds back everything from outside, and virtual interrupts. An injected event is held back by nothing.
 3. Physical interrupts ask for the guest's IF and wait for its interrupt shadow; with V_INTR_MASKING they ask only for
    the IF that the host had at VMRUN.
-4. A virtual interrupt asks for the guest's IF and its shadow, and for a priority above V_TPR unless V_IGN_TPR. Taking
-   it clears V_IRQ, whatever its delivery leads to.
+4. A virtual interrupt asks for the guest's IF and its shadow, for a priority above V_TPR unless V_IGN_TPR, and for
+   V_GIF with V_GIF_ENABLE: nothing else asks for V_GIF. Taking it clears V_IRQ, whatever its delivery leads to.
 5. An injected event pushes RF as the VMCB has it, and its EIP, or its NRIP for what instructions raise: INT n, and the
    exceptions of INT3 and INTO. The privilege level of its gate stops what instructions raise: INT n,
    and the exceptions of INT3 and INTO. An NMI has vector 2 whatever the VMCB says.
@@ -22,7 +22,18 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Eflags
 from rtl.isa.retire import RetireCause
-from rtl.isa.svm import EVENT_EV, EVENT_V, VINTR_IGNORE_TPR, VINTR_IRQ, VINTR_MASKING, Event, EventType, VintrLayout
+from rtl.isa.svm import (
+    EVENT_EV,
+    EVENT_V,
+    VINTR_GIF,
+    VINTR_GIF_ENABLE,
+    VINTR_IGNORE_TPR,
+    VINTR_IRQ,
+    VINTR_MASKING,
+    Event,
+    EventType,
+    VintrLayout,
+)
 from vmm.engine.debug import CodeBreakpoint
 from vmm.engine.intercepts import Injected
 from vmm.engine.interrupt import Source
@@ -152,6 +163,7 @@ class Boundaries(WorldSwitch):
         return bool(
             svm.guest and svm.vintr & VINTR_IRQ and svm.gif and not state.shutdown and not state.pending_debug
             and state.system_flags & _IF and state.shadow == SHADOW_NONE
+            and (svm.vintr & VINTR_GIF or not svm.vintr & VINTR_GIF_ENABLE)
             and (svm.vintr & VINTR_IGNORE_TPR or fields.priority > fields.tpr & _TPR))
 
     def guest_event(self) -> Retired | None:

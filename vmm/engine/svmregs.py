@@ -1,10 +1,10 @@
-"""What SVM adds to the registers: its MSRs, the guest's time, GIF (AMD64 APM vol. 2, 15.4, 15.17 and 15.30)."""
+"""What SVM adds to the registers: its MSRs, the guest's time, GIF (AMD64 APM vol. 2, 15.4, 15.17, 15.30, 15.33.2)."""
 
 from __future__ import annotations
 
 from rtl.isa.exceptions import Vector
 from rtl.isa.msrs import EFER_SVME, MSRS, Msr
-from rtl.isa.svm import VINTR_IRQ, VmCr
+from rtl.isa.svm import VINTR_GIF, VINTR_GIF_ENABLE, VINTR_IRQ, VmCr
 from vmm.engine.intercepts import Intercepts
 from vmm.faults import Fault
 
@@ -34,7 +34,12 @@ class SvmRegisters(Intercepts):
             raise Fault(Vector.UD)
 
     def set_global_interrupt_flag(self, value: int) -> None:
-        self.state.svm.gif = bool(value)
+        """STGI or CLGI. A guest with V_GIF_ENABLE has a GIF of its own."""
+        svm = self.state.svm
+        if svm.guest and svm.vintr & VINTR_GIF_ENABLE:
+            svm.vintr = svm.vintr | VINTR_GIF if value else svm.vintr & ~VINTR_GIF
+            return
+        svm.gif = bool(value)
         self.svm_changed()
         self.debug_changed()
 

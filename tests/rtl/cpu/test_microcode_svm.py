@@ -57,7 +57,7 @@ def put_controls(scene: Scene) -> None:
     put(VMCB + Vmcb.TSC_OFFSET, rng.getrandbits(64), 8)
     put(VMCB + Vmcb.ASID, rng.randrange(1, 16), 4)
     put(VMCB + Vmcb.TLB_CONTROL, rng.choice([0, 1, 3, 7]), 4)
-    put(VMCB + Vmcb.VINTR, rng.getrandbits(40) & 0xFF_010F_01FF, 8)
+    put(VMCB + Vmcb.VINTR, rng.getrandbits(40) & 0xFF_030F_03FF, 8)
     put(VMCB + Vmcb.INTERRUPT_SHADOW, rng.getrandbits(1), 8)
     put(VMCB + Vmcb.EVENTINJ, rng.choice([0, 0, 0x8000_0B0D | rng.getrandbits(32) << 32]), 8)
     put(VMCB + Vmcb.NP_ENABLE, int(bool(scene.state.cr0 & Cr0.PG) and scene.chance(0.5)), 8)
@@ -103,7 +103,7 @@ def guest(scene: Scene) -> None:
     put_world(scene, HSAVE, Scene(random.Random(rng.getrandbits(32))))
     svm.guest = svm.gif = True
     svm.vmcb, svm.iopm, svm.msrpm, svm.asid = VMCB, IOPM, MSRPM, 3
-    svm.vintr = rng.getrandbits(25) & 0x10F_001F
+    svm.vintr = rng.getrandbits(26) & 0x30F_021F
     dense = rng.choice([0, 0.1, 0.5, 1])
     svm.intercepts = [sum(1 << bit for bit in range(32) if scene.chance(dense)) for _ in range(5)]
     svm.intercepts[intercept_word(ExitCode.VMRUN)] |= intercept_bit(ExitCode.VMRUN)

@@ -6,7 +6,17 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import EXCEPTION, ExitCode
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import CR0_WRITABLE, Cr0, Cr4, Eflags
-from rtl.isa.svm import ASIDS, EVENT_V, IOPM_BYTES, MSRPM_BYTES, VINTR_WRITABLE, Event, EventType
+from rtl.isa.svm import (
+    ASIDS,
+    EVENT_V,
+    IOPM_BYTES,
+    MSRPM_BYTES,
+    VINTR_GIF,
+    VINTR_GIF_ENABLE,
+    VINTR_WRITABLE,
+    Event,
+    EventType,
+)
 from vmm.faults import Fault, VmExit
 from vmm.state import SHADOW_NONE, SHADOW_STI
 
@@ -149,7 +159,10 @@ class SvmModel:
         elif sys is Sys.SHADOW_BIT:
             state.shadow = SHADOW_STI if b & 1 else SHADOW_NONE
         elif sys is Sys.GIF:
-            svm.gif = bool(b & 1)
+            if svm.guest and svm.vintr & VINTR_GIF_ENABLE:
+                svm.vintr = svm.vintr & ~VINTR_GIF | (VINTR_GIF if b & 1 else 0)
+            else:
+                svm.gif = bool(b & 1)
         elif sys is Sys.GUEST:
             self._world(bool(b))
         elif sys in (Sys.EXIT_INFO1, Sys.EXIT_INFO2):

@@ -84,7 +84,7 @@ def test_every_instruction_of_svm_has_its_exit() -> None:
 def test_cpuid_announces_what_there_is() -> None:
     assert cpuid.cpuid(0x8000_0001, svm=True).ecx == cpuid.ECX_SVM and cpuid.cpuid(0x8000_0001, svm=False).ecx == 0
     leaf = cpuid.cpuid(0x8000_000A, svm=True)
-    assert (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) == (1, 16, 0, 0x4E9)
+    assert (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) == (1, 16, 0, 0x104E9)
     assert cpuid.cpuid(0x8000_0000, svm=True).eax == 0x8000_000A
     assert cpuid.cpuid(0x8000_0006, svm=True) == cpuid.Leaf()
     assert cpuid.cpuid(0x8000_0002, svm=True) == cpuid.cpuid(0x8000_0002, svm=False)

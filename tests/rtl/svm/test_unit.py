@@ -132,6 +132,23 @@ def test_virtual_interrupt(irq, tpr, priority, ignored):
     _simulate(body)
 
 
+@pytest.mark.parametrize("enabled", [0, 1])
+def test_writes_of_gif_in_a_guest(enabled):
+    async def body(b):
+        await b.write(gif=0, vintr=1 << 8 | 1 << 20 | enabled << 25)
+        assert not b.get("gif")
+        await b.write(guest=1)
+        assert b.get("virtual") == 1 - enabled
+        for gif in (1, 0, 1):
+            await b.write(gif=gif)
+            assert b.get("gif") == (1 if enabled else gif) and b.get("r_vintr") >> 9 & 1 == (gif & enabled)
+            assert b.get("virtual") == (gif if enabled else 1)
+        await b.write(guest=0, gif=1)
+        assert b.get("gif") and b.get("r_vintr") >> 9 & 1 == enabled, "the host's GIF is its own"
+
+    _simulate(body)
+
+
 def test_event_is_injected_once():
     async def body(b):
         event = EVENT_V | EVENT_EV | EventType.EXCEPTION << 8 | 13

@@ -357,6 +357,32 @@ def test_priority(fields: dict[str, int], taken: bool) -> None:
                                                (RetireCause.INSTRUCTION, None))
 
 
+@pytest.mark.parametrize(("gif", "enabled", "taken"), [(0, 0, True), (1, 0, True), (0, 1, False), (1, 1, True)])
+def test_virtual_gif_holds_it_back(gif: int, enabled: int, taken: bool) -> None:
+    cpu = virtual("90" + VMMCALL, gif=gif, gif_enable=enabled)
+    assert cpu.nmi_allowed and cpu.step().cause is (RetireCause.INTERRUPT if taken else RetireCause.INSTRUCTION)
+    if not taken:
+        leave(cpu)
+        assert read(cpu, Vmcb.VINTR, 4) == VintrLayout.build(irq=1, priority=3, gif_enable=1)
+
+
+def test_stgi_and_clgi_of_a_guest_change_its_virtual_gif_alone() -> None:
+    cpu = virtual("0f01dd fb 90 0f01dc" + VMMCALL, ExitCode.VINTR, flags=0, gif=1, gif_enable=1)
+    for gif in (0, 0, 0, 1):
+        assert cpu.step().cause is RetireCause.INSTRUCTION
+        assert VintrLayout.from_bits(cpu.state.svm.vintr).gif == gif and cpu.state.svm.gif
+    assert leave(cpu).error == ExitCode.VINTR
+    assert read(cpu, Vmcb.RIP) == GUEST + 8 and not cpu.state.svm.gif
+    assert read(cpu, Vmcb.VINTR, 4) == VintrLayout.build(irq=1, priority=3, gif=1, gif_enable=1)
+
+
+def test_a_guest_halts_on_while_virtual_gif_is_clear() -> None:
+    cpu = virtual("fb f4", flags=0, gif_enable=1)
+    cpu.step()
+    cpu.step()
+    assert cpu.state.halted and not cpu.virtual_interrupt
+
+
 def test_taking_it_clears_v_irq_alone() -> None:
     cpu = virtual(VMMCALL, tpr=1)
     cpu.step()
