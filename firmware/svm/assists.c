@@ -1,6 +1,6 @@
 /* assists: the next EIP, the decode assists and the instruction bytes that #VMEXIT saves. APM 15.7.1, 15.8.
  *
- * expect: assists: 31 checks
+ * expect: assists: 32 checks
  */
 #include "page.h"
 #include "string.h"
@@ -101,9 +101,10 @@ static void operands(void)
     assist("invlpg_segment_base", invlpg_based, SVM_EXIT_INVLPG, 0x101234);
 }
 
-static void paged(void (*code)(void))
+static void paged_within(void (*code)(void), uint32_t limit)
 {
     guest_new(code);
+    vmcb.cs.limit = limit;
     intercept(SVM_EXIT_EXCEPTION_PF);
     vmcb.cr0 |= X86_CR0_PG;
     vmcb.cr3 = (uint32_t)tables;
@@ -112,10 +113,12 @@ static void paged(void (*code)(void))
     guest_run();
 }
 
+static void paged(void (*code)(void)) { paged_within(code, 0xFFFFFFFF); }
+
 static void bytes(void)
 {
     static const char *const names[] = {"bytes", "bytes_are_the_instructions", "bytes_end_with_the_page",
-                                        "bytes_of_a_fetch", "bytes_of_other_exits"};
+                                        "bytes_of_a_fetch", "bytes_of_other_exits", "bytes_end_with_the_segment"};
 
     if (!svm_has(SVM_CPUID_DECODE_ASSISTS)) {
         for (unsigned n = 0; n < ARRAY_SIZE(names); n++)
@@ -138,6 +141,8 @@ static void bytes(void)
     intercept(SVM_EXIT_CPUID);
     guest_run();
     expect_equal(names[4], vmcb.fetched_count, 0);
+    paged_within(fault, (uint32_t)fault_at + 6);
+    expect_equal(names[5], vmcb.fetched_count, 7);
 }
 
 int main(void)

@@ -286,10 +286,10 @@ class Core(wiring.Component):
             *same(exceptions, sysregs, "cpl", "ncpl", "eflags", "cr0", "cr4", "dr7", "sti", "write"),
             *(mine.eq(register) for mine, register in zip(exceptions.dr, sysregs.dr, strict=True)),
             *same(guestmode, sysregs, "cr0", "cr4", "eflags", "write", "data"),
-            *same(guestmode, segments, "cs_base"), *same(guestmode, fetch, "x_bytes", "x_have"),
+            *same(guestmode, segments, "cs_base", "cs_limit"), *same(guestmode, fetch, "x_bytes", "x_have"),
             *same(fetch, guestmode, "x_wanted", "x_needed"),
             guestmode.fetch_nested.eq(fetch.q_fault_nested), guestmode.fetch_table.eq(fetch.q_fault_table),
-            guestmode.fetch_gpa.eq(fetch.q_fault_gpa), guestmode.take.eq(take),
+            guestmode.fetch_fault.eq(fetch.q_fault), guestmode.fetch_gpa.eq(fetch.q_fault_gpa), guestmode.take.eq(take),
             exceptions.last.eq(last),
         ]
         for unit in (exceptions, guestmode):

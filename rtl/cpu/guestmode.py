@@ -56,9 +56,9 @@ class GuestMode(wiring.Component):
     take, commit, done : In(1)
         An event or fault is taken; the micro-operation commits; and ends its instruction.
     write : In(1); data : In(32); read : Out(32)
-    cr0, cr4, eflags, cs_base : In
+    cr0, cr4, eflags, cs_base, cs_limit : In
     code : In(8); intercepted : Out(1)
-    fetch_nested, fetch_table : In(1); fetch_code : In(5); fetch_gpa : In(32)
+    fetch_fault, fetch_nested, fetch_table : In(1); fetch_code : In(5); fetch_gpa : In(32)
         The page fault of the fetch, as in `Fetch`.
     x_wanted, x_needed : Out(1); x_bytes : In(120); x_have : In(5); refetch, ready : Out(1)
     control : In(PagingControl); inv_all, inv_nonglobal : In(1)
@@ -76,8 +76,8 @@ class GuestMode(wiring.Component):
             "intercept": In(InterceptSignature()), "a": In(32), "b": In(32), "next_eip": In(32),
             "take": In(1), "commit": In(1), "done": In(1), "write": In(1), "data": In(32), "read": Out(32),
             "cr0": In(shape(Cr0Layout)), "cr4": In(shape(Cr4Layout)), "eflags": In(shape(EflagsLayout)),
-            "cs_base": In(32), "code": In(8), "intercepted": Out(1),
-            "fetch_nested": In(1), "fetch_table": In(1), "fetch_code": In(5), "fetch_gpa": In(32),
+            "cs_base": In(32), "cs_limit": In(32), "code": In(8), "intercepted": Out(1),
+            "fetch_fault": In(1), "fetch_nested": In(1), "fetch_table": In(1), "fetch_code": In(5), "fetch_gpa": In(32),
             "x_wanted": Out(1), "x_needed": Out(1), "x_bytes": In(120), "x_have": In(5),
             "refetch": Out(1), "ready": Out(1),
             "control": In(PagingControl), "inv_all": In(1), "inv_nonglobal": In(1),
@@ -117,6 +117,7 @@ class GuestMode(wiring.Component):
             self.refetch.eq(exit_now & exits.of_access & ~offer.delivering),
             fetched.go.eq(self.refetch), fetched.drop.eq(self.take),
             fetched.linear.eq(self.cs_base[:12] + x.eip[:12]), fetched.length.eq(x.length),
+            fetched.behind.eq(self.cs_limit - x.eip), fetched.fault.eq(self.fetch_fault),
             fetched.have.eq(self.x_have), fetched.bytes.eq(self.x_bytes),
             self.x_wanted.eq(fetched.wanted), self.x_needed.eq(fetched.needed),
             self.ready.eq((x.sys != Sys.FETCHED) | fetched.ready),

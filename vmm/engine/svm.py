@@ -255,10 +255,11 @@ class WorldSwitch(SvmRegisters):
             vmcb.put_word(Vmcb.FETCHED_COUNT + offset, fetched >> 8 * offset & _M32)
 
     def _instruction(self) -> int:
-        """The code that faults: count of its bytes, then the bytes, as far as its page and the instruction go."""
+        """The code that faults: count of its bytes, then the bytes, as far as its page and segment go, or it itself."""
         state = self.state
         linear = state.segments[CS].base + state.eip & _M32
-        count = max(self.length, min(FETCHED_MAX, 0x1000 - (linear & 0xFFF))) if self.length else 0
+        left = min(0x1000 - (linear & 0xFFF), state.segments[CS].limit - state.eip + 1)
+        count = max(self.length, min(FETCHED_MAX, left)) if self.length else 0
         return count and count | self._gather(self.pieces(linear, count, False, state.cpl == 3)) << 8
 
     def _save_guest(self, vmcb: Area) -> None:

@@ -11,7 +11,19 @@ from rtl.isa.exceptions import Vector
 from rtl.isa.exitcodes import ExitCode
 from rtl.isa.registers import Cr0, Cr4
 from rtl.isa.retire import RetireCause
-from rtl.isa.svm import NPF_FETCH, NPF_FINAL, NPF_P, NPF_RSVD, NPF_TABLE, NPF_U, NPF_W, Event, TlbControl, Vmcb
+from rtl.isa.svm import (
+    NPF_FETCH,
+    NPF_FINAL,
+    NPF_P,
+    NPF_RSVD,
+    NPF_TABLE,
+    NPF_U,
+    NPF_W,
+    Event,
+    SegmentField,
+    TlbControl,
+    Vmcb,
+)
 from tests.vmm.engine.machine import CODE
 from tests.vmm.engine.svmguest import AFTER, GUEST, HSAVE, VMCB, enter, leave, outcome, read, world, write
 from vmm.engine.interpreter import Interpreter
@@ -135,6 +147,14 @@ def test_a_fetch_that_faults_has_no_bytes() -> None:
     map_nested(cpu, GUEST >> 12, 0)
     assert outcome(cpu) == ExitCode.NPF
     assert read(cpu, Vmcb.EXITINFO2) == GUEST and read(cpu, Vmcb.FETCHED_COUNT) == 0
+
+
+@pytest.mark.parametrize(("more", "count"), [(0, 6), (1, 7), (8, 14), (9, 15), (10, 15)])
+def test_code_behind_the_limit_of_cs_is_not_fetched_for_the_assist(more: int, count: int) -> None:
+    cpu = nested(LOAD)
+    write(cpu, Vmcb.CS + SegmentField.LIMIT, GUEST + 5 + more, 4)
+    map_nested(cpu, 7, 0)
+    assert outcome(cpu) == ExitCode.NPF and read(cpu, Vmcb.FETCHED_COUNT) == count
 
 
 def test_code_behind_a_page_end_is_not_fetched_for_the_assist() -> None:
