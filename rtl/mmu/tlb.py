@@ -131,15 +131,12 @@ class Tlb(wiring.Component):
             ]
             with m.If(self.go):
                 m.d.sync += l_valid.eq(valid.bit_select(go_set, 1))
-            with m.If(write.en):
-                m.d.sync += [put(shared, self.filled.shared), put(pieces, self.filled.piece)]
-                m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
             others = Signal(sets, name=f"others{way}")  # entries of other address spaces
             m.d.comb += others.eq(reduce(or_, (plane ^ kept.asid[bit].replicate(sets)
                                                for bit, plane in enumerate(asids))))
             with m.If(changes):
                 with m.If(write.en):
-                    m.d.sync += put(shared, self.filled.shared)
+                    m.d.sync += [put(shared, self.filled.shared), put(pieces, self.filled.piece)]
                     m.d.sync += [put(plane, l_asid[bit]) for bit, plane in enumerate(asids)]
                 with m.If(kept.inv_all):
                     m.d.sync += valid.eq(0)
@@ -148,7 +145,7 @@ class Tlb(wiring.Component):
                 with m.Elif(kept.inv_nonglobal):
                     m.d.sync += valid.eq(valid & (others | shared))
                 with m.Elif(kept.inv_page):
-                    m.d.sync += valid.eq(valid & ~(1 << page_set))
+                    m.d.sync += valid.eq(valid & ~(1 << page_set) & (others | ~pieces))
                 with m.Elif(write.en | (fill_large & hit)):
                     m.d.sync += put(valid, write.en)
             rows.append(row)
