@@ -184,3 +184,19 @@ def test_identity_without_translation():
 def test_bad_configuration(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         MmuConfig(**options)
+
+
+def test_pieces_of_a_large_page_go_together():
+    """A 4 MiB page of a guest may be in every set, piece by piece: INVLPG takes them all, of its address space."""
+    tlb = Tlb(entries=64)
+    entry = {"frame": 0x123, "user": 1, "writable": 1, "dirty": 1}
+
+    async def body(ctx):
+        for page, asid, piece in ((0x405, 1, 1), (0x411, 1, 1), (0x412, 1, 0), (0x413, 2, 1)):
+            assert await look(ctx, tlb, page, asid) is None
+            await fill(ctx, tlb, entry | {"piece": piece})
+        await pulse(ctx, tlb, "inv_page", 0x400 << 12, asid=1)
+        found = [await look(ctx, tlb, page, asid) for page, asid in ((0x405, 1), (0x411, 1), (0x412, 1), (0x413, 2))]
+        assert [answer is not None for answer in found] == [False, False, True, True]
+
+    simulate(tlb, body)
