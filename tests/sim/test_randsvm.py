@@ -66,8 +66,8 @@ def machine() -> RtlMachine:
 
 #: 10081 is left undecided: a guest loads CR3 with what has none of its global pages. 20218: #DB intercepted with
 #: DR7.GD set. 20230: a breakpoint on code of a page not yet accessed. 20248: the delivery of a timer's interrupt ends
-#: in a #NPF.
-@pytest.mark.parametrize("seed", (1, 10081, 20218, 20230, 20248))
+#: in a #NPF. 30000: odd starts and events.
+@pytest.mark.parametrize("seed", (1, 10081, 20218, 20230, 20248, 30000))
 def test_lockstep(machine: RtlMachine, seed: int) -> None:
     guests = generate(seed)
     machine.reset()
