@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rtl.isa.msrs import EFER_SVME, Msr
@@ -36,24 +37,25 @@ _MSRS = (*(int(msr) for msr in Msr), 0x1234, 0xC000_0101, 0xC001_1FFF, 0x4000_00
 VECTORS = range(0x30, 0x80)
 
 
-def with_slots(rng: random.Random, program: randprog.Program) -> randprog.Program:
-    """`program` with some of its slots replaced."""
+def with_slots(rng: random.Random, program: randprog.Program, gif: bool = False) -> randprog.Program:
+    """`program` with some of its slots replaced; with `gif` by STGI and CLGI, too."""
+    kinds = (*_KINDS, _gif) if gif else _KINDS
     segments = []
     for segment in program.image.segments:
         if segment.address == BODY:
             code = bytearray(segment.data)
             for index in range(SLOTS):
                 if rng.random() < _SHARE:
-                    code[index * SLOT:index * SLOT + SLOT] = _slot(rng)
+                    code[index * SLOT:index * SLOT + SLOT] = _slot(rng, kinds)
             segment = Segment(BODY, bytes(code), segment.size)
         segments.append(segment)
     return replace(program, image=replace(program.image, segments=tuple(segments)))
 
 
-def _slot(rng: random.Random) -> bytes:
+def _slot(rng: random.Random, kinds: Sequence[Callable[[random.Random], bytes]]) -> bytes:
     text = b""
     while True:
-        made = rng.choice(_KINDS)(rng)
+        made = rng.choice(kinds)(rng)
         if len(text) + len(made) > SLOT:
             return text.ljust(SLOT, b"\x90")
         text += made
@@ -109,6 +111,10 @@ def _debug_register(rng: random.Random) -> bytes:
 
 def _invlpg(rng: random.Random) -> bytes:
     return asm.invlpg(rng.choice((BODY, world.DATA, world.ODD)) + 0x1000 * rng.randrange(4))
+
+
+def _gif(rng: random.Random) -> bytes:
+    return b"\x0F\x01" + rng.choice((b"\xDC", b"\xDD"))
 
 
 _KINDS = (_control_register, _msr, _port, _plain, _plain, _table_register, _debug_register, _invlpg)

@@ -1,7 +1,8 @@
 """A random virtual machine: host, guests, nested tables, and the rounds they play.
 
 A guest that goes on keeps its ASID and its translations as long as nobody else has used either; else they are flushed,
-as a host must. The guests of every third seed begin in odd states, and get odd events.
+as a host must. The guests of every third seed begin in odd states, and get odd events; those of another third have a
+GIF of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .odd import odd_event, oddities
 
 #: Guests that take turns.
 _GUESTS = 3
-_ODD = 3
+_KINDS = 3
+_ODD, _GIF = 0, 2
 _HOST_CR0 = Cr0.PE | Cr0.ET | Cr0.WP
 #: Ports that are not intercepted: the guests' own, and the acknowledgement of an interrupt.
 _OPEN_PORTS = (0x20, *range(0x80, 0x88))
@@ -66,6 +68,7 @@ class _Rounds:
     programs: tuple[randprog.Program, randprog.Program]
     tables: nested.NestedTables
     odd: random.Random | None
+    gif: random.Random | None
     controls: list[_Control] = field(default_factory=lambda: [_Control() for _ in range(_GUESTS)])
     serial: int = 0
     #: VMCBs as they are in the image.
@@ -82,6 +85,8 @@ class _Rounds:
         words = self._fresh(control) if fresh else vmcb.change(rng)
         if self.odd:
             words = odd_event(self.odd, words)
+        if self.gif:
+            words = vmcb.own_gif(self.gif, words)
         words |= self._translations(control)
         control.sound = True
         if rng.random() < 0.12:
@@ -152,10 +157,12 @@ def generate(seed: int, rounds: int = 60) -> Guests:
     place = list(range(layout.NESTED_BASE >> 12, (layout.NESTED_BASE >> 12) + layout.GUEST_FRAMES))
     if rng.random() < 0.5:
         rng.shuffle(place)
-    plain = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)))
-    below = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)))
+    kind = seed % _KINDS
+    plain = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)), kind == _GIF)
+    below = guest.with_slots(rng, randprog.generate(rng.getrandbits(32)), kind == _GIF)
     tables = nested.draw(rng, place)
-    game = _Rounds(rng, (plain, below), tables, random.Random(f"odd {seed}") if seed % _ODD == 0 else None)
+    game = _Rounds(rng, (plain, below), tables, random.Random(f"odd {seed}") if kind == _ODD else None,
+                   random.Random(f"gif {seed}") if kind == _GIF else None)
     rows, frames = [], []
     for _ in range(rounds):
         row, reached = game.round()

@@ -12,6 +12,8 @@ from rtl.isa.svm import (
     EVENT_V,
     INTERRUPT_SHADOW,
     NP_ENABLE,
+    VINTR_GIF,
+    VINTR_GIF_ENABLE,
     VINTR_IGNORE_TPR,
     VINTR_IRQ,
     VINTR_MASKING,
@@ -46,8 +48,18 @@ def virtual_interrupt(rng: random.Random) -> dict[int, int]:
     vintr = rng.getrandbits(4) | rng.getrandbits(4) << 16
     vintr |= sum(bit for bit, chance in ((VINTR_IRQ, 0.4), (VINTR_IGNORE_TPR, 0.3), (VINTR_MASKING, 0.97))
                  if rng.random() < chance)
-    vintr |= rng.choice((0, 0, 0, 0, rng.getrandbits(32) & ~VINTR_WRITABLE))
+    vintr |= rng.choice((0, 0, 0, 0, rng.getrandbits(32) & (VINTR_GIF | ~VINTR_WRITABLE)))
     return {Vmcb.VINTR: vintr, Vmcb.VINTR + 4: rng.choice(VECTORS)}
+
+
+def own_gif(rng: random.Random, words: dict[int, int]) -> dict[int, int]:
+    """`words` of a guest that has a GIF of its own, so that nothing outside waits for what its STGI and CLGI do."""
+    words = dict(words)
+    if Vmcb.VINTR in words:
+        words[Vmcb.VINTR] |= VINTR_GIF_ENABLE | (VINTR_GIF if rng.random() < 0.5 else 0)
+    if Vmcb.INTERCEPT_MISC2 in words and rng.random() < 0.8:
+        words[Vmcb.INTERCEPT_MISC2] &= ~(intercept_bit(ExitCode.STGI) | intercept_bit(ExitCode.CLGI))
+    return words
 
 
 def event(rng: random.Random) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtl.isa.retire import RetireCause
+from rtl.isa.svm import VINTR_GIF_ENABLE
 from sim.disassembly import disassemble
 from sim.lockstep import Lockstep
 from sim.randsvm import Isolation, generate, layout
@@ -34,6 +35,19 @@ def test_no_guest_may_write_what_is_the_hosts(seed: int) -> None:
     guests = generate(seed)
     reached = frozenset().union(*(frames.write for frames in guests.frames if frames))
     assert reached and all(_GUEST_FRAME <= frame < _HOST_FRAME or frame >= layout.RAM >> 12 for frame in reached)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_guests_of_every_third_seed_have_a_gif_of_their_own(seed: int) -> None:
+    guests = generate(seed)
+    machine = Emulated(ram_bytes=guests.ram_bytes)
+    machine.load(guests.image)
+    svm = machine.machine.cpu.state.svm
+    seen = set[int]()
+    while machine.run(50).reason is Reason.CYCLE_LIMIT:
+        if svm.guest:
+            seen.add(svm.vintr & VINTR_GIF_ENABLE)
+    assert seen == {VINTR_GIF_ENABLE if seed % 3 == 2 else 0}
 
 
 def test_the_hosts_code_is_code() -> None:
