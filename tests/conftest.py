@@ -23,7 +23,7 @@ _MAPS, _MANY = Path("/proc/self/maps"), 10_000
 
 @pytest.fixture(autouse=True)
 def memory_of_translators() -> Iterator[None]:
-    """Code that was translated goes with its translator, which Python collects when it sees fit: late, among so much."""
+    """Code that was translated goes with its translator, which Python collects when it sees fit, and that is late."""
     yield
     if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY:
         gc.collect()

@@ -27,6 +27,8 @@ from vmm.engine.dbt.compiler import Compiler
 T = TypeVar("T")
 #: Processes that may come to their end before it is given up to have one.
 _ENDS = 8
+#: Two copies made at once would have each other's pipes, and neither would hear that this process has ended.
+_COPYING = threading.Lock()
 
 
 class Stopped(Exception):
@@ -56,7 +58,8 @@ class Workshop:
         """Have the process, if this host can copy processes; whether there is one."""
         with self._lock:
             if not self._child and hasattr(os, "fork"):
-                self._copy()
+                with _COPYING:
+                    self._copy()
             return self.is_open
 
     def _copy(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from llvmlite.binding import ffi as LLVM
@@ -86,3 +88,37 @@ def test_is_copied_while_another_thread_is_in_llvm() -> None:
     thread.join()
     assert results, "the process waits for a lock that nobody there will ever give back"
     made.close()
+
+
+def pipes(_compiler: Compiler) -> set[int]:
+    """The inodes of all that the process has open."""
+    found = set()
+    for number in range(1024):
+        with suppress(OSError):
+            found.add(os.fstat(number).st_ino)
+    return found
+
+
+def test_two_that_are_made_at_once_do_not_keep_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process ends when nobody can ask it any more: not both may have the end through which the other is asked."""
+    fork = getattr(os, "fork", None)
+    if fork is None:
+        pytest.skip("this host cannot copy processes")
+
+    def slowly() -> int:
+        time.sleep(0.1)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", slowly)
+    both = Workshop(Compiler()), Workshop(Compiler())
+    threads = [threading.Thread(target=one.open) for one in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        ends = [os.fstat(one._requests.fileno()).st_ino for one in both]
+        assert not (ends[0] in both[1].do(pipes) and ends[1] in both[0].do(pipes))
+    finally:
+        for one in both:
+            one.close()
