@@ -87,8 +87,12 @@ class Ports:
             self._state.budget -= excess
             self.granted -= excess
 
-    def _fail(self, error: BaseException, is_done: bool) -> int:
+    def fail(self, error: BaseException) -> None:
+        """An access was not made; native code comes back because of it."""
         self.error = error
+
+    def _fail(self, error: BaseException, is_done: bool) -> int:
+        self.fail(error)
         if not is_done:
             return BAIL
         self._cut(0)
