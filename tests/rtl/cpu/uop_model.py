@@ -38,6 +38,7 @@ class UopModel(SystemModel):
         self.rom = assembled()
         self.t = [0] * 24
         self.branched: int | None = None
+        self.flags: int | None = None
         self.rows_done = self.loaded = 0
 
     # one instruction
@@ -47,7 +48,7 @@ class UopModel(SystemModel):
         self.writes = []
         self.mark = state.gpr[4]
         self.start = state.eip
-        base, flags = state.segments[1].base, state.system_flags
+        base, self.flags = state.segments[1].base, state.system_flags
         self.delivering = 0
         self.code = bytes(self.memory.read(self.mmu.translate(base + state.eip + k & M32, False, state.cpl == 3), 1)
                           for k in range(15))
@@ -61,7 +62,9 @@ class UopModel(SystemModel):
         try:
             self._instruction(form, names, variant)
         except VmExit as reason:
-            state.gpr[4], state.system_flags, self.active = self.mark, flags, False
+            state.gpr[4], self.active = self.mark, False
+            if self.flags is not None:
+                state.system_flags = self.flags
             self.exit = reason
             self.run({"next": Next.JUMP, "target": "vmexit"}, None)
             state.eip = self.branched

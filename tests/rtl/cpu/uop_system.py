@@ -111,7 +111,8 @@ class SystemModel(SvmModel, Access):
         elif sys is Sys.EFLAGS:
             state.eflags = b
         elif sys is Sys.EEIP:
-            self.start, self.mark = b, state.gpr[4]
+            # where the new task begins: faults from there on find its state
+            self.start, self.mark, self.flags = b, state.gpr[4], None
         elif sys is Sys.CPL:
             state.cpl = b & 3
         elif sys is Sys.NCPL:
