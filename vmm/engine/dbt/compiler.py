@@ -54,8 +54,9 @@ class Compiler:
                 cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(),
                 opt=effort.value, reloc="pic", codemodel="small", jit=True)
             for effort in Effort}
-        self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(""), target.create_target_machine(reloc="pic", codemodel="small", jit=True))
+        # its own memory manager keeps the parts of a module together, which may not be more than 2 GiB apart
+        machine = target.create_target_machine(reloc="pic", codemodel="small", jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
         self.seconds = 0.0
         self.modules = 0
         self.kept: dict[str, str] | None = None
