@@ -29,7 +29,7 @@ class Library:
         options = llvm.create_pipeline_tuning_options(speed_level=speed)
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
-        self._engine = llvm.create_mcjit_compiler(module, machine, use_lmm=True)
+        self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         self._result = (ctypes.c_int64 * _ROOM)()
 

@@ -52,8 +52,7 @@ class Code:
     def __init__(self, image: bytes) -> None:
         empty = llvm.parse_assembly("")
         empty.triple = llvm.get_default_triple()
-        # its own memory manager keeps the parts of an object together, which may not be more than 2 GiB apart
-        self._engine = llvm.create_mcjit_compiler(empty, _machine(0), use_lmm=True)
+        self._engine = llvm.create_mcjit_compiler(empty, _machine(0))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(image))
         self._engine.finalize_object()
 
