@@ -34,7 +34,6 @@ TABLE_ENTRIES, TABLE_PAGES = 1 << 22, 1 << 20
 ROUTINES = 96
 #: Routines that are functions of Python.
 PORTS = ("port_in", "port_out")
-LOAD_DEVICE = "load_device"
 #: Bytes that native code may write to a port before Python fetches them.
 SINK = 256
 

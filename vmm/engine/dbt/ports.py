@@ -87,12 +87,8 @@ class Ports:
             self._state.budget -= excess
             self.granted -= excess
 
-    def fail(self, error: BaseException) -> None:
-        """An access was not made; native code comes back because of it."""
-        self.error = error
-
     def _fail(self, error: BaseException, is_done: bool) -> int:
-        self.fail(error)
+        self.error = error
         if not is_done:
             return BAIL
         self._cut(0)

@@ -20,7 +20,6 @@ from vmm.engine.dbt.layout import (
     CODE_MAP_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
-    LOAD_DEVICE,
     PORTS,
     TABLE_BYTES,
     TABLES_AT,
@@ -37,9 +36,9 @@ USER_MODE = 1 << 8
 ACCESSORS = [f"{what}{bits}{who}" for what in ("load", "change", "store") for bits in (8, 16, 32) for who in "su"]
 #: Places among the context's routines.
 PLACES = {name: place for place, name in enumerate(
-    [*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES), "deliver_pending", *PORTS, LOAD_DEVICE])}
+    [*ACCESSORS, *(name.replace(".", "_") for name in ROUTINES), "deliver_pending", *PORTS])}
 #: Those that `native.text` defines.
-MACHINE = tuple(name for name in PLACES if name not in (*ACCESSORS, *PORTS, LOAD_DEVICE))
+MACHINE = tuple(name for name in PLACES if name not in ACCESSORS and name not in PORTS)
 
 
 def _at(name: str, place: int | str) -> str:
@@ -418,31 +417,17 @@ br label %access
 br i1 %round, label %refuse, label %refill
 refill:
 %filled = call i32 @refill(ptr %c, i32 %a, i32 {int(kind)})
-switch i32 %filled, label %{"refuse" if writes else "device"} [ i32 1, label %refilled i32 2, label %fault ]
+switch i32 %filled, label %refuse [ i32 1, label %refilled i32 2, label %fault ]
 fault:
 {_put("reason", f"i32 {int(Exit.FAULT)}", "fault_at")}
 ret i64 -1
 refilled:
 br label %try
-{"" if writes else _device(size, user)}refuse:
+refuse:
 {_put("reason", f"i32 {int(Exit.INTERPRET)}", "reason_at")}
 ret i64 -1
 }}"""
     return lines
-
-
-def _device(size: int, user: int) -> str:
-    """What a device answers at any time."""
-    return f"""device:
-{_routine(LOAD_DEVICE)}
-{_at("answer", offset("results"))}
-%told = call i32 %{LOAD_DEVICE}(ptr %c, i64 %wide, i64 {size}, i64 {user}, ptr %answer)
-%is_told = icmp eq i32 %told, 0
-br i1 %is_told, label %known, label %refuse
-known:
-%value_told = load i64, ptr %answer
-ret i64 %value_told
-"""
 
 
 def _alignment(user: int, fine: str) -> str:

@@ -89,9 +89,6 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
     memory, io, costs, caches : see `TimedInterpreter`. thresholds : see `Translator`.
     """
 
-    #: The interpreter counts their cycles.
-    reads_devices = False
-
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None, costs: Costs, caches: bool = True,
                  thresholds: Thresholds | None = None) -> None:
         self._costs, self._caches = costs, caches

@@ -15,10 +15,9 @@ from rtl.isa.retire import RetireCause
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
 from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
-from vmm.engine.dbt.devices import DeviceReads
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
 from vmm.engine.dbt.frontend import PAGE
-from vmm.engine.dbt.layout import LOAD_DEVICE, Exit
+from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.ports import Ports
 from vmm.engine.dbt.promotion import Promotion
 from vmm.engine.dbt.rewritten import Version
@@ -53,10 +52,7 @@ class Translator(Promotion):
     Members
     -------
     line : set by whoever owns the interrupt controller before `burst`: an interrupt waits for IF.
-    reads_devices : whether native code asks devices that answer at any time.
     """
-
-    reads_devices = True
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None = None, tlb_capacity: int = DEFAULT_CAPACITY,
                  thresholds: Thresholds | None = None, cache: DiskCache | None = None):
@@ -85,9 +81,6 @@ class Translator(Promotion):
         self._ports = Ports(state, io, self._count_native)
         for name, routine in self._ports.routines.items():
             state.routines[runtime.PLACES[name]] = routine
-        self._devices = DeviceReads(state, self.mmu.translate, memory.read, self._ports.fail)
-        if self.reads_devices:
-            state.routines[runtime.PLACES[LOAD_DEVICE]] = self._devices.routine
         memory.on_write = self._written
         self._cache.on_cover = self.translations.cover
         self._cache.adopts = False
