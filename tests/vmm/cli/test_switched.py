@@ -167,7 +167,7 @@ def test_trace_begins_at_the_place(guest: str, tmp_path: Path) -> None:
     (("--fast-forward-to", "nowhere"), "'nowhere' is neither a symbol of the image, nor an address as 0x100000, nor a "
                                        "number of instructions as 1000000 or 10M"),
     (("--fast-forward-to", "1k", "--technique", "emulate"),
-     "--fast-forward-to goes on on the RTL: it needs technique 'native', not 'emulate'"),
+     "--fast-forward-to goes on on the RTL: it needs technique 'native' or 'svm', not 'emulate'"),
     (("--sample", "1k"), "'1k' is not a sampling plan N/M: N cycles of every M instructions, as 10k/10M"),
     (("--sample", "1k/10k"), "1000 cycles after 40000 of warm-up do not fit in every 10000 instructions: take at least "
                              "41000"),
