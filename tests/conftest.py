@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +15,6 @@ from firmware.toolchain import ToolchainError
 
 if TYPE_CHECKING:
     from sim.rtlmachine import RtlMachine
-
-#: What the kernel says of this process's memory, a line for each piece; it allows 65,530 of them by default.
-_MAPS, _MANY = Path("/proc/self/maps"), 10_000
-
-
-@pytest.fixture(autouse=True)
-def memory_of_translators() -> Iterator[None]:
-    """Code that was translated goes with its translator, which Python collects when it sees fit, and that is late."""
-    yield
-    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY:
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

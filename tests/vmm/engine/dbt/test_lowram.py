@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.build import build
-from firmware.toolchain import ToolchainError
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.lockstep import VARIANTS, Difference, Pair, translator
 from vmm.engine.emulate import EmulatedMachine, StopReason
@@ -36,19 +34,11 @@ def low_ram() -> np.ndarray:
     return np.frombuffer((ctypes.c_uint8 * RAM).from_address(found), np.uint32)
 
 
-@pytest.fixture(scope="module")
-def image() -> Path:
-    try:
-        return build(["tests/code_corners"])["tests/code_corners"]
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
-def test_low_ram(low_ram: np.ndarray, image: Path) -> None:
+def test_low_ram(low_ram: np.ndarray, built: dict[str, Path]) -> None:
     """Aliases of code at linear addresses beyond those of the host's RAM: distances that are negative, or zero."""
     machines = EmulatedMachine(RAM), EmulatedMachine(low_ram, processor=translator(VARIANTS["blocks"]))
     for machine in machines:
-        boot(image, machine=machine)
+        boot(built["tests/code_corners"], machine=machine)
     try:
         outcome = Pair(*machines, random.Random(1)).run(60_000)
     finally:
