@@ -18,10 +18,20 @@ _INTRINSICS = "\n".join(
 
 
 class Effort(Enum):
-    """How much work to put into a module: of code that runs some, and of code that runs most of the time."""
+    """How much work to put into a module.
+
+    Members
+    -------
+    WARM : of code that runs some. HOT : of code that runs most of the time. PLAIN : of code that is wanted at once,
+        runs often and was written so that there is nothing in it to find out: code generation is that of HOT.
+    """
 
     WARM = 0
+    PLAIN = 1
     HOT = 2
+
+
+_CODE_GENERATION = {Effort.WARM: 0, Effort.PLAIN: 2, Effort.HOT: 2}
 
 
 class CompileError(Exception):
@@ -52,7 +62,7 @@ class Compiler:
         self._machines = {
             effort: target.create_target_machine(
                 cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(),
-                opt=effort.value, reloc="pic", codemodel="small", jit=True)
+                opt=_CODE_GENERATION[effort], reloc="pic", codemodel="small", jit=True)
             for effort in Effort}
         # its own memory manager keeps the parts of a module together, which may not be more than 2 GiB apart
         machine = target.create_target_machine(reloc="pic", codemodel="small", jit=True)
@@ -111,7 +121,10 @@ class Compiler:
         passes = llvm.create_new_module_pass_manager()
         passes.add_sroa_pass()
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-        if effort is Effort.HOT:
+        if effort is Effort.PLAIN:
+            passes.add_instruction_combine_pass()
+            passes.add_simplify_cfg_pass()
+        elif effort is Effort.HOT:
             passes = builder.getModulePassManager()
         passes.run(module, builder)
 

@@ -131,7 +131,7 @@ class LlvmOps:
         return self._binary("add", a, b)
 
     def sub(self, a: Node, b: Node) -> Node:
-        return self._binary("sub", a, b)
+        return known(0, a.bits) if a is b else self._binary("sub", a, b)
 
     def mul(self, a: Node, b: Node) -> Node:
         return self._binary("mul", a, b)
@@ -147,7 +147,7 @@ class LlvmOps:
             less = _signed_less(a, b)
             if less is not None:
                 return less
-        return self._binary("xor", a, b)
+        return known(0, a.bits) if a is b else self._binary("xor", a, b)
 
     def not_(self, a: Node) -> Node:
         return self._binary("xor", a, known(-1, a.bits))

@@ -4,8 +4,8 @@ Rules:
 
 1. Blocks that have become warm are compiled together, cheaply, those first that the guest has met most; regions one by
    one, with everything LLVM has.
-2. Before that come the machine's own routines, cheaply first, since they are wanted at once.
-3. Each of the two is done by a process of its own, and a thread here that waits for it. Where processes cannot be
+2. The machine's own routines are compiled with little effort, since they are wanted at once, and then with all of it.
+3. Each of the three is done by a process of its own, and a thread here that waits for it. Where processes cannot be
    copied the threads compile themselves. `background=False` compiles in place instead, and then what is compiled when
    depends on the guest alone.
 4. What LLVM refuses stays with the interpreter, and is counted; so does what brings a process to its end.
@@ -19,6 +19,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from vmm.engine.dbt.codestore import CodeStore
 from vmm.engine.dbt.compiler import Compiled, CompileError, Compiler, Effort
@@ -29,7 +30,7 @@ from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.unit import Unit
 from vmm.engine.dbt.workshop import Stopped, Workshop
-from vmm.engine.dbt.writing import Built, Maker, Order, be_patient, build, build_text, names_of, renamed, write
+from vmm.engine.dbt.writing import Built, Maker, Order, build, build_text, names_of, renamed, write, write_text
 
 _BATCH = 32
 #: Seconds the guest runs on before a thread that has something to publish gets the interpreter lock.
@@ -63,25 +64,28 @@ class Tiers:
     Parameters
     ----------
     hot : executions after which a warm block asks for a region.
-    first : done before any region, by who compiles those: with little effort, and then with all.
+    routines : has the machine's own routines compiled, with the effort it is told, and puts them in their places.
 
     Members
     -------
-    region : makes the IR of a translation. after_first : what is compiled needs what `first` brings.
+    region : makes the IR of a translation. after_routines : what is compiled cannot do without the routines.
     warm, regions : units compiled so far.
     failures : units LLVM refused, and `failure` why the last one.
     """
 
     def __init__(self, compiler: Compiler, store: CodeStore, hot: int, background: bool,
-                 first: Callable[[TextBuilder, Effort], None]):
+                 routines: Callable[[TextBuilder, Effort], None]):
         self._compiler = compiler
         self._store = store
         self.region: Maker = Region
-        self.after_first = False
+        self.after_routines = False
         self._hot = hot
-        self._first: Callable[[TextBuilder, Effort], None] | None = first
-        self._jobs: dict[Effort, list[Job]] = {effort: [] for effort in Effort}
-        self._workshops = {effort: Workshop(compiler) for effort in Effort}
+        self._workshops = {Effort.WARM: Workshop(compiler), Effort.HOT: Workshop(compiler, _PATIENCE)}
+        self._jobs: dict[Effort, list[Job]] = {effort: [] for effort in self._workshops}
+        self._routines = Workshop(compiler)
+        # efforts the routines are to be compiled with yet
+        self._awaited = [Effort.WARM, Effort.HOT] if background else [Effort.HOT]
+        self._text = ""
         self._wake = threading.Condition()
         # where there is no process: LLVM is asked by one thread at a time
         self._alone = threading.Lock()
@@ -94,14 +98,14 @@ class Tiers:
         if background:
             # a thread that comes back from LLVM waits this long for the interpreter lock, several times per module
             sys.setswitchinterval(_HANDOVER)
-            self._threads = [threading.Thread(target=self._work, args=(effort,), name="translator", daemon=True)
-                             for effort in Effort]
+            works = [partial(self._provide, routines), *(partial(self._work, effort) for effort in self._workshops)]
+            self._threads = [threading.Thread(target=work, name="translator", daemon=True) for work in works]
             # the interpreter must not take LLVM down while a thread is in it
             atexit.register(self.close)
             for thread in self._threads:
                 thread.start()
         else:
-            self._step(Effort.HOT)
+            self._provide(routines)
 
     def submit(self, job: Job) -> None:
         """Compile a unit as soon as possible."""
@@ -119,14 +123,14 @@ class Tiers:
     def settle(self) -> None:
         """Wait until everything submitted is compiled."""
         with self._wake:
-            self._wake.wait_for(lambda: self._closed or not (self._busy or self._first or any(self._jobs.values())))
+            self._wake.wait_for(lambda: self._closed or not (self._busy or self._awaited or any(self._jobs.values())))
 
     def stop(self) -> None:
         """Start nothing more. What threads are compiling goes on being so: see `busy`."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-        for workshop in self._workshops.values():
+        for workshop in (self._routines, *self._workshops.values()):
             workshop.stop()
 
     def close(self) -> None:
@@ -134,7 +138,7 @@ class Tiers:
         self.stop()
         for thread in self._threads:
             thread.join()
-        for workshop in self._workshops.values():
+        for workshop in (self._routines, *self._workshops.values()):
             workshop.close()
         if self._threads:
             atexit.unregister(self.close)
@@ -160,16 +164,10 @@ class Tiers:
                     return
 
     def _waits(self, effort: Effort) -> bool:
-        if self._first is not None:
-            return effort is Effort.HOT or bool(self._jobs[effort]) and not self.after_first
-        return bool(self._jobs[effort])
+        return bool(self._jobs[effort]) and not (self.after_routines and Effort.WARM in self._awaited)
 
     def _step(self, effort: Effort) -> bool:
         """Do one piece of work; False if there was none."""
-        if effort is Effort.HOT and self._first is not None:
-            self._do_first(self._first)
-            self._first = None
-            return True
         with self._wake:
             queue = self._jobs[effort]
             if not queue:
@@ -208,7 +206,7 @@ class Tiers:
         except Exception as error:
             if self._closed or not self._threads:
                 raise
-            self._refuse(jobs, self._reason(error, effort))
+            self._refuse(jobs, self._reason(error, self._workshops[effort]))
             return
         module = Module(built.object_code, tuple(built.names), symbols)
         for name, job in named.items():
@@ -249,40 +247,50 @@ class Tiers:
             compiled = self._compiler.compile(module.text, effort, module.names)
         return Built(module.names, module.parts, compiled.object_code, 0.0), compiled.symbols
 
-    def _do_first(self, first: Callable[[TextBuilder, Effort], None]) -> None:
-        workshop = self._workshops[Effort.HOT]
+    def _provide(self, routines: Callable[[TextBuilder, Effort], None]) -> None:
+        """Have the routines compiled."""
         try:
-            if self._threads and workshop.open():
-                first(self._build_text, Effort.WARM)
-                workshop.do(be_patient, _PATIENCE)
-            first(self._build_text, Effort.HOT)
+            while self._awaited:
+                routines(self._build_text, self._awaited[0])
+                with self._wake:
+                    del self._awaited[0]
+                    self._wake.notify_all()
         except Exception as error:
-            if self._closed or not self._threads:
+            if not self._threads:
                 raise
-            self.failures += 1
-            self.failure = self._reason(error, Effort.HOT)
-            # the machine does without
-            self._closed = self.after_first
+            if not self._closed:
+                self.failures += 1
+                self.failure = self._reason(error, self._routines)
+            with self._wake:
+                # the machine does without
+                self._closed = self._closed or self.after_routines and Effort.WARM in self._awaited
+                self._awaited.clear()
+                self._wake.notify_all()
+        self._routines.stop()
+        self._text = ""
 
     def _build_text(self, text: Callable[[], str], names: list[str], effort: Effort) -> Compiled:
-        workshop = self._workshops[Effort.HOT]
-        wanted = names_of(names, effort)
-        if workshop.is_open:
-            code = workshop.do(build_text, text, names, effort)
+        workshop, wanted = self._routines, names_of(names, effort)
+        is_elsewhere = bool(self._threads) and workshop.open()
+        if not self._text:
+            self._text = workshop.do(write_text, text) if is_elsewhere else text()
+        renamed_text = renamed(self._text, names, effort)
+        if is_elsewhere:
+            code = workshop.do(build_text, renamed_text, wanted, effort)
             self._compiler.add(0.0)
             with self._alone:
                 compiled = self._compiler.load(code, wanted)
         else:
             with self._alone:
-                compiled = self._compiler.compile(renamed(text(), names, effort), effort, wanted)
+                compiled = self._compiler.compile(renamed_text, effort, wanted)
         places = {name: compiled.symbols[there] for name, there in zip(names, wanted, strict=True)}
         return Compiled(compiled.object_code, places)
 
-    def _reason(self, error: Exception, effort: Effort) -> str:
+    def _reason(self, error: Exception, workshop: Workshop) -> str:
         """What to say of a failure; a process that has ended has a successor then."""
         if not isinstance(error, Stopped):
             return repr(error)
-        self._workshops[effort].renew()
+        workshop.renew()
         return "the process that compiles has come to its end"
 
     def _refuse(self, jobs: list[Job], why: str) -> None:

@@ -101,7 +101,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self.translations.rewritten = self._rewritten = _Unchecked()
         self.tiers.region = partial(TimedRegion, costs=costs, caches=caches)
         # the model's routines are no part of the interpreter: nothing can be done in their place
-        self.tiers.after_first = True
+        self.tiers.after_routines = True
         self._sink = None
 
     @property

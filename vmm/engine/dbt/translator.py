@@ -71,7 +71,7 @@ class Translator(Promotion):
         self.disk = cache
         self._kept: set[str] = set()
         names = ["enter", "exit", "lookup", "dispatch", "bail", *runtime.ACCESSORS]
-        code = self._code_of("runtime", lambda: self.compiler.compile(runtime.text(), Effort.HOT, names), names, True)
+        code = self._code_of("runtime", lambda: self.compiler.compile(runtime.text(), Effort.PLAIN, names), names, True)
         self._enter = _Enter(code["enter"])
         self._results = ctypes.addressof(self.native.results)
         state = self.native

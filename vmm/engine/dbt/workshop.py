@@ -40,11 +40,12 @@ class Workshop:
 
     Parameters
     ----------
-    compiler : the first argument of all work.
+    compiler : the first argument of all work. patience : by how much other processes go before it.
     """
 
-    def __init__(self, compiler: Compiler):
+    def __init__(self, compiler: Compiler, patience: int = 0):
         self._compiler = compiler
+        self._patience = patience
         self._child = self._ended = 0
         self._lock = threading.RLock()
         self._requests: BinaryIO
@@ -137,6 +138,7 @@ class Workshop:
 
     def _serve(self, requests: int, answers: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.nice(self._patience)
         with os.fdopen(requests, "rb") as source, os.fdopen(answers, "wb") as sink:
             while True:
                 try:

@@ -5,7 +5,6 @@ Nothing here knows of the machine that runs: orders and what is written for them
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,14 +108,19 @@ def build(compiler: Compiler, orders: Sequence[Order], make: Maker, hot: int) ->
     return Built(module.names, module.parts, code, compiler.seconds - before)
 
 
-def build_text(compiler: Compiler, text: Callable[[], str], names: list[str], effort: Effort) -> bytes:
-    """Compile IR that a function gives, and that defines these names, under their `names_of` that effort.
+def write_text(_compiler: Compiler, text: Callable[[], str]) -> str:
+    """IR that a function gives."""
+    return text()
+
+
+def build_text(compiler: Compiler, text: str, names: list[str], effort: Effort) -> bytes:
+    """Compile IR that defines these names.
 
     Raises
     ------
     CompileError
     """
-    return compiler.emit(renamed(text(), names, effort), effort, names_of(names, effort))
+    return compiler.emit(text, effort, names)
 
 
 def names_of(names: list[str], effort: Effort) -> list[str]:
@@ -128,8 +132,3 @@ def renamed(text: str, names: list[str], effort: Effort) -> str:
     if effort is Effort.HOT:
         return text
     return re.sub(rf"@({'|'.join(names)})\b", r"@\1_warm", text)
-
-
-def be_patient(compiler: Compiler, patience: int) -> None:
-    """Let other processes go first from now on."""
-    os.nice(patience)
