@@ -197,18 +197,13 @@ class Region:
                 # the version before may be a REP instruction that has overwritten itself
                 self.fields.store("repeating", 0, "i8")
             for guest in block.guests:
-                if not self._emit_instruction(guest, done):
+                if o.ended or not self._emit_instruction(guest, done):
                     break
                 done += 1
             self.done[block.eip] = done
-            if done < len(block.guests):
-                self._interpret(block.guests[done])
-            elif not o.ended:
-                self._index = done
-                if self._dispatch or is_barrier(block.last.insn):
-                    self._through_dispatch(known(block.end, 32))
-                else:
-                    self.jump(known(block.end, 32))
+            # an instruction that always faults ends in the middle of a block
+            if not o.ended:
+                self._end_block(block, done)
         # in a scope of its own: what instructions have emitted is not there yet
         with b.before(place), b.scope():
             self._begin_block(block, done, (budget, left), entered, f"f{block.eip:x}")
@@ -251,6 +246,17 @@ class Region:
     def _interpret(self, guest: Guest) -> None:
         """Leave an instruction, and what follows in its block, to the interpreter."""
         self.ways.exit(guest.eip, self.ops.now, self.budget, Exit.INTERPRET)
+
+    def _end_block(self, block: Block, done: int) -> None:
+        """Go on behind the instructions done."""
+        if done < len(block.guests):
+            self._interpret(block.guests[done])
+            return
+        self._index = done
+        if self._dispatch or is_barrier(block.last.insn):
+            self._through_dispatch(known(block.end, 32))
+        else:
+            self.jump(known(block.end, 32))
 
     def _emit_instruction(self, guest: Guest, index: int) -> bool:
         """One instruction; False if it is not for native code, and then nothing of it stays."""

@@ -86,6 +86,14 @@ def rf_before_a_fault(make: Callable[..., Interpreter]) -> Interpreter:
     return cpu
 
 
+@scene
+def an_instruction_that_always_faults(make: Callable[..., Interpreter]) -> Interpreter:
+    """RSM in the middle of a block that POPF ends; its handler goes on behind it."""
+    cpu = machine(loop(b"\x43\x0F\xAA\x42\x9C\x9D"), make)
+    on(cpu, Vector.UD, b"\x83\x04\x24\x02\x46\xCF")
+    return cpu
+
+
 _READ, _WRITE = b"\x03\x1D" + asm.imm32(0x2_0000), b"\x89\x15" + asm.imm32(0x2_0010)
 _CR3 = b"\x0F\x20\xD8\x0F\x22\xD8"
 _HOME = 0xC000 | RWX
