@@ -45,6 +45,13 @@ class Region:
     write: WriteRegion
 
 
+def new_ram(size: int) -> np.ndarray:
+    """RAM of so many bytes, all zero, from the start of a page of the host on: then its lines are lines of the host."""
+    room = np.zeros((size + PAGE) // 4, dtype=np.uint32)
+    first = -room.ctypes.data % PAGE // 4
+    return room[first:first + size // 4]
+
+
 class PhysicalMemory:
     """RAM and memory-mapped regions of the machine.
 
@@ -64,7 +71,7 @@ class PhysicalMemory:
     """
 
     def __init__(self, ram: int | np.ndarray):
-        self.ram = np.zeros(ram // 4, dtype=np.uint32) if isinstance(ram, int) else ram
+        self.ram = new_ram(ram) if isinstance(ram, int) else ram
         self.bytes = memoryview(self.ram.data).cast("B")
         self.words = self.bytes.cast("I")
         self.size = len(self.bytes)

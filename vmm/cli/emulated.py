@@ -21,7 +21,7 @@ from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.engine.interpreter import Interpreter
-from vmm.memory import PAGE
+from vmm.memory import PAGE, new_ram
 
 _REASONS = {
     StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
@@ -54,7 +54,7 @@ class Emulated:
                  platform: Callable[[DeviceConfig], Platform] = PcPlatform) -> None:
         if ram is None:
             check_ram_size(ram_bytes)
-            ram = np.zeros(ram_bytes // 4, dtype=np.uint32)
+            ram = new_ram(ram_bytes)
         self.ram = ram
         self.machine = EmulatedMachine(
             ram, platform=platform(replace(DeviceConfig(), ram_bytes=ram.nbytes)), processor=processor)

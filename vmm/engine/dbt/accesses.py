@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
+from vmm.engine.dbt.codemap import touched
 from vmm.engine.dbt.contextfields import ContextFields
-from vmm.engine.dbt.layout import CODE_MAP_AT, TABLE_BYTES, TABLES_AT, Kind
+from vmm.engine.dbt.layout import TABLE_BYTES, TABLES_AT, Kind
 from vmm.engine.dbt.llvmops import CONTEXT, GUEST
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, named
@@ -21,6 +23,15 @@ class Instruction(Protocol):
     def end_call(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Where the present instruction has loaded what it is to store: null if an accessor did that."""
+
+    address: str
+    place: str
+    scope: list[Node]
+
+
 class Accesses:
     """The accesses of one translation."""
 
@@ -29,7 +40,11 @@ class Accesses:
         self._fields = fields
         self._setting = setting
         self._instruction = instruction
-        self._otherwise = ""
+        self._change: _Change | None = None
+
+    def begin(self) -> None:
+        """The accesses to come are those of another instruction."""
+        self._change = None
 
     def load(self, linear: Node, bits: int, for_write: bool) -> Node:
         b, setting = self._builder, self._setting
@@ -37,20 +52,20 @@ class Accesses:
         what = "change" if for_write else "load"
         if not setting.inline:
             return named(self._call_load(what, address, bits), bits)
-        entry = self._lookup(Kind.WRITE if for_write else Kind.READ, address, bits)
-        fast, done = self._unless_zero(entry), b.new_label("done")
-        values = []
+        entry, fast = self._reach(Kind.WRITE if for_write else Kind.READ, address, bits)
+        done = b.new_label("done")
         with b.aside(f"no_{fast}"):
-            if for_write and setting.beside:
-                beside = self._look_beside(address, bits)
-                values.append((b.let(f"load i{bits}, ptr {beside}{GUEST}"), b.label))
-                self._end_beside(done)
-            values.append((self._call_load(what, address, bits), b.label))
+            called, good = self._call_load(what, address, bits), b.label
             b.emit(f"br label %{done}")
-        values.append((b.let(f"load i{bits}, ptr {self.host(entry, address)}{GUEST}"), fast))
+        place = self.host(entry, address)
+        value = b.let(f"load i{bits}, ptr {place}{GUEST}")
         b.emit(f"br label %{done}")
         b.start(done)
-        return named(b.let(f"phi i{bits} {', '.join(f'[ {value}, %{label} ]' for value, label in values)}"), bits)
+        result = b.let(f"phi i{bits} [ {called}, %{good} ], [ {value}, %{fast} ]")
+        if for_write and setting.beside:
+            place = b.let(f"phi ptr [ {place}, %{fast} ], [ null, %{good} ]")
+            self._change = _Change(address, place, b.innermost)
+        return named(result, bits)
 
     def store(self, linear: Node, value: Node) -> None:
         b, setting, bits = self._builder, self._setting, value.bits
@@ -58,16 +73,18 @@ class Accesses:
         if not setting.inline:
             self._call_store(address, datum, bits)
             return
-        entry = self._lookup(Kind.WRITE, address, bits)
-        fast, done = self._unless_zero(entry), b.new_label("done")
+        change = self._change
+        if change is not None and change.address == address and b.is_open(change.scope):
+            # asked already
+            fast, place = self._unless(f"icmp eq ptr {change.place}, null"), change.place
+        else:
+            entry, fast = self._reach(Kind.WRITE, address, bits)
+            place = self.host(entry, address)
+        done = b.new_label("done")
         with b.aside(f"no_{fast}"):
-            if setting.beside:
-                beside = self._look_beside(address, bits)
-                b.emit(f"store i{bits} {datum}, ptr {beside}{GUEST}")
-                self._end_beside(done)
             self._call_store(address, datum, bits)
             b.emit(f"br label %{done}")
-        b.emit(f"store i{bits} {datum}, ptr {self.host(entry, address)}{GUEST}")
+        b.emit(f"store i{bits} {datum}, ptr {place}{GUEST}")
         b.emit(f"br label %{done}")
         b.start(done)
 
@@ -90,36 +107,29 @@ class Accesses:
         turned = address if not log2 else b.let(f"call i32 @llvm.fshr.i32(i32 {address}, i32 {address}, i32 {log2})")
         return self.entry(kind, b.let(f"lshr i32 {turned}, {12 - log2}"))
 
-    def _unless_zero(self, entry: str) -> str:
+    def _reach(self, kind: Kind, address: str, bits: int) -> tuple[str, str]:
+        """Start the block LABEL where the page of an access is known: its entry, and LABEL; the other is "no_LABEL"."""
+        b = self._builder
+        if kind is Kind.READ or not self._setting.beside:
+            entry = self._lookup(kind, address, bits)
+            return entry, self._unless(f"icmp eq i64 {entry}, 0")
+        entry = self._lookup(Kind.CHECKED, address, bits)
+        fast, look = b.new_label("fast"), b.new_label("look")
+        b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %no_{fast}, label %{look}{UNLIKELY}")
+        b.start(look)
+        b.emit(f"br i1 {touched(b, entry, address, bits, 32)}, label %no_{fast}, label %{fast}{UNLIKELY}")
+        self._instruction.abort()
+        b.start(fast)
+        return self._lookup(Kind.READ, address, bits), fast
+
+    def _unless(self, condition: str) -> str:
         """Start the block to go on in, LABEL; the other is "no_LABEL"."""
         b = self._builder
         fast = b.new_label("fast")
-        b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %no_{fast}, label %{fast}{UNLIKELY}")
+        b.emit(f"br i1 {b.let(condition)}, label %no_{fast}, label %{fast}{UNLIKELY}")
         self._instruction.abort()
         b.start(fast)
         return fast
-
-    def _look_beside(self, address: str, bits: int) -> str:
-        """The place of a write to a page with code, if there is none where it goes; `_end_beside` starts the rest."""
-        b, fields = self._builder, self._fields
-        entry = self._lookup(Kind.WATCHED, address, bits)
-        look, clean, self._otherwise = b.new_label("look"), b.new_label("clean"), b.new_label("otherwise")
-        b.emit(f"br i1 {b.let(f'icmp eq i64 {entry}, 0')}, label %{self._otherwise}, label %{look}")
-        b.start(look)
-        host = b.let(f"add i64 {entry}, {b.let(f'zext i32 {address} to i64')}")
-        physical = b.let(f"sub i64 {host}, {fields.load('ram', 'i64')}")
-        code_map = fields.pointer_at("code_map", CODE_MAP_AT)
-        place = b.let(f"getelementptr i8, ptr {code_map}, i64 {b.let(f'lshr i64 {physical}, 3')}")
-        marks = b.let(f"load i16, ptr {place}, align 1{CONTEXT}")
-        within = b.let(f"and i16 {b.let(f'trunc i64 {physical} to i16')}, 7")
-        touched = b.let(f"and i16 {b.let(f'lshr i16 {marks}, {within}')}, {(1 << bits // 8) - 1}")
-        b.emit(f"br i1 {b.let(f'icmp eq i16 {touched}, 0')}, label %{clean}, label %{self._otherwise}")
-        b.start(clean)
-        return b.let(f"inttoptr i64 {host} to ptr")
-
-    def _end_beside(self, done: str) -> None:
-        self._builder.emit(f"br label %{done}")
-        self._builder.start(self._otherwise)
 
     # accessors, whose answer is negative when the instruction is to be given up
 

@@ -82,6 +82,14 @@ class CodeStore:
                         return Rest(block, number)
         return None
 
+    def regions(self, mode: int, physical: int) -> list[Unit]:
+        """Units with a region that has the code there."""
+        with self.lock:
+            found = [unit for unit in self._pages.get(physical >> 12, ())
+                     if unit.mode == mode and unit.translation is not None and unit.translation.hot
+                     and unit.touches(physical, physical + 1)]
+        return sorted(found, key=lambda unit: unit.block.eip)
+
     def add(self, mode: int, block: Block, checked: bool = False) -> Unit:
         unit = self._units[mode, block.physical, block.eip] = Unit(
             mode, block, seen=self.pool.seen.get((mode, block.eip, block.code), 0), blocks=(block,),

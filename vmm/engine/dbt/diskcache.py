@@ -132,14 +132,15 @@ def pack(translations: list[Translation], sink: int | None) -> bytes:
     entries, known = [], set()
     for one in translations:
         code = tuple((block.eip, block.code, block.second is not None, block.contents.code32) for block in one.blocks)
-        key = one.mode, one.hot, code
+        key = one.mode, one.hot, one.beside, code
         if key in known:
             continue
         known.add(key)
         if id(one.module) not in modules:
             modules[id(one.module)] = len(objects)
             objects.append((one.module.object_code, one.module.names))
-        entries.append((modules[id(one.module)], one.mode, one.hot, one.name, one.targets, one.paged, one.pages, code))
+        entries.append((modules[id(one.module)], one.mode, one.hot, one.name, one.targets, one.paged, one.pages,
+                        one.beside, code))
     return marshal.dumps((sink, objects, entries))
 
 
@@ -149,8 +150,9 @@ def unpack(body: bytes, sink: int | None) -> list[Translation]:
     if made_for != sink:
         return []
     modules = [Module(code, names) for code, names in objects]
-    return [Translation(mode, tuple(_block(*block) for block in code), hot, name, targets, paged, pages, modules[place])
-            for place, mode, hot, name, targets, paged, pages, code in entries]
+    return [Translation(mode, tuple(_block(*block) for block in code), hot, name, targets, paged, pages, modules[place],
+                        beside)
+            for place, mode, hot, name, targets, paged, pages, beside, code in entries]
 
 
 def _block(eip: int, code: bytes, crosses: bool, code32: bool) -> Block:

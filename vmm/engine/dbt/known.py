@@ -153,8 +153,8 @@ class KnownCode(Interpreter):
             self.translations.pool.remember(key, found)
         return found
 
-    def _adopt(self, unit: Unit) -> bool:
-        """Find a better translation of a unit among those there are."""
+    def _adopt(self, unit: Unit, beside: bool = False) -> bool:
+        """Find a better translation of a unit among those there are, made for writes `beside` code if it says so."""
         pool = self.translations.pool
         if unit.versions is not None or self._breakpoints:
             return False
@@ -162,6 +162,8 @@ class KnownCode(Interpreter):
             unit.refused = True
             return False
         for translation in pool.candidates(unit.mode, unit.block.eip, unit.block.code):
+            if beside and not translation.beside:
+                continue
             if unit.code and not translation.hot or translation.user is unit:
                 return False
             blocks = self._placed(translation, unit)
@@ -193,10 +195,10 @@ class KnownCode(Interpreter):
             placed.append(moved)
         return tuple(placed)
 
-    def _setting(self, is_region: bool) -> Setting:
+    def _setting(self, is_region: bool, beside: bool = False) -> Setting:
         state = self.native
         return Setting(self._present, state.cpl == 3, bool(state.cr0 & _PG), is_region, not is_region, runtime.PLACES,
-                       self._sink, is_region and state.beside >= self.thresholds.hot)
+                       self._sink, beside)
 
     def _place_of_code(self, linear: int) -> int | None:
         """Where code is fetched from, if that is known: only the fetch itself sets accessed bits."""

@@ -7,7 +7,7 @@ here; its machine code therefore depends on no address and can be kept on disk. 
     jump cache      tag and entry point by EIP, for jumps whose target is computed
     block table     key and entry point by address, open addressing, where the jump cache is filled from
     data tables     by linear page: host address minus linear address, 0 when the access takes the slow path;
-                    one table for each `Kind` of access
+                    one table for each `Kind` of access, which for two of them has something else
     guards          one byte per page of the address space, `PhysicalMemory.guards`
     marks           one byte per linear page, what `mmu` knows of its translation
     code map        one bit per byte of RAM: translated code was made from it
@@ -36,6 +36,8 @@ ROUTINES = 96
 PORTS = ("port_in", "port_out")
 #: Bytes that native code may write to a port before Python fetches them.
 SINK = 256
+#: Bytes behind the code map that a look at its last ones may load.
+BEYOND = 8
 
 
 class Exit(IntEnum):
@@ -53,16 +55,17 @@ class Exit(IntEnum):
 class Kind(IntEnum):
     """Data tables, in memory order. User accesses have the odd ones.
 
-    Pages that can be written but hold translated code are in the WATCHED tables instead of the WRITE ones: a write
-    there must first look at the code map.
+    Pages that can be written are in the WRITE tables only while no translated code of them is known. All are in the
+    CHECKED ones, for writes that look at the code map first. An entry there is the place in that map for a page, less
+    an eighth of the page's linear address.
     """
 
     READ = 0
     USER_READ = 1
     WRITE = 2
     USER_WRITE = 3
-    WATCHED = 4
-    USER_WATCHED = 5
+    CHECKED = 4
+    USER_CHECKED = 5
 
 
 class Segment(ctypes.Structure, SegmentView):
@@ -95,13 +98,13 @@ class Fields(ctypes.Structure):
     budget : steps left; blocks take theirs off when they begin.
     extra : steps that were no completed instruction: iterations of REP but the last, and deliveries.
     reason : an `Exit`. deliveries : faults that native code delivered.
-    beside : writes to pages with code by way of accessors.
+    beside : writes beside code that accessors do until one leaves its instruction to the interpreter instead.
     slot : address of the chain slot through which native code left, or 0.
     resumed : budget plus `extra` when RF was cleared in front of the next instruction, as long as that is a REP
         instruction under way; -1 if RF was not cleared.
     mode : key of the present `Mode` and privilege; tag : its half of the jump cache's tags.
     line : the interrupt line, as it is while native code runs.
-    ram, ram_size : host address and size of RAM.
+    ram, ram_size : host address and size of RAM. code_map_at : host address of the code map.
     exit, lookup, dispatch : native entry points translated code leaves through.
     results : where routines leave what they give back.
     flushed : data tables were emptied: 1 until the jump cache, 2 until Python has done the same.
@@ -127,7 +130,7 @@ class Fields(ctypes.Structure):
         ("budget", c_int64), ("extra", c_int64), ("deliveries", c_uint64), ("beside", c_uint64),
         ("reason", c_uint32), ("generation", c_uint32),
         ("tag", c_uint64), ("slot", c_uint64), ("resumed", c_int64),
-        ("ram", c_uint64), ("ram_size", c_uint64),
+        ("ram", c_uint64), ("ram_size", c_uint64), ("code_map_at", c_uint64),
         ("exit", c_uint64), ("lookup", c_uint64), ("dispatch", c_uint64),
         ("results", c_uint64 * 8),
         ("fault_vector", c_uint32), ("fault_error", c_uint32), ("fault_cr2", c_uint32),
@@ -220,7 +223,7 @@ class Context:
 
     def __init__(self, ram: int, ram_size: int, mirrored: dict[int, str]):
         size = CODE_MAP_AT + (ram_size + 7 >> 3)
-        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._memory = mmap.mmap(-1, size + BEYOND, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.state = NativeState.from_buffer(self._memory)
         self.state.attach(mirrored)
         self.address = ctypes.addressof(self.state)
@@ -232,3 +235,4 @@ class Context:
         self.marks = memoryview(self._memory)[MARKS_AT:CODE_MAP_AT]
         self.code_map = memoryview(self._memory)[CODE_MAP_AT:size]
         self.state.ram, self.state.ram_size = ram, ram_size
+        self.state.code_map_at = self.address + CODE_MAP_AT

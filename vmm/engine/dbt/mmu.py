@@ -6,8 +6,8 @@ Rules, beyond those of `vmm.paging.mmu`:
    not plain RAM are never filled in, so that every access to them walks.
 2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
    What a flush asks of a page is in its marks, as the last walk has found it.
-3. Pages that can be written are in the write tables, or in the watched ones while code of them is known, or in neither
-   while memory guards their writes.
+3. Pages that can be written are in the CHECKED tables, and in the WRITE tables while no code of them is known; in
+   neither while memory guards their writes.
 4. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
 5. To a guest that does not invalidate what it changes, this is the same TLB as `SoftMmu` with room for `LOG_ENTRIES`
    pages, but for pages that are not plain RAM, of which nothing stale is ever seen.
@@ -29,7 +29,7 @@ from vmm.paging.mmu import SoftMmu
 from vmm.paging.walk import GuestFault, walk
 
 _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
-_READ, _WRITE, _WATCHED = int(Kind.READ), int(Kind.WRITE), int(Kind.WATCHED)
+_READ, _WRITE, _CHECKED = int(Kind.READ), int(Kind.WRITE), int(Kind.CHECKED)
 #: Marks of a page: it is in the log; it is global; it is part of a page of 4 MiB.
 _LOGGED, _GLOBAL, _LARGE = 1, 2, 4
 _NO_CODE = bytes(512)
@@ -66,8 +66,8 @@ class TableMmu(SoftMmu):
         self.tables = context.tables
         self.log, self.large = self._logged.log, self._logged.large
         self.code_map, self.marks = context.code_map, context.marks
-        self.ram = context.state.ram
-        reads, user_reads, writes, user_writes = context.tables[:_WATCHED]
+        self.ram, self.code_map_at = context.state.ram, context.state.code_map_at
+        reads, user_reads, writes, user_writes = context.tables[:_CHECKED]
         self._read_views = View(reads, self.ram), View(user_reads, self.ram)
         self._write_views = View(writes, self.ram, memory.watched), View(user_writes, self.ram, memory.watched)
         self.reads, self.writes = self._read_views, self._write_views  # type: ignore[assignment]
@@ -120,8 +120,8 @@ class TableMmu(SoftMmu):
     @rarely
     def translate_slow(self, linear: int, write: bool, user: bool) -> int:
         page, state = linear >> 12, self.state
-        if write and self.tables[_WATCHED + user][page]:
-            return linear + self.tables[_WATCHED + user][page] - self.ram
+        if write and self.tables[_CHECKED + user][page]:
+            return linear + self.tables[_READ + user][page] - self.ram
         self.misses += 1
         if not state.cr0 & _PG:
             self.fill(page, page, 0, True, True, True)
@@ -149,7 +149,7 @@ class TableMmu(SoftMmu):
         user = kind & 1
         self.translate_slow(linear, kind >= _WRITE, bool(user))
         page = linear >> 12
-        if kind >= _WRITE and self.tables[_WATCHED + user][page]:
+        if kind >= _WRITE and self.tables[_CHECKED + user][page]:
             return True
         return bool(self.tables[kind][page])
 
@@ -171,11 +171,15 @@ class TableMmu(SoftMmu):
             self.tables[_READ + 1][page] = distance
         if self.memory.guards[frame]:
             return
-        kind = _WATCHED if self.has_code(frame) else _WRITE
+        checked, free = self.code_map_at + (frame - page << 9), not self.has_code(frame)
         if system_write:
-            self.tables[kind][page] = distance
+            self.tables[_CHECKED][page] = checked
+            if free:
+                self.tables[_WRITE][page] = distance
         if user and user_write:
-            self.tables[kind + 1][page] = distance
+            self.tables[_CHECKED + 1][page] = checked
+            if free:
+                self.tables[_WRITE + 1][page] = distance
 
     def has_code(self, frame: int) -> bool:
         """Whether code was translated from any byte of a page."""
@@ -196,6 +200,8 @@ class TableMmu(SoftMmu):
             page = self.log[place]
             self.tables[_WRITE][page] = 0
             self.tables[_WRITE + 1][page] = 0
+            self.tables[_CHECKED][page] = 0
+            self.tables[_CHECKED + 1][page] = 0
 
     def dropped(self, page: int) -> None:
         """Translations are gone: of a page, or of many if it is negative."""

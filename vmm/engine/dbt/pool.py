@@ -49,8 +49,8 @@ class Translation:
     blocks : what it was made from, its head first, where they lay then. hot : made with all effort.
     name : of its function. targets : where its chain slots lead. paged : made for a processor that pages.
     pages : linear pages it reaches besides the head's; each has a word, the distance its frame is displaced by.
-    user : the unit it serves, or None. since : a number that grows with the time since when it does.
-    slots : addresses of its chain slots, once it is loaded.
+    beside : see `Setting`. user : the unit it serves, or None. since : a number that grows with the time since when
+        it does. slots : addresses of its chain slots, once it is loaded.
     """
 
     mode: int
@@ -61,6 +61,7 @@ class Translation:
     paged: bool
     pages: tuple[int, ...]
     module: Module
+    beside: bool = False
     user: Any = None
     since: int = 0
     slots: range = range(0)
@@ -147,7 +148,7 @@ class Pool:
             used = [one for one in found if one.user is not None and one.hot is hot]
             if len(used) >= _COPIES and not any(one.hot is hot for one in free):
                 free.append(min(used, key=lambda one: one.since))
-        return sorted(free, key=lambda one: not one.hot)
+        return sorted(free, key=lambda one: (not one.hot, one.beside))
 
     def take(self, translation: Translation, user: Any) -> None:
         """A unit uses it from now on."""

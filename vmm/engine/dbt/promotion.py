@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 
+from vmm.engine.access import IoPorts
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.known import KnownCode
 from vmm.engine.dbt.rewritten import Version
+from vmm.engine.dbt.thresholds import Thresholds
 from vmm.engine.dbt.tiers import Job
 from vmm.engine.dbt.unit import Unit
+from vmm.memory import PhysicalMemory
 
 #: What runs less often than this fraction of a hot block is not made part of its region.
 _COLD = 40
@@ -16,10 +19,18 @@ _COLD = 40
 _ENTERED = 32
 #: Looks at rewritten code that find it unchanged before it is not checked any more.
 _STEADY = 2
+#: Writes beside code are counted up to so many times as often as a block runs until it is hot; they are common if there
+#: is one in so many instructions.
+_BESIDE, _COMMON = 32, 100
 
 
 class Promotion(KnownCode):
     """The part of a translating processor that chooses what is compiled with all effort."""
+
+    def __init__(self, memory: PhysicalMemory, io: IoPorts | None, tlb_capacity: int, thresholds: Thresholds | None):
+        super().__init__(memory, io, tlb_capacity, thresholds)
+        self._counted_from = 0
+        self._count_beside(_BESIDE * self.thresholds.hot)
 
     def _grow(self) -> None:
         """Have what is reachable from a hot block compiled as one region."""
@@ -39,6 +50,28 @@ class Promotion(KnownCode):
             return
         blocks = self._reachable(head)
         self.tiers.submit(Job(head, blocks, self._setting(True)))
+
+    def _count_beside(self, writes: int) -> None:
+        """Have native code come back after so many writes of accessors beside code."""
+        self.native.beside = self._counted = writes
+        self._counted_from = self.native.instructions
+
+    def _look_beside(self) -> None:
+        """The last of the writes counted is that of the instruction at EIP: regions with it do such writes in place.
+
+        If nothing comes of that, it is asked for less and less.
+        """
+        state = self.native
+        physical = self._place_of_code(state.eip)
+        changed = []
+        if physical is not None and state.instructions - self._counted_from <= _COMMON * self._counted:
+            changed = [unit for unit in self.translations.regions(state.mode, physical)
+                       if not unit.queued and unit.translation is not None and not unit.translation.beside]
+        for unit in changed:
+            if not self._adopt(unit, True):
+                blocks = {block.eip: block for block in unit.blocks}
+                self.tiers.submit(Job(unit, blocks, self._setting(True, True)))
+        self._count_beside(_BESIDE * self.thresholds.hot if changed else min(2 * self._counted, 1 << 62))
 
     def _look_at(self, version: Version) -> None:
         """Rewritten code that runs often and stays as it is becomes code like any other."""

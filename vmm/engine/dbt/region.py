@@ -262,6 +262,7 @@ class Region:
         """One instruction; False if it is not for native code, and then nothing of it stays."""
         b, o = self.builder, self.ops
         self._guest, self._index = guest, index
+        self.accesses.begin()
         start, budget = o.now.copy(), self.budget
         lengths, label, depth = (len(b.main), len(b.cold), len(self._todo), len(self._slots)), b.label, b.depth
         self.ways.begin(start, guest.eip, index)

@@ -13,11 +13,11 @@
 from __future__ import annotations
 
 from rtl.isa.registers import Cr0, Eflags, Seg
+from vmm.engine.dbt.codemap import touched
 from vmm.engine.dbt.frontend import LIMIT
 from vmm.engine.dbt.layout import (
     BLOCK_ENTRIES,
     BLOCKS_AT,
-    CODE_MAP_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
     PORTS,
@@ -29,6 +29,7 @@ from vmm.engine.dbt.layout import (
 )
 from vmm.engine.dbt.native import NO_MODE, ROUTINES
 from vmm.engine.dbt.region import PARAMETERS
+from vmm.engine.dbt.values import Builder
 
 _TF, _RF, _IF, _AC, _AM = (int(flag) for flag in (Eflags.TF, Eflags.RF, Eflags.IF, Eflags.AC, Cr0.AM))
 _ARGUMENTS = ", ".join(["ptr %c", *(f"i32 %r{n}" for n in range(8)), "i64 %b"])
@@ -281,26 +282,17 @@ ret void
 }}"""
 
 
-def _code_map(size: int) -> str:
-    """Whether %touched, given a %wentry: code was made from the bytes to be written."""
-    return f"""{_field("ram", "i64")}
-%whost = add i64 %wentry, %wide
-%physical = sub i64 %whost, %ram
-%byte = lshr i64 %physical, 3
-%map_at = add i64 %byte, {CODE_MAP_AT}
-{_at("bits_at", "%map_at")}
-%bits = load i16, ptr %bits_at, align 1
-%bit = and i64 %physical, 7
-%bit16 = trunc i64 %bit to i16
-%shifted = lshr i16 %bits, %bit16
-%touched = and i16 %shifted, {(1 << size) - 1}
-%is_clean = icmp eq i16 %touched, 0"""
+def _code_map(bits: int, look: int) -> str:
+    """Whether %is_clean, given a page's %centry: no code was made from what is to be written; see `touched`."""
+    b = Builder()
+    b.emit(f"%is_clean = xor i1 {touched(b, '%centry', '%a', bits, look)}, true")
+    return "\n".join(b.main)
 
 
 def _accessor(what: str, bits: int, user: int) -> str:
     """What needs no calls, which would cost every access the saving of registers; the rest is a function of its own.
 
-    That is a hit, an aligned write to a watched page where there is no code, and a misaligned hit within a page.
+    That is a hit, an aligned write beside code, and a misaligned hit within a page.
     """
     writes = what != "load"
     kind = (Kind.WRITE if writes else Kind.READ) + user
@@ -316,26 +308,37 @@ def _accessor(what: str, bits: int, user: int) -> str:
 %wide = zext i32 %a to i64
 %entry = load i64, ptr %entry_at
 %miss = icmp eq i64 %entry, 0
-br i1 %miss, label %{"watched" if writes else "skew"}, label %access, !prof !0
+br i1 %miss, label %{"writable" if writes else "skew"}, label %access, !prof !0
 access:
-%delta = phi i64 [ %entry, %0 ], [ %mentry, %page ]{", [ %wentry, %map ]" if writes else ""}
+%delta = phi i64 [ %entry, %0 ], [ %mentry, %page ]{", [ %rentry, %aside ]" if writes else ""}
 %host = add i64 %delta, %wide
 %where = inttoptr i64 %host to ptr
 {_act(what, bits)}
 """
     if writes:
-        lines += f"""watched:
-{_at("wtable", TABLES_AT + (Kind.WATCHED + user) * TABLE_BYTES)}
-%wentry_at = getelementptr i64, ptr %wtable, i64 %index64
-%wentry = load i64, ptr %wentry_at
-%wmiss = icmp eq i64 %wentry, 0
-br i1 %wmiss, label %skew, label %map
+        lines += f"""writable:
+{_at("ctable", TABLES_AT + (Kind.CHECKED + user) * TABLE_BYTES)}
+%centry_at = getelementptr i64, ptr %ctable, i64 %index64
+%centry = load i64, ptr %centry_at
+%cmiss = icmp eq i64 %centry, 0
+br i1 %cmiss, label %skew, label %map
 map:
-{_field("beside", "i64")}
-%more = add i64 %beside, 1
-store i64 %more, ptr %beside_at
-{_code_map(size)}
-br i1 %is_clean, label %access, label %refuse
+{_code_map(bits, 32)}
+br i1 %is_clean, label %beside, label %refuse
+beside:
+{_field("beside", "i64", "before")}
+%left = sub i64 %before, 1
+store i64 %left, ptr %before_at
+%common = icmp eq i64 %left, 0
+br i1 %common, label %leave, label %aside, !prof !0
+aside:
+{_at("rtable", TABLES_AT + (Kind.READ + user) * TABLE_BYTES)}
+%rentry_at = getelementptr i64, ptr %rtable, i64 %index64
+%rentry = load i64, ptr %rentry_at
+br label %access
+leave:
+{_put("reason", f"i32 {int(Exit.INTERPRET)}", "reason_at")}
+ret i64 -1
 """
     return lines + f"""skew:
 %within = and i32 %a, 4095
@@ -384,7 +387,7 @@ br i1 %skewed, label %alignment, label %look
 alignment:
 {_alignment(user, "look")}
 access:
-%delta = phi i64 [ %mentry, %found ]{", [ %wentry, %clean ]" if writes else ""}
+%delta = phi i64 [ %mentry, %found ]{", [ %rentry, %clean ]" if writes else ""}
 %host = add i64 %delta, %wide
 %where = inttoptr i64 %host to ptr
 {_act(what, bits)}
@@ -396,21 +399,24 @@ try:
 %round = phi i1 [ false, %look ], [ true, %refilled ]
 %mentry = load i64, ptr %mentry_at
 %mmiss = icmp eq i64 %mentry, 0
-br i1 %mmiss, label %{"watched" if writes else "fill"}, label %found
+br i1 %mmiss, label %{"writable" if writes else "fill"}, label %found
 found:
 br label %access
 """
     if writes:
-        lines += f"""watched:
-{_at("wtable", TABLES_AT + (Kind.WATCHED + user) * TABLE_BYTES)}
-%wentry_at = getelementptr i64, ptr %wtable, i64 %page
-%wentry = load i64, ptr %wentry_at
-%wmiss = icmp eq i64 %wentry, 0
-br i1 %wmiss, label %fill, label %map
+        lines += f"""writable:
+{_at("ctable", TABLES_AT + (Kind.CHECKED + user) * TABLE_BYTES)}
+%centry_at = getelementptr i64, ptr %ctable, i64 %page
+%centry = load i64, ptr %centry_at
+%cmiss = icmp eq i64 %centry, 0
+br i1 %cmiss, label %fill, label %map
 map:
-{_code_map(size)}
+{_code_map(bits, 64)}
 br i1 %is_clean, label %clean, label %refuse
 clean:
+{_at("rtable", TABLES_AT + (Kind.READ + user) * TABLE_BYTES)}
+%rentry_at = getelementptr i64, ptr %rtable, i64 %page
+%rentry = load i64, ptr %rentry_at
 br label %access
 """
     lines += f"""fill:

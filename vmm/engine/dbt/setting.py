@@ -19,7 +19,7 @@ class Setting:
         go round its loop through a chain slot, so that better code can take over.
     routines : places of native routines in the context, by name; `accessor` gives those of memory accesses.
     sink : a port to which bytes written are only collected, or None.
-    beside : writes to pages with code are common enough to emit their path in place as well.
+    beside : writes to pages with code are common: all writes look at the code map in place.
     """
 
     mode: Mode

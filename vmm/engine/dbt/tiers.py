@@ -219,7 +219,8 @@ class Tiers:
                 continue
             blocks, is_warm = tuple(job.blocks.values()), job.setting.counted
             translation = Translation(
-                job.unit.mode, blocks, not is_warm, name, part.targets, job.setting.paging, part.pages, module)
+                job.unit.mode, blocks, not is_warm, name, part.targets, job.setting.paging, part.pages, module,
+                job.setting.beside)
             if job.version is None:
                 self._store.pool.add(translation)
                 published = self._store.publish(job.unit, translation, blocks)

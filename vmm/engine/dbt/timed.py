@@ -124,8 +124,8 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         for name in names:
             self.native.routines[PLACES[name]] = code[name]
 
-    def _setting(self, is_region: bool) -> Setting:
-        return replace(super()._setting(is_region), routines=PLACES)
+    def _setting(self, is_region: bool, beside: bool = False) -> Setting:
+        return replace(super()._setting(is_region, beside), routines=PLACES)
 
     def _at(self, eip: int) -> Unit | Rest | Version | None:
         if self._shadowed or not self.between_runs or self.is_late:
@@ -144,9 +144,9 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         shorter = cut(eip, physical, block.code[:length], block.second, self._present.code32)
         return None if shorter is None else (shorter, False)
 
-    def _adopt(self, unit: Unit) -> bool:
+    def _adopt(self, unit: Unit, beside: bool = False) -> bool:
         unit.refused = unit.refused or self._rewritten.leaves(unit.block)
-        return not unit.refused and super()._adopt(unit)
+        return not unit.refused and super()._adopt(unit, beside)
 
     def _interpret(self, unit: Unit | Rest | Version, limit: int) -> bool:
         _Steps.burst(self, limit)

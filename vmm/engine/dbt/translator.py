@@ -286,6 +286,8 @@ class Translator(Promotion):
                 return
             else:
                 # the last instructions before the budget ends, or one that is not for native code
+                if not state.beside:
+                    self._look_beside()
                 if limit and reason == Exit.BUDGET:
                     self._finish(limit)
                 elif limit:
