@@ -130,6 +130,20 @@ def test_pages_with_code_are_watched_and_not_written_unseen() -> None:
     assert native.call("probe", (3, place, 1, 1)) is None
 
 
+def test_writes_are_looked_at_again_once_code_has_become_known() -> None:
+    world = _paged(0)
+    world.state.cr0 &= ~(1 << 31)
+    tables, native = Tables(world), Native(world)
+    tables.mmu.translate(0x8000, True, False)
+    assert native.call("store", (0x8200, 4, 1, 3)) is not None
+    for context in (tables.context, native.context):
+        assert context.tables[Kind.WRITE][8] and context.tables[Kind.CHECKED][8]
+    tables.mmu.forget_writes()
+    assert native.call("mmu.forget_writes", ()) is not None
+    for context in (tables.context, native.context):
+        assert not any(table[8] for kind, table in zip(Kind, context.tables, strict=True) if kind >= Kind.WRITE)
+
+
 def test_refill_says_whether_the_access_hits_now() -> None:
     world = _paged(0)
     world.words[(TABLE >> 2) + 0x20] = 0x20005

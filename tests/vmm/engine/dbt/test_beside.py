@@ -1,15 +1,24 @@
-"""Writes to data beside code: regions made for them look at the code map in place, and no accessor is asked any more."""
+"""Writes to data beside code: regions made for them look at the code map in place, and ask no accessor."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.vmm.engine.dbt.lockstep import REGIONS, CachingCompiler, Difference, Pair, memory_differs, states_differ
+from tests.vmm.engine.dbt.lockstep import (
+    BLOCKS,
+    REGIONS,
+    CachingCompiler,
+    Difference,
+    Pair,
+    memory_differs,
+    states_differ,
+)
 from tests.vmm.engine.dbt.rewriting import RAM, prepare
 from tests.vmm.engine.dbt.scenes import SCENES
 from tests.vmm.engine.dbt.test_scenes import alike
@@ -17,6 +26,10 @@ from vmm.engine.dbt import translator as module
 from vmm.engine.dbt.accesses import Accesses
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.diskcache import DiskCache
+from vmm.engine.dbt.frontend import cut
+from vmm.engine.dbt.layout import CODE_MAP_AT, Context
+from vmm.engine.dbt.recipes import Recipes
+from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.runtime import PLACES
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.translator import Translator
@@ -28,6 +41,7 @@ from vmm.semantics.ops import Mode
 
 PLACE, SIZE = 0x1000, 1 << 20
 APART, ON_PAGE = 0x5800, 0x1800
+SETTING = Setting(Mode(flat=0x3F), False, False, True, False, PLACES, None, True)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +76,7 @@ def start(program: bytes, make: Callable[[PhysicalMemory], Interpreter], place: 
 def translated(program: bytes, steps: int, cache: DiskCache | None = None) -> Translator:
     """The translator after so many steps, where it agrees with the interpreter."""
     golden = start(program, Interpreter)
-    tested = start(program, lambda memory: Translator(memory, thresholds=REGIONS, cache=cache))
+    tested = start(program, partial(Translator, thresholds=REGIONS, cache=cache))
     assert isinstance(tested, Translator)
     for cpu in (golden, tested):
         cpu.run(steps)
@@ -81,6 +95,15 @@ def test_in_steady_state_no_accessor_is_called() -> None:
     counted = cpu.native.beside
     cpu.run(4000)
     assert cpu.native.beside == counted and regions(cpu) == [True]
+
+
+def test_only_a_region_for_such_writes_takes_the_place_of_one_that_is_not() -> None:
+    cpu = translated(counting(ON_PAGE), 60)
+    assert regions(cpu) == [False]
+    plain = next(one for one in cpu.translations.pool if one.hot)
+    cpu.translations.pool.add(replace(plain, user=None))
+    cpu.run(4000)
+    assert regions(cpu) == [True]
 
 
 def test_no_region_is_made_for_what_is_rare() -> None:
@@ -119,7 +142,7 @@ def _everywhere(memory: PhysicalMemory, io: object = None, tlb_capacity: int = 0
 
 @pytest.mark.parametrize("name", [name for name in SCENES if "written" in name or "mapped" in name])
 def test_scenes(name: str) -> None:
-    alike(SCENES[name](Interpreter), SCENES[name](lambda memory: Everywhere(memory, thresholds=REGIONS)), 1, 400)
+    alike(SCENES[name](Interpreter), SCENES[name](partial(Everywhere, thresholds=REGIONS)), 1, 400)
 
 
 @pytest.mark.parametrize("make", [Translator, Everywhere])
@@ -130,10 +153,36 @@ def test_the_last_bytes_of_ram(make: type[Translator]) -> None:
     body = writes + b"\x49"
     program = bytes.fromhex("b932000000") + body + b"\x0F\x85" + (-len(body) - 6).to_bytes(4, "little", signed=True)
     golden = start(program + b"\xF4", Interpreter, SIZE - 0x100)
-    tested = start(program + b"\xF4", lambda memory: make(memory, thresholds=REGIONS), SIZE - 0x100)
+    tested = start(program + b"\xF4", partial(make, thresholds=REGIONS), SIZE - 0x100)
     for cpu in (golden, tested):
         cpu.run(2000)
     assert golden.state.halted and not states_differ(golden, tested) + memory_differs(golden, tested)
+
+
+def test_a_misaligned_write_that_ends_in_code() -> None:
+    """The code begins where a word of the code map does; MOV [101Eh], ESI changes the
+    immediate of its first instruction."""
+    loop = bytes.fromhex("b000 01c3 89351e100000 81c600000001 49 75ed f4")
+    program = bytes.fromhex("be0000b000 b964000000") + b"\x90" * 22 + loop
+    for thresholds in (BLOCKS, REGIONS):
+        golden = start(program, Interpreter)
+        tested = start(program, partial(Translator, thresholds=thresholds))
+        for cpu in (golden, tested):
+            cpu.run(2000)
+        assert golden.state.halted and not states_differ(golden, tested) + memory_differs(golden, tested)
+
+
+def test_there_is_memory_behind_the_code_map() -> None:
+    context = Context(0, SIZE, {})
+    assert len(context._memory) >= CODE_MAP_AT + (SIZE >> 3) + 4
+
+
+def test_a_write_looks_again_behind_a_change_by_another_instruction() -> None:
+    """inc dword [1800h]; mov [1800h], eax; hlt"""
+    block = cut(PLACE, PLACE, bytes.fromhex("ff0500180000 a300180000 f4"), None, True)
+    assert block is not None
+    text = Region("twice", block, {PLACE: block}, SETTING, Recipes(), []).text()
+    assert text.count("ptr %at_table4, ") == 2
 
 
 class _Instruction:
@@ -149,8 +198,7 @@ class _Instruction:
 
 def test_what_is_changed_is_looked_at_once_and_what_comes_later_anew() -> None:
     b = Builder()
-    setting = Setting(Mode(flat=0x3F), False, False, True, False, PLACES, None, True)
-    accesses = Accesses(b, ContextFields(b, False), setting, _Instruction())
+    accesses = Accesses(b, ContextFields(b, False), SETTING, _Instruction())
     linear, value = known(ON_PAGE, 32), named("%value", 32)
 
     def looks() -> int:
