@@ -7,6 +7,7 @@ Rules:
    at their bytes themselves, and stay. Most units of a page that is overwritten as a whole are suspended.
 3. Native code finds units through the block table of the context; chain slots and the jump cache go straight to them
    and are emptied when a unit goes.
+4. Barred addresses and pages stay barred until others are: nothing of them is published or resumes meanwhile.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class CodeStore:
         self._writes: dict[int, Writes] = {}
         self._suspended = Suspended()
         self._reloaded: set[int] = set()
+        self._barred: frozenset[int] = frozenset()
+        self._apart: frozenset[int] = frozenset()
         self.table = BlockTable(context)
         self.rewritten = Rewritten()
         self.on_watch: Callable[[], None] = lambda: None
@@ -231,7 +234,7 @@ class CodeStore:
             for unit in group.units:
                 if frame != group.frame:
                     unit.move(frame - group.frame << 12)
-                if unit.code and (whole or not self._is_taken(unit, gone)):
+                if unit.code and (whole or not self._is_taken(unit, gone)) and not self._is_barred(unit):
                     self._revive(unit)
                 else:
                     self._abandon(unit)
@@ -287,6 +290,27 @@ class CodeStore:
             self._suspended.clear()
             self.pool.clear()
 
+    # what there must be no code of
+
+    def bar(self, addresses: frozenset[int], apart: frozenset[int]) -> None:
+        """Have no code of the instructions at these addresses, nor any that looks where linear pages `apart` lie."""
+        with self.lock:
+            self._barred, self._apart = addresses, apart
+            for unit in list(self._units.values()):
+                if self._is_barred(unit):
+                    self._remove(unit)
+
+    def _is_barred(self, unit: Unit) -> bool:
+        versions = () if unit.versions is None else unit.versions
+        return self._are_barred((*unit.blocks, *(version.block for version in versions)), unit.translation)
+
+    def _are_barred(self, blocks: tuple[Block, ...], translation: Translation | None) -> bool:
+        if any(block.has_any(self._barred) for block in blocks):
+            return True
+        if not self._apart or translation is None or not (translation.paged and translation.pages):
+            return False
+        return not self._apart.isdisjoint((blocks[0].eip >> 12, *translation.pages))
+
     # what native code sees
 
     def publish(self, unit: Unit, translation: Translation, blocks: tuple[Block, ...]) -> bool:
@@ -296,7 +320,8 @@ class CodeStore:
         """
         with self.lock:
             unit.queued = False
-            if not unit.alive or blocks[0].physical != unit.block.physical or not self._unchanged(blocks):
+            if not unit.alive or blocks[0].physical != unit.block.physical or not self._unchanged(blocks) \
+                    or self._are_barred(blocks, translation):
                 return False
             if unit.translation is not None:
                 self._retired.append(unit.translation)
@@ -357,7 +382,8 @@ class CodeStore:
         """Let native code find a version before the others of its unit; `following` is its word for the next one."""
         with self.lock:
             version.queued = False
-            if not unit.alive or unit.versions is None or version not in unit.versions:
+            if not unit.alive or unit.versions is None or version not in unit.versions \
+                    or self._are_barred((version.block,), translation):
                 return False
             translation.displace(displacements((version.block,), translation.pages))
             version.code, version.next, version.counter = translation.code, following, translation.counter

@@ -111,6 +111,11 @@ class Block:
         """Whether it is one instruction with a counting REP prefix."""
         return repeats(self.last.insn)
 
+    def has_any(self, addresses: frozenset[int]) -> bool:
+        """Whether one of its instructions is at one of these addresses."""
+        return any(0 <= address - self.eip < len(self.code) and any(guest.eip == address for guest in self.guests)
+                   for address in addresses)
+
     def moved(self, physical: int, second: int | None) -> Block:
         """The same at other frames."""
         return Block(self.eip, physical, self.code, None if self.second is None else second, self.contents)

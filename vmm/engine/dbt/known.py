@@ -4,6 +4,7 @@ Rules:
 
 1. Only a fetch, `_at`, sets accessed bits of code. Everything else asks the data tables where code lies.
 2. A unit is submitted to the tiers once it has been met often enough, unless there is a translation of the same code.
+3. No code is made of the instructions at some addresses, those of breakpoints. Blocks end before them.
 """
 
 from __future__ import annotations
@@ -42,20 +43,23 @@ class KnownCode(Interpreter):
 
     Members
     -------
-    context : what native code works on, and `native` the state in it. translations : all code that is known.
+    context : what native code works on, and `native` the state in it. tlb : who fills its tables.
+    translations : all code that is known.
     tiers : who compiles; the subclass makes it.
     """
 
     tiers: Tiers
     _sink: int | None
     _present: Mode
+    _barred: frozenset[int] = frozenset()
 
     def __init__(self, memory: PhysicalMemory, io: IoPorts | None, tlb_capacity: int, thresholds: Thresholds | None):
         self.context = Context(int(memory.ram.ctypes.data), memory.size, _MIRRORED)
         self.native = self.context.state
         self.thresholds = thresholds or Thresholds()
         self.translations = CodeStore(self.context, memory, Pool(self.thresholds.hot))
-        super().__init__(memory, io, tlb_capacity, self.native, TableMmu(self.context, memory))
+        self.tlb = TableMmu(self.context, memory)
+        super().__init__(memory, io, tlb_capacity, self.native, self.tlb)
 
     def _at(self, eip: int) -> Unit | Rest | Version | None:
         """What is known of the code at EIP, on its way up; None if it cannot be fetched or decoded."""
@@ -116,7 +120,7 @@ class KnownCode(Interpreter):
 
     def _block(self, eip: int, physical: int, checked: bool = False) -> tuple[Block, bool] | None:
         """The block there, and whether it is one that the guest rewrites; `checked` says so."""
-        if eip in self._breakpoints or not self.memory.is_plain(physical >> 12):
+        if eip in self._barred or not self.memory.is_plain(physical >> 12):
             return None
         room = PAGE - (physical & 0xFFF)
         code = self.memory.blob(physical, room)
@@ -131,13 +135,13 @@ class KnownCode(Interpreter):
             except Fault:
                 pass
         # code that keeps changing is not worth remembering
-        block = cut(eip, physical, code, second, self._present.code32, self._breakpoints) if checked else \
+        block = cut(eip, physical, code, second, self._present.code32, self._barred) if checked else \
             self._cut(eip, physical, code, second)
         if block is None:
             return None
         checked, end = boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))
         if end is not None:
-            block = cut(eip, physical, code, second, self._present.code32, self._breakpoints | {end})
+            block = cut(eip, physical, code, second, self._present.code32, self._barred | {end})
             assert block is not None
         return block, checked
 
@@ -146,17 +150,17 @@ class KnownCode(Interpreter):
         known = self.translations.pool.blocks
         key = self._present.code32, eip
         for block in known.get(key, ()):
-            if code.startswith(block.code) and not self._breakpoints:
+            if code.startswith(block.code) and not block.has_any(self._barred):
                 return block.moved(physical, second)
-        found = cut(eip, physical, code, second, self._present.code32, self._breakpoints)
-        if found is not None and not self._breakpoints:
+        found = cut(eip, physical, code, second, self._present.code32, self._barred)
+        if found is not None and not self._barred:
             self.translations.pool.remember(key, found)
         return found
 
     def _adopt(self, unit: Unit, beside: bool = False) -> bool:
         """Find a better translation of a unit among those there are, made for writes `beside` code if it says so."""
         pool = self.translations.pool
-        if unit.versions is not None or self._breakpoints:
+        if unit.versions is not None:
             return False
         if (unit.mode, unit.block.eip, unit.block.code) in pool.refused:
             unit.refused = True

@@ -108,7 +108,8 @@ class Fields(ctypes.Structure):
     exit, lookup, dispatch : native entry points translated code leaves through.
     results : where routines leave what they give back.
     flushed : data tables were emptied: 1 until the jump cache, 2 until Python has done the same.
-    sunk, sink : bytes native code has written to the one port that only collects them.
+    sunk, sink : bytes native code has written to the one port that only collects them; `sunk` is more than there is
+        room for while it may not.
     routines : entry points of memory accessors and of the machine's routines, see `runtime` and `native`.
     """
 

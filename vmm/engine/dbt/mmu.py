@@ -6,11 +6,12 @@ Rules, beyond those of `vmm.paging.mmu`:
    not plain RAM are never filled in, so that every access to them walks.
 2. Every page filled in is in the log, so that a flush is short. A full log is a flush of everything.
    What a flush asks of a page is in its marks, as the last walk has found it.
-3. Pages that can be written are in the CHECKED tables, and in the WRITE tables while no code of them is known; in
+3. Pages with a data breakpoint are not filled in for the accesses that it may match.
+4. Pages that can be written are in the CHECKED tables, and in the WRITE tables while no code of them is known; in
    neither while memory guards their writes.
-4. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
-5. To a guest that does not invalidate what it changes, this is the same TLB as `SoftMmu` with room for `LOG_ENTRIES`
-   pages, but for pages that are not plain RAM, of which nothing stale is ever seen.
+5. The interpreter's own tables, `reads` and `writes`, are views of the data tables.
+6. To a guest that does not invalidate what it changes, this is the same TLB as `SoftMmu` with room for `LOG_ENTRIES`
+   pages, but for pages that are not filled in, of which nothing stale is ever seen.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _PG, _WP, _PSE, _PGE = int(Cr0.PG), int(Cr0.WP), int(Cr4.PSE), int(Cr4.PGE)
 _READ, _WRITE, _CHECKED = int(Kind.READ), int(Kind.WRITE), int(Kind.CHECKED)
 #: Marks of a page: it is in the log; it is global; it is part of a page of 4 MiB.
 _LOGGED, _GLOBAL, _LARGE = 1, 2, 4
+#: Marks that stay: there is a data breakpoint on the page; one that matches reads.
+ARMED, _ARMED_READS = 8, 16
+_ARMED = ARMED | _ARMED_READS
 _NO_CODE = bytes(512)
 
 
@@ -56,7 +60,12 @@ class View:
 
 
 class TableMmu(SoftMmu):
-    """Translation for the processor of a context."""
+    """Translation for the processor of a context.
+
+    Members
+    -------
+    armed : see `arm`.
+    """
 
     def __init__(self, context: Context, memory: PhysicalMemory):
         self._logged = Logged.from_address(context.address)
@@ -71,6 +80,7 @@ class TableMmu(SoftMmu):
         self._read_views = View(reads, self.ram), View(user_reads, self.ram)
         self._write_views = View(writes, self.ram, memory.watched), View(user_writes, self.ram, memory.watched)
         self.reads, self.writes = self._read_views, self._write_views  # type: ignore[assignment]
+        self.armed: dict[int, bool] = {}
 
     def set_fast(self, reads: bool, writes: bool) -> None:
         for view in self._read_views:
@@ -158,18 +168,21 @@ class TableMmu(SoftMmu):
         self.drop(page)
         if not self.memory.is_plain(frame):
             return
-        if not self.marks[page]:
+        armed = self.marks[page] & _ARMED
+        if not self.marks[page] & _LOGGED:
             if self.log_count == LOG_ENTRIES:
                 self.flush_all()
             self.log[self.log_count] = page
             self.log_count += 1
-        self.marks[page] = marks | _LOGGED
+        self.marks[page] = marks | _LOGGED | armed
+        if armed & _ARMED_READS:
+            return
         self.lookups += 1
         distance = self.ram + (frame - page << 12)
         self.tables[_READ][page] = distance
         if user:
             self.tables[_READ + 1][page] = distance
-        if self.memory.guards[frame]:
+        if self.memory.guards[frame] or armed:
             return
         checked, free = self.code_map_at + (frame - page << 9), not self.has_code(frame)
         if system_write:
@@ -192,7 +205,16 @@ class TableMmu(SoftMmu):
     def forget_page(self, page: int) -> None:
         """Take a page out of the tables, when it leaves the log."""
         self.drop(page)
-        self.marks[page] = 0
+        self.marks[page] &= _ARMED
+
+    def arm(self, pages: dict[int, bool]) -> None:
+        """There are data breakpoints on these linear pages, and on no others: whether reads may match."""
+        for page in self.armed:
+            self.marks[page] &= ~_ARMED
+        for page, reads in pages.items():
+            self.drop(page)
+            self.marks[page] |= _ARMED if reads else ARMED
+        self.armed = dict(pages)
 
     def forget_writes(self) -> None:
         """Look again at every page that can be written, because code has become known."""

@@ -2,7 +2,8 @@
 
 The routines themselves are those of the interpreter. Below them native code has its own accesses, on the context:
 
-1. RAM is plain memory. What is not RAM, and a write to bytes that code was translated from, bails before it happens.
+1. RAM is plain memory. What is not RAM, a write to bytes that code was translated from, and what a data breakpoint may
+   match, bails before it happens.
 2. The MMU is `TableMmu`. What is dropped from the tables starts a new generation of the jump cache and sets `flushed`,
    for whoever keeps something by linear address.
 3. A change of segments or privilege sets the mode and the tag translated code is looked up by.
@@ -16,8 +17,8 @@ from rtl.isa.cpuid import LEAVES
 from rtl.isa.msrs import Msr
 from rtl.isa.registers import Cr0, Seg
 from vmm.engine.dbt.arena import Arena
-from vmm.engine.dbt.layout import JumpEntry, Kind, Segment
-from vmm.engine.dbt.mmu import TableMmu
+from vmm.engine.dbt.layout import TABLE_PAGES, JumpEntry, Kind, Segment
+from vmm.engine.dbt.mmu import ARMED, TableMmu
 from vmm.engine.interrupt import Interrupts, Source
 from vmm.engine.segmentation import Loaded
 from vmm.engine.sysregs import SystemRegisters
@@ -32,6 +33,7 @@ from vmm.state import SHADOW_NONE, CpuView, SegmentCache
 _READ, _WRITE = int(Kind.READ), int(Kind.WRITE)
 _CS, _ESP, _EIP = int(Msr.SYSENTER_CS), int(Msr.SYSENTER_ESP), int(Msr.SYSENTER_EIP)
 _CODE, _PG = int(Seg.CS), int(Cr0.PG)
+_PAGES = TABLE_PAGES - 1
 _POWERS, _ALL = (1, 2, 4, 8), int(Guard.ALL)
 _LEAVES = tuple((number, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) for number, leaf in LEAVES.items())
 #: Mode of a processor whose code segment is not flat: nothing is translated for it.
@@ -215,11 +217,23 @@ class NativeProcessor(Interrupts, SystemRegisters):
         super().touch(linear, size, write, user)
 
     def pieces(self, linear: int, size: int, write: bool, user: bool) -> list[tuple[int, int]]:
+        if (self.mmu.marks[linear >> 12] | self.mmu.marks[linear + size - 1 >> 12 & _PAGES]) & ARMED \
+                and self.is_armed(linear, size):
+            raise Bail
         result = super().pieces(linear, size, write, user)
         if write:
             for physical, count in result:
                 self.memory.check_write(physical, count)
         return result
+
+    def is_armed(self, linear: int, size: int) -> bool:
+        """Whether a data breakpoint may match: by doublewords, whatever its length."""
+        dr7, found = self.state.dr[7], False
+        for number in range(4):
+            start = self.state.dr[number] & ~3
+            if dr7 >> 2 * number & 3 and dr7 >> 16 + 4 * number & 1 and linear < start + 4 and start < linear + size:
+                found = True
+        return found
 
 
 def mode_key(mode: Mode, user: bool, paging: bool) -> int:

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vmm.engine.dbt.frontend import PAGE, Block
@@ -160,7 +160,10 @@ class Versions:
         self._candidates: list[Version] = []
 
     def __contains__(self, version: Version) -> bool:
-        return any(version is other for other in (*self._compiled, *self._candidates))
+        return any(version is other for other in self)
+
+    def __iter__(self) -> Iterator[Version]:
+        yield from (*self._compiled, *self._candidates)
 
     def fitting(self, memory: PhysicalMemory) -> Version | None:
         """The compiled version that native code would come to."""

@@ -20,6 +20,7 @@ from vmm.engine.dbt.layout import (
     BLOCKS_AT,
     JUMP_ENTRIES,
     JUMPS_AT,
+    MARKS_AT,
     PORTS,
     TABLE_BYTES,
     TABLES_AT,
@@ -27,6 +28,7 @@ from vmm.engine.dbt.layout import (
     Kind,
     offset,
 )
+from vmm.engine.dbt.mmu import ARMED
 from vmm.engine.dbt.native import NO_MODE, ROUTINES
 from vmm.engine.dbt.region import PARAMETERS
 from vmm.engine.dbt.values import Builder
@@ -125,7 +127,7 @@ ret i32 0
 
 
 def _crossing(what: str, bits: int) -> str:
-    """An access that reaches into the next page, by the routine of the machine."""
+    """An access that reaches into the next page or may match a breakpoint, by the routine of the machine."""
     name = {"load": "load", "change": "load_for_write", "store": "store"}[what]
     value = ", i64 %value_word" if what == "store" else ""
     widen = "%value_word = zext i32 %value to i64\n" if what == "store" else ""
@@ -161,6 +163,21 @@ refill:
 %left = icmp sgt i64 %b, 0
 br i1 %left, label %walk, label %missing
 walk:
+{_page_is_armed("%page", "apart", "fill")}
+apart:
+{_routine("mmu_translate")}
+{_at("results", offset("results"))}
+%user = zext i1 %is_user to i64
+%status = call i32 %mmu_translate(ptr %c, i64 %wide, i64 0, i64 %user, ptr %results)
+%translated = icmp eq i32 %status, 0
+br i1 %translated, label %placed, label %missing
+placed:
+%fetched = load i64, ptr %results
+{_field("ram", "i64", "own_ram")}
+%at_host = add i64 %fetched, %own_ram
+%third = sub i64 %at_host, %wide
+br label %mapped
+fill:
 %kind = zext i1 %is_user to i32
 %filled = call i32 @refill(ptr %c, i32 %eip, i32 %kind)
 %ok = icmp eq i32 %filled, 1
@@ -169,7 +186,7 @@ again:
 %second = load i64, ptr %entry_at
 br label %mapped
 mapped:
-%here = phi i64 [ %delta, %0 ], [ %second, %again ]
+%here = phi i64 [ %delta, %0 ], [ %second, %again ], [ %third, %placed ]
 {_field("ram", "i64")}
 %host = add i64 %here, %wide
 %physical = sub i64 %host, %ram
@@ -263,6 +280,10 @@ resume:
 %plain = icmp eq i32 %rf, 0
 br i1 %plain, label %go, label %flag
 flag:
+{_field("eip")}
+{_armed_at("%eip")}
+br i1 %stops, label %attention, label %masked
+masked:
 %short = icmp slt i64 %b, {LIMIT}
 br i1 %short, label %attention, label %clear
 clear:
@@ -280,6 +301,27 @@ attention:
 musttail call ghccc void @exit({_ARGUMENTS})
 ret void
 }}"""
+
+
+def _armed_at(address: str) -> str:
+    """%stops : whether there may be a breakpoint at an address."""
+    lines = []
+    for number in (0, 1, 2, 3, 7):
+        lines += [_at(f"dr{number}_at", offset("dr") + 4 * number), f"%dr{number} = load i32, ptr %dr{number}_at"]
+    lines += [f"%same{n} = icmp eq i32 %dr{n}, {address}" for n in range(4)]
+    lines += ["%any01 = or i1 %same0, %same1", "%any23 = or i1 %same2, %same3", "%any = or i1 %any01, %any23",
+              "%enabled = and i32 %dr7, 255", "%armed = icmp ne i32 %enabled, 0", "%stops = and i1 %any, %armed"]
+    return "\n".join(lines)
+
+
+def _page_is_armed(page: str, yes: str, no: str) -> str:
+    """Go on at one label or the other: whether a data breakpoint keeps a linear page out of the tables."""
+    return f"""%mark_index = add i64 {page}, {MARKS_AT}
+{_at("mark_at", "%mark_index")}
+%mark = load i8, ptr %mark_at
+%armed_mark = and i8 %mark, {ARMED}
+%unarmed = icmp eq i8 %armed_mark, 0
+br i1 %unarmed, label %{no}, label %{yes}"""
 
 
 def _code_map(bits: int, look: int) -> str:
@@ -367,7 +409,7 @@ def _act(what: str, bits: int) -> str:
 
 
 def _late(what: str, bits: int, user: int) -> str:
-    """Accesses that cross pages; those that hit once a table is refilled; and those that do not."""
+    """Accesses that cross pages, or are to one with a breakpoint; those that hit once a table is refilled; the rest."""
     writes = what != "load"
     kind = (Kind.WRITE if writes else Kind.READ) + user
     size = bits // 8
@@ -420,7 +462,9 @@ clean:
 br label %access
 """
     lines += f"""fill:
-br i1 %round, label %refuse, label %refill
+br i1 %round, label %refuse, label %absent
+absent:
+{_page_is_armed("%page", "across", "refill")}
 refill:
 %filled = call i32 @refill(ptr %c, i32 %a, i32 {int(kind)})
 switch i32 %filled, label %refuse [ i32 1, label %refilled i32 2, label %fault ]

@@ -105,6 +105,11 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self._sink = None
 
     @property
+    def _is_watched(self) -> bool:
+        # the model sees every access once, and its native code knows nothing of pages that are not in the tables
+        return bool(self.native.dr[7] & 0xFF) or super()._is_watched
+
+    @property
     def is_late(self) -> bool:
         return self.between_runs and self.model.cycles >= self._timed.deadline
 

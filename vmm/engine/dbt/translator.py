@@ -14,12 +14,12 @@ from rtl.isa.registers import Cr0, Eflags
 from rtl.isa.retire import RetireCause
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import native, runtime
+from vmm.engine.dbt.armed import ArmedBreakpoints
 from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
 from vmm.engine.dbt.diskcache import DiskCache, pack, unpack
 from vmm.engine.dbt.frontend import PAGE
-from vmm.engine.dbt.layout import Exit
+from vmm.engine.dbt.layout import SINK, Exit
 from vmm.engine.dbt.ports import Ports
-from vmm.engine.dbt.promotion import Promotion
 from vmm.engine.dbt.rewritten import Version
 from vmm.engine.dbt.stepping import Stepping
 from vmm.engine.dbt.thresholds import Thresholds
@@ -41,7 +41,7 @@ _EXTERNAL = list(Source).index(Source.EXTERNAL)
 _Enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
-class Translator(Promotion):
+class Translator(ArmedBreakpoints):
     """One IA-32 processor that translates.
 
     Parameters
@@ -79,8 +79,10 @@ class Translator(Promotion):
         for name, place in runtime.PLACES.items():
             state.routines[place] = code.get(name, code["bail"])
         self._ports = Ports(state, io, self._count_native)
-        for name, routine in self._ports.routines.items():
-            state.routines[runtime.PLACES[name]] = routine
+        self.bail = code["bail"]
+        self.port_routines = {runtime.PLACES[name]: routine for name, routine in self._ports.routines.items()}
+        for place, routine in self.port_routines.items():
+            state.routines[place] = routine
         memory.on_write = self._written
         self._cache.on_cover = self.translations.cover
         self._cache.adopts = False
@@ -162,10 +164,6 @@ class Translator(Promotion):
     def line(self, raised: bool) -> None:
         self.native.line = raised
 
-    def _break_at(self, addresses: frozenset[int]) -> None:
-        super()._break_at(addresses)
-        self.translations.clear()
-
     def _select(self) -> None:
         super()._select()
         self._present = self.mode()
@@ -231,7 +229,7 @@ class Translator(Promotion):
         state = self.native
         return bool(state.system_flags & _TF or state.shadow or state.pending_debug or state.shutdown
                     or state.nmi_pending and not state.nmi_blocked
-                    or self._record or state.dr[7] & 0xFF or self.svm_in_use)
+                    or self._record or self.svm_in_use)
 
     def burst(self, limit: int) -> None:
         state = self.native
@@ -319,22 +317,24 @@ class Translator(Promotion):
             return False
         state, store = self.native, self.translations
         block, first = (unit.block, 0) if isinstance(unit, Unit) else (unit.block, unit.number)
-        dropped, eip, done = store.invalidations, state.eip, 0
+        dropped, eip, done, watching = store.invalidations, state.eip, 0, self._watching
         try:
             for step in self._stepping.steps(block, self._present)[first:first + limit]:
                 eip = step(eip)
                 done += 1
-                if store.invalidations != dropped:
+                if store.invalidations != dropped or watching and state.pending_debug:
                     break
         except Fault as fault:
             self._count(eip, done)
+            state.pending_debug = 0
             self._deliver(fault, True)
             return False
         except Unfinished:
             self._count(eip, done)
+            state.pending_debug = 0
             raise
         self._count(eip, done)
-        if store.invalidations != dropped:
+        if store.invalidations != dropped or watching and state.pending_debug:
             return False
         if done < limit:
             super().burst(limit - done)
@@ -370,7 +370,7 @@ class Translator(Promotion):
         self.steps += done
         self._native_steps += done
         state.instructions += done
-        if state.sunk:
+        if 0 < state.sunk <= SINK:
             self._fetch(bytes(state.sink[:state.sunk]))
             state.sunk = 0
 

@@ -61,6 +61,29 @@ def test_an_event_that_the_access_brings_near_is_in_time(variant: str) -> None:
     assert machines[0].cpu.state.gpr[3] > 5
 
 
+@pytest.mark.parametrize("variant", ["blocks", "regions"])
+@pytest.mark.parametrize("port", [0x80, 0xE9, 0x81])
+def test_a_breakpoint_on_a_port(port: int, variant: str) -> None:
+    """It is met behind each access, while it is armed: not by native code, nor by what it leaves in the sink."""
+    # 40 times: OUT 80h, AL; OUT E9h, AL; INC EBX; on the way at ECX = 30 armed, at 10 disarmed by MOV DR7, EDX
+    arm = bytes.fromhex("83f91e 7508 ba010402000f23fa 83f90a 7508 ba000400000f23fa")
+    code = bytes.fromhex("b928000000") + (body := bytes.fromhex("e680 e6e9 43") + arm + b"\x49")
+    code += b"\x75" + bytes([0x100 - len(body) - 2]) + END
+    machines = machine(code, None), machine(code, variant)
+    for made in machines:
+        made.memory.load_blob(0x2000 + 8, bytes.fromhex("00300800008e0000"))
+        made.memory.load_blob(0x2800, bytes(8) + bytes.fromhex("ffff0000009acf00 ffff00000092cf00"))
+        made.memory.load_blob(0x3000, bytes.fromhex("46cf"))
+        state = made.cpu.state
+        state.idtr_base, state.idtr_limit, state.gdtr_base, state.gdtr_limit = 0x2000, 0x7FF, 0x2800, 0x17
+        state.cr4, state.dr[0] = 8, port
+        made.cpu.state_changed()
+    outcome = Pair(*machines, random.Random(3)).run(10_000)
+    assert not isinstance(outcome, Difference), outcome
+    assert machines[0].cpu.state.gpr[6] == (0 if port == 0x81 else 20)
+    assert machines[0].platform.console_out == machines[1].platform.console_out != b""
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("done", [False, True])
 def test_what_an_access_raises(error: type[BaseException], done: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.vmm.engine.dbt.armed import EXECUTE, arm
 from tests.vmm.engine.dbt.lockstep import BLOCKS, memory_differs, states_differ
 from tests.vmm.engine.dbt.scenes import RWX, entry, loop, paging
 from tests.vmm.engine.machine import CODE, machine
@@ -77,6 +78,16 @@ def test_a_page_that_is_only_mapped_elsewhere_keeps_its_code() -> None:
     for frame in FRAMES * 3:
         machines.run(b"", frame, load=False)
     assert machines.tested.statistics().invalidations == before
+
+
+def test_units_with_an_instruction_that_was_armed_meanwhile_stay_away() -> None:
+    machines = Machines()
+    machines.run(ADDING, FRAMES[0])
+    machines.run(b"\x42" * 70 + b"\xC3", FRAMES[0])
+    for cpu in (machines.golden, machines.tested):
+        arm(cpu, ((PAGE << 12) + len(ADDING) - 1, EXECUTE, 1))
+    machines.run(ADDING, FRAMES[0])
+    assert machines.golden.state.gpr[5]
 
 
 @pytest.mark.parametrize("frame", FRAMES)
