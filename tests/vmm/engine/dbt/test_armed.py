@@ -109,6 +109,33 @@ def test_nothing_of_an_armed_instruction_is_published() -> None:
     assert store.publish(another, translation, blocks)
 
 
+def test_versions_of_rewritten_code_with_an_armed_instruction_go() -> None:
+    """A function whose first byte is that of MOV EAX, imm32 at first, and then NOP by turns: INC EBX comes and goes."""
+    def body(here: int) -> bytes:
+        # mov al, cl; and al, 1; imul eax, eax, -40; add al, 184; mov [7100h], al: 184 or 144
+        put = b"\x88\xC8\x83\xE0\x01\x6B\xC0\xD8\x04\xB8\xA2" + asm.imm32(0x7100)
+        return put + calls(0x7100)(here + len(put))
+    golden, tested = (machine(loop(body, 100), make) for make in (Interpreter, _maker("regions")))
+    for cpu in (golden, tested):
+        cpu.memory.load_blob(0x7100, b"\xB8\x43\x42\x46\x90\x47\xC3")
+        advance(cpu, 1000)
+        arm(cpu, (0x7101, EXECUTE, 1))
+        advance(cpu, 4000)
+    assert isinstance(tested, Translator) and not states_differ(golden, tested) + memory_differs(golden, tested)
+    assert golden.state.gpr[5] and golden.state.halted
+
+
+def test_the_interpreter_keeps_its_fast_paths() -> None:
+    cpu = _busy(10, (0x7200, WRITE, 4), (DATA + 0x1000, ACCESS, 4))
+    advance(cpu, 60)
+    reads, writes = cpu.mmu.reads[0], cpu.mmu.writes[0]
+    cpu.read(DATA + 0x1000, 4, False)
+    cpu.read(0x7200, 4, False)
+    cpu.write(0x7204, 4, 0, False)
+    assert [reads.get(page) is not None for page in (0xC, 0xD, 7)] == [True, False, True]
+    assert [writes.get(page) is not None for page in (0xC, 0xD, 7)] == [True, False, False]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_code_of_a_page_with_a_breakpoint_on_reads_does_not_look_for_it(late: bool) -> None:
     """A region of several pages asks the tables where they lie, which do not have this one, and would leave at once."""

@@ -11,11 +11,14 @@ import pytest
 
 from firmware.build import build
 from firmware.toolchain import ToolchainError
-from sim.randprog import generate
+from sim.randprog import asm, generate
 from sim.randprog.world import COUNTER
 from sim.randprog.world import RAM as WORLD
 from tests.vmm.engine.boot import boot
+from tests.vmm.engine.dbt.armed import ACCESS, EXECUTE, WRITE, Breakpoint, control
 from tests.vmm.engine.dbt.lockstep import BLOCKS, memory_differs, states_differ
+from tests.vmm.engine.dbt.scenes import DATA, loop
+from tests.vmm.engine.machine import CODE
 from tests.vmm.timing import test_machine as programs
 from tests.vmm.timing.code import COSTS
 from vmm.engine.dbt.timed import TimedTranslator
@@ -85,6 +88,21 @@ def run_without_caches(golden: TimedMachine, tested: TimedMachine) -> None:
         assert machine.run(10_000).reason is StopReason.HALT_FOREVER
     assert (tested.model.cycles, tested.platform.cycles) == (golden.model.cycles, golden.platform.cycles)
     assert tested.model.state.data_misses == 0
+
+
+@pytest.mark.parametrize("breakpoint_", [(DATA + 0x20, ACCESS, 4), (DATA + 0x7C, WRITE, 4), (CODE + 12, EXECUTE, 1)])
+def test_breakpoints(breakpoint_: Breakpoint) -> None:
+    """A misaligned load from a page with a breakpoint, and a push that may meet it: the model sees each access once."""
+    golden, tested = machines(programs.RAM, REGIONS)
+    for machine in (golden, tested):
+        machine.memory.load_blob(CODE, loop(b"\xFF\x35" + asm.imm32(DATA + 0x31) + b"\x5B", 100))
+        state = machine.cpu.state
+        state.eip, state.gpr[4] = CODE, DATA + 0x84
+        state.dr[0], state.dr[7] = breakpoint_[0], control([breakpoint_])
+        machine.cpu.state_changed()
+    met = breakpoint_[0] != DATA + 0x20
+    assert run_both(golden, tested, random.Random(1), 2000) is (
+        StopReason.SHUTDOWN if met else StopReason.HALT_FOREVER)
 
 
 @pytest.mark.parametrize("seed", [3, 7, 40, 43])
