@@ -27,6 +27,12 @@ def built() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def image_folder(built: dict[str, Path]) -> Path:
+    """Where every image is."""
+    return built["kernel"].parent
+
+
+@pytest.fixture(scope="session")
 def computers() -> Callable[[int], RtlMachine]:
     """The computer with so many bytes of RAM, as whoever used it last has left it."""
     from sim.rtlmachine import RtlMachine

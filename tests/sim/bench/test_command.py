@@ -6,27 +6,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from firmware.build import DEFAULT_OUT, build
-from firmware.toolchain import ToolchainError
 from sim.bench.__main__ import main
 from sim.bench.figures import Figure
 from sim.bench.guests import GuestFailed
 from sim.bench.parts import PARTS, QUICK_PARTS, Bench, Measured
 
 
-@pytest.fixture(scope="module")
-def images() -> Path:
-    """The folder with what is measured in it."""
-    try:
-        build(["dhry", "crc32", "sharedpage", "kernel"])
-    except ToolchainError as error:
-        pytest.skip(str(error))
-    return Path(DEFAULT_OUT)
-
-
-def test_quick(images: Path, tmp_path: Path) -> None:
+def test_quick(image_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
-    result = CliRunner().invoke(main, ["--quick", "--images", str(images), "--json", str(output)])
+    result = CliRunner().invoke(main, ["--quick", "--images", str(image_folder), "--json", str(output)])
     assert result.exit_code == 0, result.output
     parts = json.loads(output.read_text())["parts"]
     assert tuple(parts) == QUICK_PARTS
@@ -42,11 +30,11 @@ def test_quick(images: Path, tmp_path: Path) -> None:
     assert len(parts["instructions"]["details"]) > 20
 
 
-def test_quick_with_peers(images: Path, tmp_path: Path) -> None:
+def test_quick_with_peers(image_folder: Path, tmp_path: Path) -> None:
     """Peers are measured or the reason is given; speeds are told by workload."""
     output = tmp_path / "bench.json"
     arguments = ["--only", "translator", "--only", "shared-page", "--only", "kernel"]
-    result = CliRunner().invoke(main, ["--quick", *arguments, "--images", str(images), "--json", str(output)])
+    result = CliRunner().invoke(main, ["--quick", *arguments, "--images", str(image_folder), "--json", str(output)])
     assert result.exit_code == 0, result.output
     parts = json.loads(output.read_text())["parts"]
     figures = {figure["name"]: figure for part in parts.values() for figure in part["figures"]}
@@ -66,9 +54,9 @@ def test_without_images(tmp_path: Path) -> None:
                              f"build it with 'python -m firmware.build --out {tmp_path}'\n")
 
 
-def test_where_nothing_can_be_written(images: Path, tmp_path: Path) -> None:
+def test_where_nothing_can_be_written(image_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "missing" / "bench.json"
-    result = CliRunner().invoke(main, ["--quick", "--images", str(images), "--json", str(output)])
+    result = CliRunner().invoke(main, ["--quick", "--images", str(image_folder), "--json", str(output)])
     assert result.exit_code == 2
     assert result.output == (f"Error: Cannot write '{output}': there is no folder '{tmp_path}/missing' "
                              f"to write to\n")
@@ -92,46 +80,46 @@ def _values(output: Path) -> dict[str, float]:
     return {name: part["figures"][0]["value"] for name, part in json.loads(output.read_text())["parts"].items()}
 
 
-def _bench(images: Path, output: Path, *parts: str) -> Result:
+def _bench(image_folder: Path, output: Path, *parts: str) -> Result:
     only = [word for part in parts for word in ("--only", part)]
-    return CliRunner().invoke(main, [*only, "--images", str(images), "--json", str(output)])
+    return CliRunner().invoke(main, [*only, "--images", str(image_folder), "--json", str(output)])
 
 
-def test_parts_add_up(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_add_up(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "bench.json"
     _pretend(monkeypatch, cpi=1.0, walks=2.0)
-    assert _bench(images, output, "cpi").exit_code == 0
-    assert _bench(images, output, "walks").exit_code == 0
+    assert _bench(image_folder, output, "cpi").exit_code == 0
+    assert _bench(image_folder, output, "walks").exit_code == 0
     _pretend(monkeypatch, cpi=3.0)
-    result = _bench(images, output, "cpi")
+    result = _bench(image_folder, output, "cpi")
     assert "cpi: 0 s" in result.output and "figure of walks" not in result.output
     assert _values(output) == {"cpi": 3.0, "walks": 2.0}
 
 
-def test_a_run_that_is_stopped_keeps_the_parts_that_are_done(images: Path, tmp_path: Path,
+def test_a_run_that_is_stopped_keeps_the_parts_that_are_done(image_folder: Path, tmp_path: Path,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, Ctrl-C in the last of many minutes left nothing."""
     output = tmp_path / "bench.json"
     _pretend(monkeypatch, cpi=1.0, walks=KeyboardInterrupt(), interpreter=2.0)
-    assert _bench(images, output, "cpi", "walks", "interpreter").exit_code == 1
+    assert _bench(image_folder, output, "cpi", "walks", "interpreter").exit_code == 1
     assert _values(output) == {"cpi": 1.0}
 
 
-def test_the_others_are_measured_when_a_part_fails(images: Path, tmp_path: Path,
+def test_the_others_are_measured_when_a_part_fails(image_folder: Path, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "bench.json"
     _pretend(monkeypatch, cpi=1.0, walks=GuestFailed("chase.elf ended by triple fault"), interpreter=2.0)
-    result = _bench(images, output, "cpi", "walks", "interpreter")
+    result = _bench(image_folder, output, "cpi", "walks", "interpreter")
     assert result.exit_code == 2
     assert result.output.endswith("Error: walks: chase.elf ended by triple fault\n")
     assert _values(output) == {"cpi": 1.0, "interpreter": 2.0}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"figures": []}'])
-def test_a_file_that_is_no_report_is_replaced(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_file_that_is_no_report_is_replaced(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                               content: str) -> None:
     output = tmp_path / "bench.json"
     output.write_text(content)
     _pretend(monkeypatch, cpi=1.0)
-    assert _bench(images, output, "cpi").exit_code == 0
+    assert _bench(image_folder, output, "cpi").exit_code == 0
     assert _values(output) == {"cpi": 1.0}

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from firmware.build import DEFAULT_OUT, build
-from firmware.toolchain import ToolchainError
 from sim.bench.__main__ import main
 from sim.bench.guests import GuestFailed
 from sim.bench.sampling import compare, table
@@ -23,18 +21,10 @@ REPORT = {"plan": {"cycles": 5000, "period": 50_000, "warmup": 20_000}, "workloa
               "samples": 20, "within": False, "simulated cycles": 500}}}
 
 
-@pytest.fixture(scope="module")
-def images() -> Path:
-    try:
-        build(["dhry"])
-    except ToolchainError as error:
-        pytest.skip(str(error))
-    return Path(DEFAULT_OUT)
-
-
-def test_quick(images: Path, tmp_path: Path) -> None:
+def test_quick(image_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
-    result = CliRunner().invoke(main, ["--quick", "--only", "sampling", "--images", str(images), "--json", str(output)])
+    result = CliRunner().invoke(main, ["--quick", "--only", "sampling", "--images", str(image_folder),
+                                       "--json", str(output)])
     assert result.exit_code == 0, result.output
     report = json.loads(output.read_text())["parts"]["sampling"]
     figures = {figure["name"]: figure for figure in report["figures"]}
@@ -52,6 +42,6 @@ def test_the_table() -> None:
     assert lines[-1] == ("Mean absolute error 3.0 %, largest 5.0 %; the interval holds the exact figure for 1 of 2.")
 
 
-def test_a_guest_too_short_for_a_sample(images: Path) -> None:
+def test_a_guest_too_short_for_a_sample(image_folder: Path) -> None:
     with pytest.raises(GuestFailed, match=r"^dhry.elf with 'iterations=1' ended by guest exit after 0 samples$"):
-        compare(RtlMachine(), images / "dhry.elf", "iterations=1", SamplePlan(1000, 10**9))
+        compare(RtlMachine(), image_folder / "dhry.elf", "iterations=1", SamplePlan(1000, 10**9))

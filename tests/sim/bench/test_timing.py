@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
-from firmware.build import DEFAULT_OUT, build
-from firmware.toolchain import ToolchainError
 from sim.bench.__main__ import main
 from sim.bench.timing import table
 
 
-def test_quick(tmp_path: Path) -> None:
-    try:
-        build(["dhry"])
-    except ToolchainError as error:
-        pytest.skip(str(error))
+def test_quick(image_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
     result = CliRunner().invoke(
-        main, ["--quick", "--only", "timing", "--images", str(DEFAULT_OUT), "--json", str(output)])
+        main, ["--quick", "--only", "timing", "--images", str(image_folder), "--json", str(output)])
     assert result.exit_code == 0, result.output
     report = json.loads(output.read_text())["parts"]["timing"]
     figures = {figure["name"]: figure for figure in report["figures"]}

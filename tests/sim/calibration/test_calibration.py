@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import build
 from rtl.board import BoardConfig
 from rtl.cache.config import CacheConfig
 from rtl.cpu.core import CoreConfig
@@ -74,17 +73,10 @@ def test_straight_runs_take_what_the_pipeline_says(rtl: RtlMachine, seed: int) -
     assert measure(rtl, probe) == min(run.before[len(insns)] + run.bubble for run in runs)
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workloads")
-    build(["dhry", "pagefaults", "selfmod", "syscalls"], folder)
-    return folder
-
-
-def test_estimates_are_close(images: Path) -> None:
-    rows = estimates(images, Timing(default_costs()), {"dhry": 20, "selfmod": 50, "syscalls": 20})
+def test_estimates_are_close(image_folder: Path) -> None:
+    rows = estimates(image_folder, Timing(default_costs()), {"dhry": 20, "selfmod": 50, "syscalls": 20})
     assert max(abs(row.error) for row in rows) < 0.05
-    without = estimates(images, Timing(default_costs(), caches=False), {"selfmod": 50})
+    without = estimates(image_folder, Timing(default_costs(), caches=False), {"selfmod": 50})
     assert without[0].error < -0.1
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.build import build as build_firmware
-from firmware.toolchain import ToolchainError
 from sim.engines import Engine, Kind
 from sim.image import Image
 from sim.rtlmachine import RtlMachine
@@ -31,11 +29,8 @@ pytestmark = needs_compiler
 
 
 @pytest.fixture(scope="module")
-def images() -> dict[str, Image]:
-    try:
-        return {name: Image.load(path) for name, path in build_firmware((PROGRAM, LONG_PROGRAM)).items()}
-    except ToolchainError as error:
-        pytest.skip(str(error))
+def images(built: dict[str, Path]) -> dict[str, Image]:
+    return {name: Image.load(built[name]) for name in (PROGRAM, LONG_PROGRAM)}
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import build, images
+from firmware.build import images
 from firmware.expectation import expectation
-from firmware.toolchain import ToolchainError
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.lockstep import VARIANTS, Difference, Pair, translator
 from vmm.engine.emulate import EmulatedMachine
@@ -20,22 +19,14 @@ from vmm.engine.emulate import EmulatedMachine
 _QUICK = ("tests/double_fault", "tests/shadow", "tests/library")
 
 
-@pytest.fixture(scope="module")
-def firmware() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("name", [
     *_QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(images()) if name not in _QUICK)])
-def test_guest(name: str, firmware: dict[str, Path]) -> None:
+def test_guest(name: str, built: dict[str, Path]) -> None:
     expected = expectation(name)
     size = expected.memory << 20
     machines = EmulatedMachine(size), EmulatedMachine(size, processor=translator(VARIANTS["regions"]))
     for machine in machines:
-        boot(firmware[name], expected.append, machine=machine)
+        boot(built[name], expected.append, machine=machine)
     longest, limit = (300, 5000 if name == "tests/library" else 26_000) if name in _QUICK else (20_000, 1_200_000)
     outcome = Pair(*machines, random.Random(1)).run(limit, longest, memory_every=200)
     assert not isinstance(outcome, Difference), outcome

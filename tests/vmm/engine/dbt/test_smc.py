@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import build
-from firmware.toolchain import ToolchainError
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
 from tests.vmm.engine.dbt.rewriting import RAM, prepare, walked
@@ -18,14 +16,6 @@ from vmm.engine.dbt import translator as module
 from vmm.engine.emulate import EmulatedMachine, StopReason
 
 _VARIANTS = [name for name in VARIANTS if name != "background"]
-
-
-@pytest.fixture(scope="module")
-def firmware() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +37,10 @@ def _run(pair: Pair, limit: int) -> None:
 @pytest.mark.parametrize("name, options", [
     ("selfmod", "iterations=150"), ("sharedpage", "iterations=1 data=line"), ("sharedpage", "iterations=1 data=page"),
     ("tests/code_change", ""), ("tests/code_corners", "")])
-def test_guests(name: str, options: str, variant: str, firmware: dict[str, Path]) -> None:
+def test_guests(name: str, options: str, variant: str, built: dict[str, Path]) -> None:
     machines = EmulatedMachine(2 << 20), EmulatedMachine(2 << 20, processor=translator(VARIANTS[variant]))
     for machine in machines:
-        boot(firmware[name], options, machine=machine)
+        boot(built[name], options, machine=machine)
     _run(Pair(*machines, random.Random(name)), 60_000)
 
 
@@ -76,10 +66,10 @@ def test_a_walk_that_changes_the_next_instruction() -> None:
     assert sum(unit.versions is not None for unit in machines[1].cpu.translations.units)  # type: ignore[attr-defined]
 
 
-def test_rewriting_stays_native(firmware: dict[str, Path]) -> None:
+def test_rewriting_stays_native(built: dict[str, Path]) -> None:
     """Python is asked about rewritten code until it is known to be, and then no more."""
     machine = EmulatedMachine(2 << 20, processor=translator(replace(VARIANTS["blocks"], warm=3, entered=50)))
-    boot(firmware["selfmod"], "iterations=3000", machine=machine)
+    boot(built["selfmod"], "iterations=3000", machine=machine)
     outcome = machine.run(1_000_000)
     machine.cpu.close()  # type: ignore[attr-defined]
     assert outcome.reason is StopReason.GUEST_EXIT

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import build
-from firmware.toolchain import ToolchainError
 from sim.randprog import asm, generate
 from sim.randprog.world import COUNTER
 from sim.randprog.world import RAM as WORLD
@@ -119,22 +117,14 @@ def test_random_programs(seed: int) -> None:
     run_both(golden, tested, random.Random(seed), 2500)
 
 
-@pytest.fixture(scope="module")
-def firmware() -> dict[str, Path]:
-    try:
-        return build()
-    except ToolchainError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("name, options", [
     ("dhry", "iterations=5"), ("recursion", "iterations=1"), ("strings", "iterations=1"), ("selfmod", "iterations=30"),
     ("syscalls", "iterations=20"), ("timer", "iterations=3"), ("pagefaults", "iterations=1"),
 ])
-def test_guests(name: str, options: str, firmware: dict[str, Path]) -> None:
+def test_guests(name: str, options: str, built: dict[str, Path]) -> None:
     golden, tested = machines(2 << 20, BLOCKS)
     for machine in (golden, tested):
-        boot(firmware[name], options, machine=machine)
+        boot(built[name], options, machine=machine)
     assert run_both(golden, tested, random.Random(name), 40_000) in (StopReason.GUEST_EXIT, StopReason.LIMIT)
 
 
