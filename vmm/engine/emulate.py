@@ -115,15 +115,17 @@ class EmulatedMachine:
 
     def proceed(self) -> int:
         """For how many steps native code may go on behind a port access, that included; 0 if the run must be looked at.
-
-        What `_run_to_event` asks for before it lets the processor go.
         """
         platform, state = self.platform, self.cpu.state
         self._latch()
         if platform.exit_value is not None or platform.reset_requested or state.nmi_pending or state.init_pending:
             return 0
-        self.cpu.line = platform.intr
-        wait = platform.next_event()
+        return self._grant()
+
+    def _grant(self) -> int:
+        """Tell the processor whether an interrupt is wanted; the steps until a device could next want one."""
+        self.cpu.line = self.platform.intr
+        wait = self.platform.next_event()
         return _SLICE if wait is None else -(-wait // self._cycles_per_step)
 
     def _load(self, base: int, offset: int, size: int) -> int:
@@ -251,10 +253,8 @@ class EmulatedMachine:
     def _run_to_event(self, end: int) -> None:
         """Run to the next event of a device, to a port access, or to a change that lets an interrupt in."""
         cpu, state = self.cpu, self.cpu.state
-        wait = self.platform.next_event()
-        last = cpu.steps + (_SLICE if wait is None else -(-wait // self._cycles_per_step))
+        last = cpu.steps + self._grant()
         could = cpu.can_interrupt
-        cpu.line = self.platform.intr
         has_breakpoints = bool(cpu.breakpoints)
         self._port_used = False
         while cpu.steps < last and state.instructions < end:

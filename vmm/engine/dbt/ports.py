@@ -53,25 +53,27 @@ class Ports:
         self.error: BaseException | None = None
 
     def _read(self, _context: int, port: int, size: int, _results: int) -> int:
-        is_done = False
-        try:
-            self._come_to_the_present()
+        def read() -> None:
             self._state.results[0] = self._io.read(port, size)
-            is_done = True
-            self._cut(self._io.proceed() - 1)
-        except BaseException as error:
-            return self._fail(error, is_done)
-        return 0
+
+        return self._access(read)
 
     def _write(self, _context: int, port: int, size: int, value: int, _results: int) -> int:
+        return self._access(lambda: self._io.write(port, size, value))
+
+    def _access(self, what: Callable[[], None]) -> int:
+        """The status of the routine that makes this access."""
         is_done = False
         try:
             self._come_to_the_present()
-            self._io.write(port, size, value)
+            what()
             is_done = True
             self._cut(self._io.proceed() - 1)
         except BaseException as error:
-            return self._fail(error, is_done)
+            self.error = error
+            if not is_done:
+                return BAIL
+            self._cut(0)
         return 0
 
     def _come_to_the_present(self) -> None:
@@ -86,10 +88,3 @@ class Ports:
         if excess > 0:
             self._state.budget -= excess
             self.granted -= excess
-
-    def _fail(self, error: BaseException, is_done: bool) -> int:
-        self.error = error
-        if not is_done:
-            return BAIL
-        self._cut(0)
-        return 0
