@@ -4,9 +4,9 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.bus.iobridge import IoBridge
+from tests.rtl.simulation import simulate
 
 
 def _run(recovery, accesses):
@@ -44,10 +44,7 @@ def _run(recovery, accesses):
             for _ in range(idle):
                 await tick(ctx)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
     return strobes, reads, cycles
 
 

@@ -3,10 +3,9 @@
 import random
 from dataclasses import dataclass, field
 
-from amaranth.sim import Simulator
-
 from rtl.cpu.fetch import Fetch
 from rtl.mmu.walkport import Outcome
+from tests.rtl.simulation import simulate
 
 RAM_PAGES = 24
 PAGE = 4096
@@ -197,10 +196,7 @@ class Bench:
                     self.pulses[name] += ctx.get(getattr(self.dut, name))
                 await ctx.tick()
 
-        sim = Simulator(self.dut)
-        sim.add_clock(1e-6)
-        sim.add_testbench(bench)
-        sim.run()
+        simulate(self.dut, bench)
 
     def start(self, ctx) -> None:
         dut, world = self.dut, self.world

@@ -4,12 +4,12 @@ import random
 from dataclasses import dataclass
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.boundary import Boundary, Source
 from rtl.cpu.events import Kind
 from rtl.isa.exceptions import Vector
 from rtl.isa.registers import Dr6
+from tests.rtl.simulation import simulate
 
 
 class _Bench:
@@ -33,10 +33,7 @@ def _simulate(body):
     async def testbench(ctx):
         await body(_Bench(ctx, dut))
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench)
 
 
 def test_breakpoint_of_a_load_of_ss_outlives_int_n():

@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.events import EventUnit, Kind
 from rtl.isa.exceptions import EXCEPTIONS, SERIES, Combination, Vector, combine
 from rtl.isa.svm import EventType
+from tests.rtl.simulation import simulate
 
 #: NMI comes as an interrupt.
 _FAULTS = tuple(vector for vector in Vector if vector is not Vector.NMI)
@@ -21,10 +21,7 @@ def _simulate(bench):
     async def testbench(ctx):
         await bench(ctx, dut)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench)
 
 
 async def _take(ctx, dut, vector, kind=Kind.FAULT, error=0, restart=0x1000, following=0x1002, rf=0):

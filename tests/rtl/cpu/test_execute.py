@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.execute import Execute
 from rtl.cpu.flags import Flags
 from rtl.cpu.uop import Alu, FlagSet, Size
 from rtl.isa.opcodes import CONDITIONS
+from tests.rtl.simulation import simulate
 
 from .shift_model import double, single
 from .vectors import Vectors
@@ -299,7 +299,4 @@ def test_products_and_quotients_pass_through(size):
         await run(ctx, Alu.DIV, 5, 0)
         assert ctx.get(dut.divide_error)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)

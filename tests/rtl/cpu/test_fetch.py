@@ -1,17 +1,10 @@
 """The front end delivers exactly the bytes of memory, in order, whatever happens around it."""
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cache.config import CacheConfig
 from tests.rtl.cpu.fetch_bench import RAM_PAGES, Bench, Page, World
-
-
-def simulate(dut, body):
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(body)
-    sim.run()
+from tests.rtl.simulation import simulate
 
 
 async def reach(ctx, bench, eip):

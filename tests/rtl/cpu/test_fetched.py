@@ -1,15 +1,15 @@
 """Instruction bytes for #VMEXIT: how many are wanted, when they are there, and what comes of a fetch that faults."""
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.fetched import FetchedBytes
+from tests.rtl.simulation import simulate
 
 BYTES = int.from_bytes(range(0x90, 0x9F), "little")
 ALL = 0xFFFF_FFFF
 
 
-def simulate(linear, behind, length, have, fault=0):
+def fetched(linear, behind, length, have, fault=0):
     """`ready` before the bytes are there, whether they are needed then, and `ready`, count and bytes after."""
     dut = FetchedBytes()
     seen = []
@@ -29,10 +29,7 @@ def simulate(linear, behind, length, have, fault=0):
         image = sum(ctx.get(word) << 32 * number for number, word in enumerate(dut.words))
         seen.extend((ctx.get(dut.ready), image & 0xFF, image >> 8))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     return seen
 
 
@@ -41,14 +38,14 @@ def simulate(linear, behind, length, have, fault=0):
     (0x000, 14, 5, 15), (0x000, 13, 5, 14), (0x000, 4, 5, 5), (0xFF8, 3, 4, 4), (0xFFC, 9, 2, 4), (0xFFC, 3, 2, 4)])
 def test_as_many_as_page_and_segment_have(linear, behind, length, count):
     """However long they take: 255 cycles used to be too long, and the count was 0."""
-    ready, needed, *rest = simulate(linear, behind, length, 15)
+    ready, needed, *rest = fetched(linear, behind, length, 15)
     assert (ready, needed) == (0, 1)
     assert rest == [1, count, BYTES & (1 << 8 * count) - 1]
 
 
 def test_what_is_not_there_yet_is_waited_for():
-    assert simulate(0, ALL, 5, 14)[2] == 0
+    assert fetched(0, ALL, 5, 14)[2] == 0
 
 
 def test_a_fetch_that_faults_brings_none():
-    assert simulate(0, ALL, 5, 4, fault=1)[2:] == [1, 0, 0]
+    assert fetched(0, ALL, 5, 4, fault=1)[2:] == [1, 0, 0]

@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.muldiv import MulDiv
 from rtl.cpu.uop import Alu, Size
+from tests.rtl.simulation import simulate
 
 _BITS = {Size.B: 8, Size.W: 16, Size.D: 32}
 
@@ -36,10 +36,7 @@ def _run(operations, check):
                        ("error", "result", "mul_hi", "div_rem", "significant")}
             check(operation, outputs, cycles)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
 
 
 def _corners(rng, bits):
@@ -146,8 +143,5 @@ def test_new_start_abandons_the_operation_under_way():
                     await ctx.tick()
                 given.append(ctx.get(dut.result))
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
     assert given == [42, 100] * 4

@@ -1,12 +1,12 @@
 """The performance counters: the unit alone, and what a whole processor makes of small programs on pysim."""
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.perf import PerfCounters
 from rtl.isa.msrs import PERF_TEXT, PERF_WIDTH, PerfEvent
 from rtl.isa.paging import PTE_P, PTE_RW
 from rtl.isa.registers import Cr0
+from tests.rtl.simulation import simulate
 
 from .board_bench import LOAD_TABLES, run, tables
 
@@ -34,10 +34,7 @@ def test_each_pulse_counts_for_itself():
             values[event] = ctx.get(dut.value)
         assert values == expected
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.parametrize(("code", "counter"), [("0F33", "core.perf.cycles"), ("0F31", "core.sysregs.tsc")])

@@ -3,16 +3,9 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.predictor import Predictor, PredictorConfig
-
-
-def run(dut, bench):
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+from tests.rtl.simulation import simulate
 
 
 def test_config_rejects_a_size_that_is_not_a_power_of_two():
@@ -30,7 +23,7 @@ def test_untrained_predicts_backward_taken_forward_not():
                 ctx.set(dut.d_backward, backward)
                 assert ctx.get(dut.d_taken) == backward
 
-    run(dut, bench)
+    simulate(dut, bench)
 
 
 def test_direction_follows_a_two_bit_counter_model():
@@ -61,7 +54,7 @@ def test_direction_follows_a_two_bit_counter_model():
             await ctx.tick()
             ctx.set(dut.x_update, 0)
 
-    run(dut, bench)
+    simulate(dut, bench)
     assert hits > 750
 
 
@@ -100,7 +93,7 @@ def test_return_stack_with_flushes():
             await ctx.tick()
             ctx.set(dut.x_restore, 0)
 
-    run(dut, bench)
+    simulate(dut, bench)
 
 
 def test_indirect_target_is_the_last_one():
@@ -118,4 +111,4 @@ def test_indirect_target_is_the_last_one():
         ctx.set(dut.d_eip, 0x1002)
         assert ctx.get(dut.d_indirect_eip) == 0x9ABCDEF0
 
-    run(dut, bench)
+    simulate(dut, bench)

@@ -2,11 +2,10 @@
 
 import random
 
-from amaranth.sim import Simulator
-
 from rtl.cpu.regfile import RegisterFile
 from rtl.cpu.uop import Reg, Size
 from rtl.isa.registers import Gpr
+from tests.rtl.simulation import simulate
 
 _M32 = 0xFFFF_FFFF
 _TEMPS = [register for register in Reg if Reg.T0 <= register <= Reg.T15]
@@ -64,10 +63,7 @@ def _run(sequence):
             await ctx.tick()
             model.step(idle | inputs)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
     return model
 
 

@@ -2,11 +2,10 @@
 
 import random
 
-from amaranth.sim import Simulator
-
 from rtl.cpu.segments import SegmentCaches
 from rtl.cpu.uop import Aseg
 from rtl.isa.segments import ATTR_DB, ATTR_P, ATTR_S, TYPE_CODE, Attributes, Descriptor, SystemType
+from tests.rtl.simulation import simulate
 
 _ROWS = 10
 
@@ -23,10 +22,7 @@ def _simulate(bench):
     async def testbench(ctx):
         await bench(ctx, dut)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench)
 
 
 async def _do(ctx, dut, row, **inputs):

@@ -3,13 +3,13 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.cpu.flags import Flags
 from rtl.cpu.sysregs import SystemRegisters
 from rtl.cpu.uop import FlagOp, Size, Sys
 from rtl.isa.registers import Cr0, Cr4, Dr6, Dr7, Eflags
 from rtl.isa.segments import SystemType
+from tests.rtl.simulation import simulate
 
 _M32 = 0xFFFF_FFFF
 _STATUS = {"cf": Eflags.CF, "pf": Eflags.PF, "af": Eflags.AF, "zf": Eflags.ZF, "sf": Eflags.SF, "of": Eflags.OF}
@@ -58,10 +58,7 @@ def _simulate(body):
     async def testbench(ctx):
         await body(_Bench(ctx, dut))
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench)
 
 
 _LEVELS = [(cpl, iopl) for cpl in range(4) for iopl in range(4)]

@@ -4,12 +4,12 @@ import random
 
 from amaranth.hdl import Fragment
 from amaranth.hdl._mem import MemoryInstance
-from amaranth.sim import Simulator
 
 from rtl.dev.isa_bus import IsaBus
 from rtl.devboard import DeviceBoard
 from rtl.isa.devices import DeviceConfig
 from rtl.isa.platform import PORT, PORTS
+from tests.rtl.simulation import simulate
 from vmm.devices.platform import PcPlatform
 
 
@@ -36,14 +36,11 @@ class Ports:
         self.ctx.set(self.bus.w_stb, 0)
 
 
-def simulate(isa, body):
+def run(isa, body):
     async def testbench(ctx):
         await body(ctx, Ports(ctx, isa))
 
-    simulator = Simulator(isa)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(isa, testbench)
 
 
 def test_every_port_of_the_map_is_decoded_and_no_other():
@@ -57,7 +54,7 @@ def test_every_port_of_the_map_is_decoded_and_no_other():
                 assert value == 0xFF, f"port {port:X}h"
             assert value == platform.read(port, 1), f"port {port:X}h"
 
-    simulate(isa, body)
+    run(isa, body)
 
 
 def test_host_side():
@@ -98,7 +95,7 @@ def test_host_side():
         await ports.write(PORT["PIC_MASTER"].base + 1, 0xDF)
         assert (ctx.get(isa.intr), ctx.get(isa.vector)) == (1, 0x0D)
 
-    simulate(isa, body)
+    run(isa, body)
 
 
 def test_timer_period_in_cycles():
@@ -123,7 +120,7 @@ def test_timer_period_in_cycles():
             times.append(cycles + 2)
         assert times[2:] == [3 * 28] * 2
 
-    simulate(isa, body)
+    run(isa, body)
 
 
 def test_clock_tick_of_the_rtc_is_exact_on_average():
@@ -141,7 +138,7 @@ def test_clock_tick_of_the_rtc_is_exact_on_average():
         # 4 x 1193182 / 32768 = 145.65 timer ticks
         assert set(flags[1:]) == {145, 146}
 
-    simulate(isa, body)
+    run(isa, body)
 
 
 def random_accesses(seed, count):
@@ -226,7 +223,7 @@ def test_random_accesses_are_equal_to_the_software_platform():
                 ctx.set(isa.ack, 0)
         await tick()
 
-    simulate(isa, body)
+    run(isa, body)
     assert sent == platform.console_out and len(sent) > 20
     assert {0x20, 0x24} <= set(vectors) and len(vectors) > 20
 

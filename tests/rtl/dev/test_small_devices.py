@@ -10,6 +10,7 @@ from rtl.dev.postcode import PostCode
 from rtl.dev.sysctl import SystemControlA, SystemControlB
 from rtl.dev.vga import VgaRegisters
 from tests.rtl.dev.twin import TWINS, run_rtl, run_software
+from tests.rtl.simulation import simulate
 from vmm.devices import misc
 
 
@@ -84,10 +85,7 @@ def test_exit_request_is_in_the_cycle_of_the_write():
             ctx.set(port.bus.w_stb, 0)
             assert (ctx.get(port.valid), ctx.get(port.value)) == (0, value)
 
-    simulator = Simulator(port)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(port, testbench)
 
 
 @TWINS

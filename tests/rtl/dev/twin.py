@@ -5,7 +5,8 @@ so the coroutine runs straight through.
 """
 
 import pytest
-from amaranth.sim import Simulator
+
+from tests.rtl.simulation import simulate
 
 TWINS = pytest.mark.parametrize("kind", ["rtl", "software"])
 
@@ -85,10 +86,7 @@ def run_rtl(component, body, *, settle=1, tick=None, twin=RtlTwin):
     async def testbench(ctx):
         result.append(await body(twin(ctx, component, settle, tick)))
 
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(component, testbench)
     return result[0]
 
 

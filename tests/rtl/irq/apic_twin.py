@@ -1,10 +1,10 @@
 """Drives an APIC, hardware or software, through its registers, pins, messages and time."""
 
-from amaranth.sim import Simulator
 
 from rtl.irq.ioapic import IoApic
 from rtl.irq.lapic import LocalApic
 from tests.rtl.dev.twin import run_software
+from tests.rtl.simulation import simulate
 from vmm.devices.ioapic import IoApic as SoftwareIoApic
 from vmm.devices.lapic import LocalApic as SoftwareLocalApic
 
@@ -203,10 +203,7 @@ def _simulate(component, twin, body):
     async def testbench(ctx):
         result.append(await body(twin(ctx, component)))
 
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(component, testbench)
     return result[0]
 
 

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.mmu.config import MmuConfig
 from rtl.mmu.tlb import Tlb
 from rtl.mmu.walkport import Translation
+from tests.rtl.simulation import simulate
 
 FIELDS = ("frame", "user", "writable", "dirty", "uncached")
 
@@ -40,13 +40,6 @@ class Model:
             large = self.large[page >> 10, asid]
             answers.append({**large, "frame": large["frame"] & ~0x3FF | page & 0x3FF})
         return answers
-
-
-def simulate(tlb, body):
-    simulator = Simulator(tlb)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(body)
-    simulator.run()
 
 
 async def look(ctx, tlb, page, asid=0, translate=1):

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.isa.exitcodes import ExitCode, intercept_bit, intercept_word
 from rtl.isa.svm import ASIDS, EVENT_EV, EVENT_V, EventType, TlbControl
 from rtl.svm.unit import SvmUnit
+from tests.rtl.simulation import simulate
 
 _WORDS = ("intercept_cr", "intercept_dr", "intercept_exception", "intercept_misc1", "intercept_misc2")
 _VMRUN = intercept_bit(ExitCode.VMRUN)
@@ -45,10 +45,7 @@ def _simulate(body):
     async def testbench(ctx):
         await body(_Bench(ctx, dut))
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench)
 
 
 def test_intercepts_are_bits_by_exit_code():
