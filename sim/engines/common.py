@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from amaranth.hdl import Value
 
-from .base import EngineError, value_dtype
+from .base import Engine, EngineError, Mark, State, value_dtype
 from .design import SimDesign, Tap
 from .elaborate import RDATA_NAME
 
@@ -38,6 +38,25 @@ def new_ram(design: SimDesign, ram: np.ndarray | None) -> np.ndarray:
     if ram is None:
         return np.zeros(design.ram.words if design.ram is not None else 0, dtype=np.uint32)
     return checked_ram(ram)
+
+
+def resume(engine: Engine, state: State) -> None:
+    """What `load` does last on every engine: the cycle, and the RAM, in the buffer there is if it fits."""
+    engine.cycle = state["cycle"]
+    if len(state["ram"]) == len(engine.ram):
+        engine.ram[:] = state["ram"]
+    else:
+        engine.ram = state["ram"].copy()
+
+
+class SavedMarks:
+    """`mark` and `rewind` of an engine that has nothing faster than `save` and `load`."""
+
+    def mark(self: Engine) -> Mark:
+        return {name: part for name, part in self.save().items() if name != "ram"}
+
+    def rewind(self: Engine, mark: Mark) -> None:
+        self.load({**mark, "ram": self.ram})
 
 
 def input_values(design: SimDesign) -> dict[str, int]:

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,9 +16,20 @@ import amaranth
 import numpy as np
 
 from . import yosys
-from .base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from .base import EngineError, Kind, SignalInfo, State, UnknownSignal, tap_dtype, value_dtype
+from .bursts import Bursts
 from .cache import Cache, digest
-from .common import check_taps, checked_ram, full_tap, input_values, memory_array, new_ram, parse_row, tap_widths
+from .common import (
+    SavedMarks,
+    check_taps,
+    checked_ram,
+    input_values,
+    memory_array,
+    new_ram,
+    parse_row,
+    resume,
+    tap_widths,
+)
 from .design import SimDesign
 from .elaborate import CLOCK, RAM_FIELDS, RDATA, RDATA_NAME, STOP, elaborate, input_port, ram_port, tap_port
 from .interrupt import Interrupt
@@ -27,7 +37,6 @@ from .interrupt import Interrupt
 _HARNESS = Path(__file__).with_name("cxxrtl_harness.cc")
 _COMPILERS = ("clang++", "g++", "c++")
 _MEMORY, _OUTLINE = 2, 4
-_SLICE = 0.05
 
 
 class _Item(ctypes.Structure):
@@ -127,7 +136,7 @@ def _outlines(parts: Iterable[_Part]) -> list[int]:
     return sorted({part.outline for part in parts if part.type == _OUTLINE})
 
 
-class Cxxrtl:
+class Cxxrtl(SavedMarks, Bursts):
     """``Engine`` on CXXRTL."""
 
     TAP_CAPACITY = 1 << 16
@@ -156,7 +165,6 @@ class Cxxrtl:
         self._taps = {tap.name: index for index, tap in enumerate(design.taps)}
         self._buffers = [np.zeros(self.TAP_CAPACITY, tap_dtype(tap_widths(tap))) for tap in design.taps]
         self._ports = self._connect(design)
-        self._chunk = 1000
         self.cycle = 0
         self.ram = new_ram(design, ram)
         for name, value in input_values(design).items():
@@ -216,42 +224,18 @@ class Cxxrtl:
 
     # -- running
 
-    def run(self, max_cycles: int) -> RunResult:
-        done = 0
-        if full_tap(self._tap_counts(), self.TAP_CAPACITY) is not None:
-            return RunResult(0, 0, Why.TAP_FULL)
-        with Interrupt() as interrupt:
-            while done < max_cycles:
-                before = time.perf_counter()
-                ran = self._advance(min(self._chunk, max_cycles - done))
-                elapsed = time.perf_counter() - before
-                done += ran
-                full, self._ports.tap_full = self._ports.tap_full, 0
-                if self._ports.stopped:
-                    return RunResult(done, self._ports.stopped, Why.STOP)
-                if full:
-                    return RunResult(done, 0, Why.TAP_FULL)
-                if interrupt.pending:
-                    return RunResult(done, 0, Why.INTERRUPTED)
-                if ran == self._chunk and elapsed < _SLICE / 2:
-                    self._chunk *= 2
-                elif elapsed > 2 * _SLICE:
-                    self._chunk = max(self._chunk // 2, 1)
-        return RunResult(done, 0, Why.LIMIT)
-
     @property
     def stop(self) -> int:
         return int(self._ports.stopped)
-
-    def burst(self, max_cycles: int) -> int:
-        ran = self._advance(max_cycles)
-        self._ports.tap_full = 0
-        return ran
 
     def _advance(self, cycles: int) -> int:
         ran = self._library.gigogne_run(self._design, ctypes.addressof(self._ports), cycles)
         self.cycle += ran
         return ran
+
+    def _take_full(self) -> bool:
+        full, self._ports.tap_full = bool(self._ports.tap_full), 0
+        return full
 
     # -- looking
 
@@ -343,12 +327,6 @@ class Cxxrtl:
 
     # -- state
 
-    def mark(self) -> Mark:
-        return {name: part for name, part in self.save().items() if name != "ram"}
-
-    def rewind(self, mark: Mark) -> None:
-        self.load({**mark, "ram": self.ram})
-
     def save(self) -> State:
         signals = {info.name: self.peek(info.name) for info in self._all
                    if info.kind in (Kind.REGISTER, Kind.INPUT) and info.alias is None}
@@ -364,8 +342,4 @@ class Cxxrtl:
                 for row, value in enumerate(rows):
                     self._write(self._parts[name], int(value), row)
         self._settle()
-        self.cycle = state["cycle"]
-        if len(state["ram"]) == len(self.ram):
-            self.ram[:] = state["ram"]
-        else:
-            self.ram = state["ram"].copy()
+        resume(self, state)

@@ -8,14 +8,24 @@ import numpy as np
 from amaranth.hdl import Const, MemoryData, Signal
 from amaranth.sim.pysim import PySimEngine
 
-from .base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
-from .common import check_taps, checked_ram, full_tap, memory_array, new_ram, parse_row, tap_widths
+from .base import EngineError, Kind, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from .common import (
+    SavedMarks,
+    check_taps,
+    checked_ram,
+    full_tap,
+    memory_array,
+    new_ram,
+    parse_row,
+    resume,
+    tap_widths,
+)
 from .design import SimDesign, Tap
 from .elaborate import RDATA_NAME, elaborate
 from .interrupt import Interrupt
 
 
-class PySim:
+class PySim(SavedMarks):
     """``Engine`` on Amaranth's simulator."""
 
     TAP_CAPACITY = 1 << 16
@@ -181,12 +191,6 @@ class PySim:
 
     # -- state
 
-    def mark(self) -> Mark:
-        return {name: part for name, part in self.save().items() if name != "ram"}
-
-    def rewind(self, mark: Mark) -> None:
-        self.load({**mark, "ram": self.ram})
-
     def save(self) -> State:
         signals = {
             info.name: self._get(self._signals[info.name]) for info in self._elaborated.infos
@@ -203,11 +207,7 @@ class PySim:
                 for index, value in enumerate(rows):
                     self._engine.set_value(self._rows[name][index], int(value))
         self._engine.step_design()
-        self.cycle = state["cycle"]
-        if len(state["ram"]) == len(self.ram):
-            self.ram[:] = state["ram"]
-        else:
-            self.ram = state["ram"].copy()
+        resume(self, state)
 
 
 __all__ = ["PySim", "RDATA_NAME"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..base import EngineError, Kind, Mark, RunResult, SignalInfo, State, UnknownSignal, Why, tap_dtype, value_dtype
+from ..base import EngineError, Kind, Mark, SignalInfo, State, UnknownSignal, tap_dtype, value_dtype
+from ..bursts import Bursts
 from ..cache import Cache
-from ..common import check_taps, checked_ram, full_tap, input_values, new_ram, parse_row, tap_widths
+from ..common import check_taps, checked_ram, input_values, new_ram, parse_row, resume, tap_widths
 from ..design import SimDesign
 from ..elaborate import RDATA, RDATA_NAME, input_port
 from ..interrupt import Interrupt
@@ -23,11 +23,8 @@ from .layout import HEADER, RAM_POINTER, RAM_WORDS, STOP_VALUE, TAP_FULL, TAP_SI
 from .netlist import Chunk, Sig
 from .words import ones, store_bits
 
-#: Wall time between two looks at a pending Ctrl-C.
-_SLICE = 0.05
 
-
-class Native:
+class Native(Bursts):
     """``Engine`` compiled to machine code."""
 
     TAP_CAPACITY = 1 << 16
@@ -61,7 +58,6 @@ class Native:
         for index, buffer in enumerate(self._buffers):
             self._tap(index)[:3] = (buffer.ctypes.data, 0, len(buffer))
         self._observer: Observer | None = None
-        self._chunk = 1000
         self.cycle = 0
         self.ram = new_ram(design, ram)
         for name, value in input_values(design).items():
@@ -86,38 +82,9 @@ class Native:
 
     # -- running
 
-    def run(self, max_cycles: int) -> RunResult:
-        done = 0
-        if full_tap(self._tap_counts(), self.TAP_CAPACITY) is not None:
-            return RunResult(0, 0, Why.TAP_FULL)
-        with Interrupt() as interrupt:
-            while done < max_cycles:
-                chunk = min(self._chunk, max_cycles - done)
-                before = time.perf_counter()
-                ran = self._advance(chunk)
-                done += ran
-                elapsed = time.perf_counter() - before
-                stop = int(self._header[STOP_VALUE // 8])
-                if stop:
-                    return RunResult(done, stop, Why.STOP)
-                if self._tap_full():
-                    return RunResult(done, 0, Why.TAP_FULL)
-                if interrupt.pending:
-                    return RunResult(done, 0, Why.INTERRUPTED)
-                if ran == self._chunk and elapsed < _SLICE / 2:
-                    self._chunk *= 2
-                elif elapsed > 2 * _SLICE:
-                    self._chunk = max(self._chunk // 2, 1)
-        return RunResult(done, 0, Why.LIMIT)
-
     @property
     def stop(self) -> int:
         return int(self._header[STOP_VALUE // 8])
-
-    def burst(self, max_cycles: int) -> int:
-        ran = self._advance(max_cycles)
-        self._tap_full()
-        return ran
 
     def _advance(self, cycles: int) -> int:
         ran = self._run(self._address, cycles)
@@ -127,7 +94,7 @@ class Native:
     def _tap_counts(self) -> dict[str, int]:
         return {name: int(self._tap(index)[1]) for name, index in self._taps.items()}
 
-    def _tap_full(self) -> bool:
+    def _take_full(self) -> bool:
         full = bool(self._header[TAP_FULL // 8])
         self._header[TAP_FULL // 8] = 0
         return full
@@ -278,11 +245,7 @@ class Native:
                 size = rows.shape[1]
                 rows[:] = np.frombuffer(b"".join(int(value).to_bytes(size, "little") for value in values),
                                         dtype=np.uint8).reshape(rows.shape)
-        self.cycle = state["cycle"]
-        if len(state["ram"]) == len(self.ram):
-            self.ram[:] = state["ram"]
-        else:
-            self.ram = state["ram"].copy()
+        resume(self, state)
 
 
 def _row_array(rows: np.ndarray, width: int) -> np.ndarray:
