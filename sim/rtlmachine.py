@@ -18,7 +18,7 @@ from .design import ACK, DEBUG, IO, LOAD, RETIRE, SERIAL, STORE, board_design
 from .engines import Engine, Why, build
 from .image import Image
 from .interrupts import deferred_interrupt
-from .machine import ConsoleSink, MachineError, check_ram_size
+from .machine import ConsoleSink, check_ram_size
 from .rtlmemory import CachedMemory
 from .rtlstate import read_counters, read_devices, read_state, write_devices, write_state
 from .savefile import SavedState
@@ -171,9 +171,7 @@ class RtlMachine:
         MachineError
             The state is of a computer with another amount of RAM.
         """
-        if len(saved.ram) != len(self.engine.ram):
-            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
-                               f"{self.engine.ram.nbytes >> 20} MiB")
+        saved.check_ram(self.engine.ram)
         self._rewind()
         if saved.netlist is not None and saved.design == self._design.key:
             self.engine.load(saved.netlist)

@@ -47,6 +47,12 @@ class SavedState:
     netlist: State | None = None
     said: bytes = b""
 
+    def check_ram(self, ram: np.ndarray) -> None:
+        """Raise MachineError unless the computer with this RAM can go on from here."""
+        if len(self.ram) != len(ram):
+            raise MachineError(f"The saved state has {self.ram.nbytes >> 20} MiB of RAM, this computer "
+                               f"{ram.nbytes >> 20} MiB")
+
 
 def write_state_file(path: Path | str, saved: SavedState) -> None:
     """Write the file; it appears whole or not at all."""

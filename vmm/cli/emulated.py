@@ -12,24 +12,18 @@ from rtl.isa.devices import DeviceConfig
 from sim.bootinfo import Module
 from sim.image import Image
 from sim.interrupts import deferred_interrupt
-from sim.machine import ConsoleSink, MachineError, check_ram_size
+from sim.machine import ConsoleSink, check_ram_size
 from sim.savefile import SavedState
 from sim.stop import ArchState, Reason, Stop
 from sim.symbols import SymbolTable
 from sim.typedstop import typed_stop
+from vmm.cli.software import REASONS, pass_on
 from vmm.devices.platform import PcPlatform
 from vmm.devices.protocol import Platform
 from vmm.engine.emulate import EmulatedMachine, StopInfo, StopReason
 from vmm.engine.interpreter import Interpreter
 from vmm.memory import PAGE, new_ram
 
-_REASONS = {
-    StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
-    StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
-    StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
-    StopReason.RESET: Reason.RESET,
-    StopReason.BREAKPOINT: Reason.BREAKPOINT,
-}
 #: Instructions between two looks at the console and at Ctrl-C, at least, and the seconds they should take at least.
 _SLICE, _SHORT = 100_000, 0.05
 
@@ -120,9 +114,7 @@ class Emulated:
 
         A state that was handed over has this machine's RAM buffer, and nothing is copied.
         """
-        if len(saved.ram) != len(self.ram):
-            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
-                               f"{self.ram.nbytes >> 20} MiB")
+        saved.check_ram(self.ram)
         if saved.ram is not self.ram:
             self._code = self._code_pages()
             self.ram[:] = saved.ram
@@ -148,7 +140,7 @@ class Emulated:
                 slice_ = size if end is None else min(size, end - self.instructions)
                 begin = time.perf_counter()
                 info = self.machine.run(slice_)
-                self._flush_console()
+                pass_on(self.machine.platform, self.console)
                 if info.reason is not StopReason.LIMIT:
                     return self._typed(info)
                 self.on_slice()
@@ -162,17 +154,11 @@ class Emulated:
         return self._stop(Reason.CYCLE_LIMIT)
 
     def _typed(self, info: StopInfo) -> Stop:
-        return self._stop(_REASONS[info.reason], info.value)
+        return self._stop(REASONS[info.reason], info.value)
 
     def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
         return typed_stop(reason, self.cycle, self.instructions, self.state(), self.symbols,
                           self.machine.memory.blob, value, detail)
-
-    def _flush_console(self) -> None:
-        said = self.machine.platform.console_out
-        if said:
-            self.console(bytes(said))
-            said.clear()
 
 
 def _differences(old: bytes, new: bytes) -> list[tuple[int, int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,9 @@ from sim.savefile import SavedState
 from sim.stop import ArchState, Reason, Stop
 from sim.symbols import SymbolTable
 from sim.typedstop import typed_stop
+from vmm.cli.software import REASONS, pass_on
 from vmm.computer import Computer
 from vmm.devices.platform import PcPlatform
-from vmm.engine.emulate import StopReason
 from vmm.faults import Unsupported
 from vmm.hypercall import Hypercalls
 from vmm.monitor.area import AREA_BYTES
@@ -29,13 +30,6 @@ from vmm.monitor.vcpu import SvmVcpu
 from vmm.monitor.world import Paused
 from vmm.registers import Registers
 from vmm.vcpu import VcpuError
-
-_REASONS = {
-    StopReason.GUEST_EXIT: Reason.GUEST_EXIT,
-    StopReason.HALT_FOREVER: Reason.HALT_FOREVER,
-    StopReason.SHUTDOWN: Reason.TRIPLE_FAULT,
-    StopReason.RESET: Reason.RESET,
-}
 
 
 class Monitored:
@@ -93,7 +87,7 @@ class Monitored:
     @on_slice.setter
     def on_slice(self, told: Callable[[], None]) -> None:
         def slice_() -> None:
-            self._flush_console()
+            pass_on(self.platform, self.console)
             told()
 
         self._on_slice = told
@@ -133,10 +127,8 @@ class Monitored:
 
     def set_state(self, state: ArchState) -> None:
         """Raises MachineError if it is a state of a guest that uses SVM itself."""
-        try:
+        with _refusal():
             self.vcpu.load(state)
-        except VcpuError as error:
-            raise MachineError(f"The guest cannot go on under svm: {error}") from None
 
     def memory_image(self) -> np.ndarray:
         self.host.spill()
@@ -162,7 +154,7 @@ class Monitored:
             image = self.computer.save()
         except Unsupported as error:
             raise MachineError(f"The guest cannot be saved: {error}") from None
-        self._flush_console()
+        pass_on(self.platform, self.console)
         self.vcpu.spill()
         return SavedState(self.cycle, image["cpu"], image["devices"], self.ram.copy())
 
@@ -171,15 +163,11 @@ class Monitored:
 
     def restore(self, saved: SavedState) -> None:
         """Go on from a saved state. Raises MachineError if it has another amount of RAM, or its guest uses SVM."""
-        if len(saved.ram) != len(self.ram):
-            raise MachineError(f"The saved state has {saved.ram.nbytes >> 20} MiB of RAM, this computer "
-                               f"{self.ram.nbytes >> 20} MiB")
+        saved.check_ram(self.ram)
         self.reset()
         self.ram[:] = saved.ram
-        try:
+        with _refusal():
             self.computer.load({"cpu": saved.cpu, "devices": saved.devices})
-        except VcpuError as error:
-            raise MachineError(f"The guest cannot go on under svm: {error}") from None
         self._begin = self.computer.asleep
         if saved.said:
             self.console(saved.said)
@@ -211,18 +199,21 @@ class Monitored:
                 return self._stop(Reason.UNSUPPORTED, detail=str(error))
             finally:
                 self.vcpu.interrupted = None
-        return self._stop(_REASONS[info.reason], info.value)
+        return self._stop(REASONS[info.reason], info.value)
 
     def _stop(self, reason: Reason, value: int | None = None, detail: str = "") -> Stop:
-        self._flush_console()
+        pass_on(self.platform, self.console)
         # a switch may have to be completed before there is a state
         cycle, instructions, state = self.cycle, self.instructions, self.state()
         self.host.spill()
         return typed_stop(reason, cycle, instructions, state, self.symbols,
                           self.vcpu.memory.blob, value, detail)
 
-    def _flush_console(self) -> None:
-        said = self.platform.console_out
-        if said:
-            self.console(bytes(said))
-            said.clear()
+
+@contextmanager
+def _refusal() -> Iterator[None]:
+    """The virtual CPU says why it does not take a state."""
+    try:
+        yield
+    except VcpuError as error:
+        raise MachineError(f"The guest cannot go on under svm: {error}") from None
