@@ -4,9 +4,11 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from firmware.build import HERE
+from firmware.build import HERE, svm_images
 from firmware.expectation import expectation
 
+#: The programs by name.
+PROGRAMS = sorted(name.removeprefix("svm/") for name in svm_images())
 DEVIATIONS = HERE / "svm" / "deviations.toml"
 _LINE = re.compile(r"(PASS|FAIL|SKIP) ([a-z0-9_]+)(?: got .* wanted .*)?")
 _END = re.compile(r"\w+: (\d+) checks")

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import svm_images
 from firmware.expectation import expectation
 from tests.firmware import bochs
-from tests.firmware.svm_suite import excuse, judge
-
-PROGRAMS = sorted(name.removeprefix("svm/") for name in svm_images())
+from tests.firmware.svm_suite import PROGRAMS, excuse, judge
 
 
 @bochs.needs_bochs

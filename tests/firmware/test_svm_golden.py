@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import svm_images
-from tests.firmware.svm_suite import judge
+from tests.firmware.svm_suite import PROGRAMS, judge
 from tests.vmm.engine.boot import boot
 
-PROGRAMS = sorted(name.removeprefix("svm/") for name in svm_images())
 _LIMIT = 8_000_000
 
 

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import svm_images
 from tests.firmware import qemu
-from tests.firmware.svm_suite import excuse, judge
+from tests.firmware.svm_suite import PROGRAMS, excuse, judge
 
-PROGRAMS = sorted(name.removeprefix("svm/") for name in svm_images())
 #: With instructions counted for time, QEMU itself dies of a VMCB where there is no memory.
 UNCOUNTED = {"beyond"}
 

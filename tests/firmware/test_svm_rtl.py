@@ -5,25 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from firmware.build import svm_images
 from sim.image import Image
 from sim.lockstep import Lockstep
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
-from tests.firmware.svm_suite import judge
+from tests.firmware.svm_suite import PROGRAMS, judge
 from vmm.cli.reference import GoldenReference
 
 QUICK = {"basic", "interrupts", "nested_walk", "rings"}
-PROGRAMS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-            for name in sorted(name.removeprefix("svm/") for name in svm_images())]
-
 
 @pytest.fixture(scope="module")
 def machine(computers: Callable[[int], RtlMachine]) -> RtlMachine:
     return computers(16 << 20)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PROGRAMS])
 def test_program_in_lockstep(program: str, built: dict[str, Path], machine: RtlMachine) -> None:
     machine.reset()
     heard = bytearray()

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.vmm.engine.dbt.lockstep import CachingCompiler
 from tests.vmm.guest import ENGINES, TECHNIQUES
 from vmm.engine.dbt import translator
-from vmm.engine.dbt.compiler import Compiled, Compiler, Effort
-
-
-class CachingCompiler(Compiler):
-    """Compiles a text once per process."""
-
-    _objects: dict[tuple[str, Effort], bytes] = {}
-
-    def compile(self, text: str, effort: Effort, names: list[str]) -> Compiled:
-        found = self._objects.get((text, effort))
-        if found is not None:
-            return self.load(found, names)
-        compiled = super().compile(text, effort, names)
-        self._objects[text, effort] = compiled.object_code
-        return compiled
 
 
 @pytest.fixture(params=TECHNIQUES)

@@ -9,8 +9,7 @@ import pytest
 
 from sim.randprog import generate
 from sim.randprog.world import COUNTER, RAM
-from tests.vmm.conftest import CachingCompiler
-from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, translator
+from tests.vmm.engine.dbt.lockstep import BLOCKS, REGIONS, CachingCompiler, translator
 from vmm.computer import Computer
 from vmm.engine.dbt import translator as module
 from vmm.engine.emulate import StopReason

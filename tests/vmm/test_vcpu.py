@@ -15,7 +15,7 @@ from rtl.isa.apic import APIC_BASE_ENABLE
 from rtl.isa.msrs import MSRS, Msr
 from rtl.isa.registers import CR4_WRITABLE
 from tests.test_imports import ROOT
-from tests.vmm.conftest import CachingCompiler
+from tests.vmm.engine.dbt.lockstep import CachingCompiler
 from tests.vmm.engine.machine import IDT, machine
 from tests.vmm.guest import CODE, DEVICE, ENGINES, HOLE, STACK, SVM, Guest
 from vmm.engine.dbt import translator

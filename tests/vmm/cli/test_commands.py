@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import sim.rtlmachine
 from sim.comparison import Undecided
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
+from tests.vmm.cli.command import guest_file, invoke
 from vmm.cli import check, trace
-from vmm.cli.main import main
 from vmm.cli.status import Status
 from vmm.cli.techniques import TECHNIQUES
 from vmm.engine.interpreter import Interpreter
@@ -44,19 +45,8 @@ def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def guest(tmp_path: Path):
-    def write(code: bytes) -> str:
-        path = tmp_path / "guest.elf"
-        path.write_bytes(guests.elf(code))
-        return str(path)
-
-    return write
-
-
-def invoke(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+def guest(tmp_path: Path) -> Callable[[bytes], str]:
+    return partial(guest_file, tmp_path)
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)

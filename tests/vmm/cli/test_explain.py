@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.sim import guests
+from tests.vmm.cli.command import guest_file, invoke
 from tests.vmm.engine.dbt.lockstep import CachingCompiler
-from vmm.cli.main import main
 from vmm.engine.dbt import translator as module
 
 LOOP = guests.START + 5
@@ -27,15 +27,11 @@ def caching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> str:
-    path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(guests.count(60000) + guests.leave(0)))
-    return str(path)
+    return guest_file(tmp_path, guests.count(60000) + guests.leave(0))
 
 
 def explain(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, ["explain", *arguments, "-m", "4"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return invoke("explain", *arguments, "-m", "4")
 
 
 def test_all_parts_of_a_region(guest: str) -> None:

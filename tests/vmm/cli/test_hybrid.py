@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim import guests
-from tests.vmm.cli.test_commands import invoke
+from tests.vmm.cli.command import guest_file, invoke
 from vmm.cli.status import Status
 
 #: A timer that runs, unmasked, while interrupts are off.
@@ -20,9 +20,7 @@ def guest(tmp_path: Path) -> str:
     """Prints while it polls the transmitter."""
     poll = b"\x66\xBA\xFD\x03\xEC\xA8\x20\x74\xF7\x66\xBA\xF8\x03"
     text = b"".join(poll + bytes([0xB0, byte, 0xEE]) for byte in b"on the wire\n")
-    path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(_TIMER + text + guests.leave(3)))
-    return str(path)
+    return guest_file(tmp_path, _TIMER + text + guests.leave(3))
 
 
 @pytest.mark.parametrize("technique", ["emulate", "dbt"])

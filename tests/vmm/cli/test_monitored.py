@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import sim.rtlmachine
 from rtl.isa.cpuid import HYPERVISOR_LEAF
 from sim.rtlmachine import RtlMachine
 from sim.savefile import read_state_file
 from tests.sim import guests
+from tests.vmm.cli.command import guest_file, invoke
 from vmm.cli import switched
-from vmm.cli.main import main
 from vmm.cli.status import Status
 
 RAM = 4 << 20
@@ -41,17 +42,11 @@ def built(computers: Callable[[int], RtlMachine], monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Callable[[bytes], str]:
-    def written(code: bytes) -> str:
-        path = tmp_path / "guest.elf"
-        path.write_bytes(guests.elf(code))
-        return str(path)
-    return written
+    return partial(guest_file, tmp_path)
 
 
-def invoke(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, ["run", *arguments, "-m", "4"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+def run(*arguments: str) -> Result:
+    return invoke("run", *arguments, "-m", "4")
 
 
 def instructions(result: Result) -> int:
@@ -62,7 +57,7 @@ def instructions(result: Result) -> int:
 
 
 def test_fast_forward(guest: Callable[[bytes], str]) -> None:
-    result = invoke(guest(CODE), "--technique", "svm", "--fast-forward-to", "10k", "--stats")
+    result = run(guest(CODE), "--technique", "svm", "--fast-forward-to", "10k", "--stats")
     assert (result.exit_code, result.stdout) == (3, "ab")
     assert "gigogne: fast-forward by emulate to 10k: 10,000 instructions in " in result.stderr
     assert instructions(result) == WHOLE - 10_000 and re.search(r"IOIO +2 ", result.stderr)
@@ -71,27 +66,27 @@ def test_fast_forward(guest: Callable[[bytes], str]) -> None:
 @pytest.mark.parametrize("technique", ("native", "emulate", "svm"))
 def test_a_saved_guest_goes_on(guest: Callable[[bytes], str], tmp_path: Path, technique: str) -> None:
     path, state = guest(CODE), str(tmp_path / "state")
-    first = invoke(path, "--technique", "svm", "--max-cycles", "5000", "--save", state)
+    first = run(path, "--technique", "svm", "--max-cycles", "5000", "--save", state)
     assert (first.exit_code, first.stdout) == (Status.LIMIT, "a")
     saved = read_state_file(state)
     assert len(saved.ram) * 4 == RAM and saved.cpu["instructions"] >= instructions(first)
-    second = invoke(path, "--technique", technique, "--load", state)
+    second = run(path, "--technique", technique, "--load", state)
     assert (second.exit_code, second.stdout) == (3, "b")
     assert saved.cpu["instructions"] + instructions(second) == WHOLE
 
 
 def test_a_guest_of_the_rtl_goes_on_under_a_monitor(guest: Callable[[bytes], str], tmp_path: Path) -> None:
     path, state = guest(CODE), str(tmp_path / "state")
-    first = invoke(path, "--max-cycles", "5000", "--save", state)
-    second = invoke(path, "--technique", "svm", "--load", state)
+    first = run(path, "--max-cycles", "5000", "--save", state)
+    second = run(path, "--technique", "svm", "--load", state)
     assert (first.stdout + second.stdout, second.exit_code) == ("ab", 3)
 
 
 def test_a_guest_that_uses_svm(guest: Callable[[bytes], str], tmp_path: Path) -> None:
     """MOV ECX, C0000080h; MOV EAX, 1000h; XOR EDX, EDX; WRMSR."""
     path, state = guest(bytes.fromhex("B9800000C0 B800100000 31D2 0F30") + guests.FOREVER), str(tmp_path / "state")
-    assert invoke(path, "--technique", "emulate", "--max-cycles", "100", "--save", state).exit_code == Status.LIMIT
-    result = invoke(path, "--technique", "svm", "--load", state)
+    assert run(path, "--technique", "emulate", "--max-cycles", "100", "--save", state).exit_code == Status.LIMIT
+    result = run(path, "--technique", "svm", "--load", state)
     assert result.exit_code == Status.BAD_INPUT
     assert "The guest cannot go on under svm: a guest of the hardware has no SVM" in result.stderr
 
@@ -106,7 +101,7 @@ def test_only_a_monitor_announces_itself_and_answers(guest: Callable[[bytes], st
             + bytes.fromhex("B801000000 0FA2 890D 04201000"))
     calls = guests.TRIPLE_FAULT[:7] + bytes.fromhex("31C0 0F01D9 E6F4 F4")
     state = str(Path(guest(told + calls)).with_name("state"))
-    result = invoke(guest(told + calls), "--technique", technique, "--save", state)
+    result = run(guest(told + calls), "--technique", technique, "--save", state)
     assert result.exit_code == status
     ram = read_state_file(state).ram
     assert (int(ram[0x10_2000 // 4]), int(ram[0x10_2004 // 4]) >> 31) == (leaf, int(leaf != 0))

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import sim.rtlmachine
 from sim.rtlmachine import RtlMachine
 from sim.savefile import read_state_file
 from tests.sim import guests
+from tests.vmm.cli.command import guest_file, invoke
 from vmm.cli import switched
 from vmm.cli.emulated import Emulated
-from vmm.cli.main import main
 from vmm.cli.status import Status
 from vmm.cli.techniques import make_computer
 from vmm.cli.translations import cache_of
@@ -51,15 +51,12 @@ def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def guest(tmp_path: Path) -> str:
-    path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(CODE))
-    return str(path)
+    return guest_file(tmp_path, CODE)
 
 
-def invoke(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, [*arguments, "-m", "4"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+def small(*arguments: str) -> Result:
+    """On a computer with little RAM."""
+    return invoke(*arguments, "-m", "4")
 
 
 def last_figures(text: str) -> tuple[int, int]:
@@ -71,7 +68,7 @@ def last_figures(text: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("place", "skipped"), [("10k", 10_000), (hex(guests.START + 9), 3), ("7", 7)])
 def test_fast_forward(guest: str, place: str, skipped: int) -> None:
-    result = invoke("run", guest, "--fast-forward-to", place)
+    result = small("run", guest, "--fast-forward-to", place)
     assert (result.exit_code, result.stdout) == (3, "ab")
     assert re.search(rf"^gigogne: fast-forward by emulate to {place}: {skipped:,} instructions in \d", result.stderr,
                      re.MULTILINE)
@@ -80,32 +77,32 @@ def test_fast_forward(guest: str, place: str, skipped: int) -> None:
 
 
 def test_max_cycles_count_from_the_place(guest: str) -> None:
-    result = invoke("run", guest, "--fast-forward-to", "1000", "--max-cycles", "500")
+    result = small("run", guest, "--fast-forward-to", "1000", "--max-cycles", "500")
     assert result.exit_code == Status.LIMIT
     assert last_figures(result.stderr)[1] == 500
 
 
 def test_a_place_that_is_never_reached(guest: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    result = invoke("run", guest, "--fast-forward-to", "0x2000", "--save", str(state))
+    result = small("run", guest, "--fast-forward-to", "0x2000", "--save", str(state))
     assert (result.exit_code, result.stdout) == (Status.NOT_REACHED, "ab")
     assert "gigogne: Execution never reaches 0x2000: guest exit after 12,007 instructions\n" in result.stderr
     assert read_state_file(state).cpu["instructions"] == 12_007
-    result = invoke("run", guest, "--fast-forward-to", "1M")
+    result = small("run", guest, "--fast-forward-to", "1M")
     assert result.exit_code == Status.NOT_REACHED
     assert "gigogne: The run ends before 1M instructions: guest exit after 12,007 instructions\n" in result.stderr
 
 
 def test_from_a_saved_state(guest: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    invoke("run", guest, "--technique", "emulate", "--max-cycles", "1000", "--save", str(state))
-    result = invoke("run", guest, "--load", str(state), "--fast-forward-to", "1000")
+    small("run", guest, "--technique", "emulate", "--max-cycles", "1000", "--save", str(state))
+    result = small("run", guest, "--load", str(state), "--fast-forward-to", "1000")
     assert (result.exit_code, result.stdout) == (3, "b")
     assert last_figures(result.stderr)[0] == 12_007 - 2000
 
 
 def test_samples(guest: str) -> None:
-    result = invoke("run", guest, "--sample", "200/2k", "--sample-warmup", "300", "--stats")
+    result = small("run", guest, "--sample", "200/2k", "--sample-warmup", "300", "--stats")
     assert (result.exit_code, result.stdout) == (3, "ab")
     found = re.search(r"^gigogne: CPI ([\d.]+) ± ([\d.]+) with 95 % confidence, 6 samples of about 200 cycles after "
                       r"300 of warm-up\ngigogne: 12,007 instructions, ([\d,]+) cycles estimated ± [\d.]+ %, "
@@ -117,14 +114,14 @@ def test_samples(guest: str) -> None:
 
 
 def test_no_sample(guest: str) -> None:
-    result = invoke("run", guest, "--sample", "200/1G")
+    result = small("run", guest, "--sample", "200/1G")
     assert result.exit_code == 3
     assert ("gigogne: 12,007 instructions, no sample: the run ended before the first window of one in 1,000,000,000 "
             "instructions was done\n") in result.stderr
 
 
 def test_one_sample(guest: str) -> None:
-    result = invoke("run", guest, "--sample", "200/12k", "--sample-warmup", "300", "--fast-forward-to", "10")
+    result = small("run", guest, "--sample", "200/12k", "--sample-warmup", "300", "--fast-forward-to", "10")
     assert re.search(r"CPI [\d.]+ with 95 % confidence, 1 samples|no sample", result.stderr), result.stderr
 
 
@@ -145,20 +142,20 @@ def test_the_fast_machine_keeps_translations(guest: str, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(switched, "make_computer", make)
     monkeypatch.setattr(Emulated, "leave", lambda self: left.append(self.instructions) or False)
-    invoke(command, guest, *arguments, *(["-o", str(tmp_path / "wave.vcd")] if command == "trace" else []))
+    small(command, guest, *arguments, *(["-o", str(tmp_path / "wave.vcd")] if command == "trace" else []))
     assert len(left) == len(kept) == 1
     assert kept[0] is None if not has_cache else kept[0].path("guest") == cache_of(Path(guest), None).path("guest")
 
 
 def test_trace_begins_at_the_place(guest: str, tmp_path: Path) -> None:
     output = tmp_path / "wave.vcd"
-    result = invoke("trace", guest, "-o", str(output), "--fast-forward-to", "5000", "--cycles", "50", "--signals",
+    result = small("trace", guest, "-o", str(output), "--fast-forward-to", "5000", "--cycles", "50", "--signals",
                     "groups")
     assert result.exit_code == 0, result.stderr
     first, last = re.search(r"cycles (\d+) to (\d+) in", result.stderr).groups()  # type: ignore[union-attr]
     assert (int(first), int(last) - int(first)) == (5000, 49)
     assert output.is_file()
-    result = invoke("trace", guest, "-o", str(tmp_path / "none.vcd"), "--fast-forward-to", "0x2000")
+    result = small("trace", guest, "-o", str(tmp_path / "none.vcd"), "--fast-forward-to", "0x2000")
     assert result.exit_code == Status.BAD_INPUT and not (tmp_path / "none.vcd").exists()
     assert "Execution never reaches 0x2000: guest exit after 12,007 instructions" in result.stderr
 
@@ -173,5 +170,5 @@ def test_trace_begins_at_the_place(guest: str, tmp_path: Path) -> None:
                              "41000"),
 ])
 def test_bad_input(guest: str, arguments: tuple[str, ...], sentence: str) -> None:
-    result = invoke("run", guest, *arguments)
+    result = small("run", guest, *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (Status.BAD_INPUT, "", f"gigogne: {sentence}\n")

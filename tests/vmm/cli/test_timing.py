@@ -8,20 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import sim.rtlmachine
 from sim.rtlmachine import RtlMachine
 from tests.sim import guests
-from vmm.cli.main import main
+from tests.vmm.cli.command import guest_file, invoke
 from vmm.timing.costs import Costs, default_costs
 
 
 @pytest.fixture
 def guest(tmp_path: Path) -> str:
-    path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(guests.say("x") + guests.count(2000) + guests.leave(0)))
-    return str(path)
+    return guest_file(tmp_path, guests.say("x") + guests.count(2000) + guests.leave(0))
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +36,6 @@ def built(machine: RtlMachine, monkeypatch: pytest.MonkeyPatch) -> None:
         return machine
 
     monkeypatch.setattr(sim.rtlmachine, "RtlMachine", again)
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 def cycles_of(result: Result) -> int:

@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.sim import guests
-from vmm.cli.main import main
+from tests.vmm.cli.command import guest_file, invoke
 
 
 @pytest.fixture
 def guest(tmp_path: Path) -> str:
-    path = tmp_path / "guest.elf"
-    path.write_bytes(guests.elf(guests.count(60000) + guests.leave(0)))
-    return str(path)
+    return guest_file(tmp_path, guests.count(60000) + guests.leave(0))
 
 
 def walk(*arguments: str) -> Result:
-    result = CliRunner().invoke(main, ["explain", "walk", *arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return invoke("explain", "walk", *arguments)
 
 
 def test_live(guest: str) -> None:
@@ -31,7 +27,7 @@ def test_live(guest: str) -> None:
 
 def test_a_saved_state(guest: str, tmp_path: Path) -> None:
     state = str(tmp_path / "state")
-    CliRunner().invoke(main, ["run", guest, "--technique", "emulate", "--save", state, "--max-cycles", "99", "-m", "4"])
+    invoke("run", guest, "--technique", "emulate", "--save", state, "--max-cycles", "99", "-m", "4")
     result = walk("FFFF0000", "--load", state, "--write")
     assert result.stdout.splitlines()[0].startswith("linear address FFFF0000, supervisor write: ")
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
-from vmm.engine.dbt import translator as module
+from tests.vmm.engine.dbt.lockstep import VARIANTS, Difference, Pair, translator
 from vmm.engine.emulate import EmulatedMachine, StopReason
 
 RAM, CODE, STACK = 1 << 20, 0x1000, 0x8000
@@ -16,11 +15,6 @@ RAM, CODE, STACK = 1 << 20, 0x1000, 0x8000
 END = bytes.fromhex("b000 e6f4")
 #: 200 times: MOV EDX, 3FDh; IN AL, DX; ADD EBX, EAX; OUT 80h, AL.
 POLL = bytes.fromhex("b9c8000000 bafd030000 ec 01c3 e680 49 75f2") + END
-
-
-@pytest.fixture(autouse=True)
-def caching(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Compiler", CachingCompiler)
 
 
 def machine(code: bytes, variant: str | None) -> EmulatedMachine:

@@ -6,9 +6,7 @@ import pytest
 
 from rtl.isa.registers import Seg
 from tests.sim import guests
-from tests.vmm.engine.dbt.lockstep import CachingCompiler
 from vmm.engine.dbt import runtime
-from vmm.engine.dbt import translator as module
 from vmm.engine.dbt.layout import CODE_MAP_AT, JUMPS_AT, TABLE_BYTES, TABLES_AT, offset, segment_offset
 from vmm.engine.dbt.show import part_of, show, size_of, translations_at
 from vmm.engine.dbt.translator import Thresholds, Translator
@@ -18,9 +16,8 @@ LOOP = guests.START + 5
 
 
 @pytest.fixture
-def translator(monkeypatch: pytest.MonkeyPatch) -> Translator:
+def translator() -> Translator:
     """One that has counted to 60000."""
-    monkeypatch.setattr(module, "Compiler", CachingCompiler)
     memory = PhysicalMemory(2 << 20)
     memory.load_blob(guests.START, guests.count(60000) + guests.HALT)
     cpu = Translator(memory, thresholds=Thresholds(background=False))

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.vmm.engine.boot import boot
-from tests.vmm.engine.dbt.lockstep import VARIANTS, CachingCompiler, Difference, Pair, translator
+from tests.vmm.engine.dbt.lockstep import VARIANTS, Difference, Pair, translator
 from tests.vmm.engine.dbt.rewriting import RAM, prepare, walked
-from vmm.engine.dbt import translator as module
 from vmm.engine.emulate import EmulatedMachine, StopReason
 
 _VARIANTS = [name for name in VARIANTS if name != "background"]
-
-
-@pytest.fixture(autouse=True)
-def caching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "Compiler", CachingCompiler)
-    yield
 
 
 def _run(pair: Pair, limit: int) -> None:
