@@ -1,4 +1,5 @@
 /* Stack switches, and the SYSENTER entry. */
+#include "frame.h"
 #include "selectors.h"
 #include "vectors.h"
 
@@ -33,25 +34,8 @@ sysenter_entry:
     pushl %edx
     pushl $0
     pushl $VEC_SYSCALL
-    pushal
-    pushl %ds
-    pushl %es
-    pushl %fs
-    pushl %gs
-    movl $SEL_KDATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    cld
-    movl %esp, %eax
-    pushl %eax
-    call trap_dispatch
-    addl $4, %esp
-    popl %gs
-    popl %fs
-    popl %es
-    popl %ds
-    popal
-    addl $8, %esp
+    dispatch_trap
+    leave_trap
     popl %edx
     addl $8, %esp
     popl %ecx

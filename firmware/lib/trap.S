@@ -1,7 +1,6 @@
 /* One entry per vector, all of one size; they make every frame alike and join. */
+#include "frame.h"
 #include "gigogne.h"
-#include "selectors.h"
-
 
     .section .text.trap, "ax"
     .globl trap_stubs
@@ -20,26 +19,9 @@ trap_stubs:
     .endr
 
 trap_common:
-    pushal
-    pushl %ds
-    pushl %es
-    pushl %fs
-    pushl %gs
-    movl $SEL_KDATA, %eax
-    movl %eax, %ds
-    movl %eax, %es
-    cld
-    movl %esp, %eax
-    pushl %eax
-    call trap_dispatch
-    addl $4, %esp
+    dispatch_trap
 trap_restore:
-    popl %gs
-    popl %fs
-    popl %es
-    popl %ds
-    popal
-    addl $8, %esp
+    leave_trap
     iretl
 
     .globl trap_return
