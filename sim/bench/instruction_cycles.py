@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.design import RETIRE
 from sim.disassembly import disassemble
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
 
 from .snippets import SNIPPETS, Snippet
-from .stage import FAR, NEAR, RAM, row_start, stage
+from .stage import FAR, NEAR, RAM, play, row_start, stage
 
 #: Copies at the start of a row that do not count.
 _SKIP = 4
@@ -80,12 +79,7 @@ def measure(snippets: Iterable[Snippet] = SNIPPETS, engine: str = "native",
     for snippet in snippets:
         row, ends = assemble(snippet)
         text = text_of(snippet)
-        machine.reset()
-        machine.load(stage(text, row, bytes.fromhex(snippet.setup), snippet.ring))
-        machine.engine.set_tap(RETIRE, True)
-        stop = machine.run(_LIMIT)
-        records = machine.engine.drain_tap(RETIRE)
-        machine.engine.set_tap(RETIRE, False)
+        stop, records = play(machine, stage(text, row, bytes.fromhex(snippet.setup), snippet.ring), _LIMIT)
         if stop.reason is not Reason.GUEST_EXIT or stop.value:
             raise MeasureError(f"'{text}' ended with: {stop.describe()}")
         at = np.array([int(records["cycle"][records["next_eip"] == end][-1]) for end in ends])

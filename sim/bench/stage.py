@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
+
 from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PS, PTE_RW, PTE_US
 from rtl.isa.platform import PORT
 from rtl.isa.registers import Cr0, Cr4
@@ -22,8 +24,11 @@ from rtl.isa.segments import (
     descriptor,
 )
 from rtl.isa.tss import TSS32_MIN_LIMIT, Tss32
+from sim.design import RETIRE
 from sim.image import Image, Protocol, Segment
 from sim.randprog import asm
+from sim.rtlmachine import RtlMachine
+from sim.stop import Stop
 
 ENTRY, GDT, IDT, DIRECTORY, TSS, TASK = 0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000, 0x10_4000, 0x10_4200
 BODY, HANDLERS, DATA, DATA2, COUNTER, KERNEL_STACK, STACK, TASK_STACK = (
@@ -136,3 +141,14 @@ def stage(name: str, row: bytes, setup: bytes, ring: int) -> Image:
              HANDLERS: bytes(handlers), DATA: struct.pack("<II", DATA, 1), COUNTER: asm.imm32(ROUNDS)}
     return Image(name, Protocol.MULTIBOOT, ENTRY, tuple(
         Segment(address, data, len(data)) for address, data in sorted(parts.items())))
+
+
+def play(machine: RtlMachine, image: Image, limit: int) -> tuple[Stop, np.ndarray]:
+    """Run it from reset for so many cycles: how that ends, and the records of what has retired."""
+    machine.reset()
+    machine.load(image)
+    machine.engine.set_tap(RETIRE, True)
+    stop = machine.run(limit)
+    records = machine.engine.drain_tap(RETIRE)
+    machine.engine.set_tap(RETIRE, False)
+    return stop, records

@@ -24,10 +24,10 @@ from sim.bench.stage import (
     SOFT,
     SYSENTER,
     TASK_ENTRY,
+    play,
     row_start,
     stage,
 )
-from sim.design import RETIRE
 from sim.image import Image, Segment
 from sim.rtlmachine import RtlMachine
 from sim.stop import Reason
@@ -176,12 +176,7 @@ def measure_interrupt(machine: RtlMachine, probe: Probe) -> int:
 def _run(machine: RtlMachine, probe: Probe) -> tuple[np.ndarray, list[int]]:
     """What retired, and the address behind each copy."""
     image, ends = image_of(probe)
-    machine.reset()
-    machine.load(image)
-    machine.engine.set_tap(RETIRE, True)
-    stop = machine.run(_LIMIT)
-    records = machine.engine.drain_tap(RETIRE)
-    machine.engine.set_tap(RETIRE, False)
+    stop, records = play(machine, image, _LIMIT)
     if stop.reason is not Reason.GUEST_EXIT or stop.value:
         raise CalibrationError(f"The micro-benchmark '{probe.name}' ended with: {stop.describe()}")
     return records, ends
