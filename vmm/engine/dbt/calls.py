@@ -9,8 +9,9 @@ from typing import Protocol
 from rtl.isa.exceptions import Vector
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.layout import PORTS, SINK, Exit
-from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, LlvmOps, NotNative, Straight
+from vmm.engine.dbt.llvmops import CONTEXT, LlvmOps, NotNative
 from vmm.engine.dbt.setting import Setting
+from vmm.engine.dbt.straight import COMPONENTS, Straight
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, named
 
 

@@ -6,64 +6,34 @@ What touches the outside (memory, exits, routines) goes through the `Frame` that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
-
 from rtl.isa.registers import Eflags, Seg
+from vmm.engine.dbt.arms import Arms
+from vmm.engine.dbt.frame import Frame
 from vmm.engine.dbt.layout import offset, segment_offset
+from vmm.engine.dbt.pureops import PureOps
+from vmm.engine.dbt.straight import Straight
 from vmm.engine.dbt.values import Builder, Node, Raw, known, named
 from vmm.semantics.ops import Mode
 
 CS = int(Seg.CS)
 _DF = int(Eflags.DF)
-COMPONENTS = ("fz", "fs", "fp", "fo", "fa", "fc")
 
-_FOLDS = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
-    "and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b,
-    "shl": lambda a, b: a << b, "lshr": lambda a, b: a >> b,
-    "udiv": lambda a, b: a // b, "urem": lambda a, b: a % b,
-    "icmp eq": lambda a, b: a == b, "icmp ult": lambda a, b: a < b,
-}
-_ZERO_IS_IDENTITY = frozenset(("add", "sub", "or", "xor", "shl", "lshr", "ashr"))
+#: Suffixes of accesses to the context and to guest memory, which never overlap.
+CONTEXT = ", !alias.scope !3, !noalias !2"
+GUEST = ", align 1, !alias.scope !2, !noalias !3"
+METADATA = """
+!0 = !{!"branch_weights", i32 1, i32 100000}
+!1 = distinct !{!1, !"memory"}
+!2 = !{!4}
+!3 = !{!5}
+!4 = distinct !{!4, !1, !"guest"}
+!5 = distinct !{!5, !1, !"context"}
+!6 = !{!"branch_weights", i32 100000, i32 1}
+"""
 
 
 class NotNative(Exception):
     """The instruction needs something translated code cannot do; it is left to the interpreter."""
-
-
-class Straight:
-    """Registers and flag components at one point of the main path; None is a component nobody has changed."""
-
-    __slots__ = ("flags", "regs")
-
-    def __init__(self, regs: list[Node], flags: dict[str, Node | None]):
-        self.regs = regs
-        self.flags = flags
-
-    def copy(self) -> Straight:
-        return Straight(list(self.regs), dict(self.flags))
-
-
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    """The end of one arm of an `if_`: the block it ends in, its state there, and whether it left instead."""
-
-    label: str
-    now: Straight
-    ended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Fork:
-    """An `if_` whose first arm is done. `place` is where in the text the arms part."""
-
-    join: str
-    place: int
-    before: Straight
-    first: _Arm
 
 
 class Cell:
@@ -76,254 +46,20 @@ class Cell:
         self.bits = bits
 
 
-class Frame(Protocol):
-    """What the instructions of a translation stand in."""
-
-    def component(self, name: str) -> Node: ...
-    def before_arms(self, now: Straight) -> None: ...
-    def jump(self, target: Node) -> None: ...
-    def jump_either(self, condition: Node, target: Node) -> bool: ...
-    def repeat(self, condition: Node) -> None: ...
-    def abort(self) -> str: ...
-    def raise_fault(self, vector: int, error: int | None) -> None: ...
-    def load(self, linear: Node, bits: int, for_write: bool) -> Node: ...
-    def store(self, linear: Node, value: Node) -> None: ...
-    def routine(self, name: str, args: tuple[Node | int, ...], returns: int | None) -> Node | None: ...
-    def linear(self, segment: int, offset: Node, size: int, write: bool) -> Node: ...
-    def probe(self, segment: int, offset: Node, size: int, write: bool) -> None: ...
-
-
-class LlvmOps:
+class LlvmOps(PureOps, Arms):
     """Emits instructions into `builder`.
 
     Members
     -------
-    now : the state of registers and flags.
-    ended : the main path has left; nothing may follow in this scope.
-    next : EIP behind the instruction being emitted.
+    next : EIP behind the instruction being emitted. now, ended : see `Arms`.
     """
 
     def __init__(self, mode: Mode, builder: Builder, frame: Frame, now: Straight):
+        super().__init__(builder, frame, now)
         self.mode = mode
-        self.b = builder
-        self.frame = frame
-        self.now = now
-        self.ended = False
         self.next = 0
-        self._pending: _Fork | None = None
 
-    # pure values
-
-    def const(self, value: int, bits: int) -> Node:
-        return known(value, bits)
-
-    def _binary(self, op: str, a: Node, b: Node, bits: int | None = None) -> Node:
-        assert a.bits == b.bits, (op, a.bits, b.bits)
-        width = a.bits if bits is None else bits
-        if b.known is not None:
-            if a.known is not None and op in _FOLDS:
-                return known(int(_FOLDS[op](a.known, b.known)), width)
-            if b.known == 0 and op in _ZERO_IS_IDENTITY:
-                return a
-        return Node(op, width, (a, b))
-
-    def add(self, a: Node, b: Node) -> Node:
-        return self._binary("add", a, b)
-
-    def sub(self, a: Node, b: Node) -> Node:
-        return known(0, a.bits) if a is b else self._binary("sub", a, b)
-
-    def mul(self, a: Node, b: Node) -> Node:
-        return self._binary("mul", a, b)
-
-    def and_(self, a: Node, b: Node) -> Node:
-        return self._binary("and", a, b)
-
-    def or_(self, a: Node, b: Node) -> Node:
-        return self._binary("or", a, b)
-
-    def xor(self, a: Node, b: Node) -> Node:
-        if a.bits == 1:
-            less = _signed_less(a, b)
-            if less is not None:
-                return less
-        return known(0, a.bits) if a is b else self._binary("xor", a, b)
-
-    def not_(self, a: Node) -> Node:
-        return self._binary("xor", a, known(-1, a.bits))
-
-    def _shift(self, op: str, a: Node, count: Node | int) -> Node:
-        if isinstance(count, int):
-            count = known(count, a.bits)
-        elif count.bits < a.bits:
-            count = self.zext(count, a.bits)
-        elif count.bits > a.bits:
-            count = self.trunc(count, a.bits)
-        return self._binary(op, a, count)
-
-    def shl(self, a: Node, count: Node | int) -> Node:
-        return self._shift("shl", a, count)
-
-    def shr(self, a: Node, count: Node | int) -> Node:
-        return self._shift("lshr", a, count)
-
-    def sar(self, a: Node, count: Node | int) -> Node:
-        return self._shift("ashr", a, count)
-
-    def rotate_left(self, a: Node, count: Node | int) -> Node:
-        if isinstance(count, int):
-            amount = known(count, a.bits)
-        else:
-            amount = self.zext(count, a.bits) if count.bits < a.bits else self.trunc(count, a.bits)
-        return Node("fshl", a.bits, (a, a, amount))
-
-    def udiv(self, a: Node, b: Node) -> Node:
-        return self._binary("udiv", a, b)
-
-    def urem(self, a: Node, b: Node) -> Node:
-        return self._binary("urem", a, b)
-
-    def sdiv(self, a: Node, b: Node) -> Node:
-        """The host traps on the one quotient that does not fit: a divisor of -1 is done as a negation."""
-        minus = Node("icmp eq", 1, (b, known(-1, b.bits)))
-        divisor = self.select(minus, known(1, b.bits), b)
-        return self.select(minus, self.sub(known(0, a.bits), a), self._binary("sdiv", a, divisor))
-
-    def srem(self, a: Node, b: Node) -> Node:
-        minus = Node("icmp eq", 1, (b, known(-1, b.bits)))
-        return self._binary("srem", a, self.select(minus, known(1, b.bits), b))
-
-    def count_trailing_zeros(self, a: Node) -> Node:
-        return Raw(f"call i{a.bits} @llvm.cttz.i{a.bits}(i{a.bits} {{0}}, i1 true)", a.bits, (a,))
-
-    def count_leading_zeros(self, a: Node) -> Node:
-        return Raw(f"call i{a.bits} @llvm.ctlz.i{a.bits}(i{a.bits} {{0}}, i1 true)", a.bits, (a,))
-
-    def zext(self, a: Node, bits: int) -> Node:
-        if bits == a.bits:
-            return a
-        return known(a.known, bits) if a.known is not None else Node("zext", bits, (a,))
-
-    def sext(self, a: Node, bits: int) -> Node:
-        if bits == a.bits:
-            return a
-        if a.known is not None:
-            sign = 1 << a.bits - 1
-            return known((a.known ^ sign) - sign, bits)
-        return Node("sext", bits, (a,))
-
-    def trunc(self, a: Node, bits: int) -> Node:
-        if bits == a.bits:
-            return a
-        if a.known is not None:
-            return known(a.known, bits)
-        if a.op in ("zext", "trunc") and a.args[0].bits >= bits:
-            return self.trunc(a.args[0], bits)
-        return Node("trunc", bits, (a,))
-
-    def eq(self, a: Node, b: Node) -> Node:
-        return self._binary("icmp eq", a, b, 1)
-
-    def ult(self, a: Node, b: Node) -> Node:
-        return self._binary("icmp ult", a, b, 1)
-
-    def slt(self, a: Node, b: Node) -> Node:
-        return self._binary("icmp slt", a, b, 1)
-
-    def select(self, condition: Node, a: Node, b: Node) -> Node:
-        if condition.known is not None:
-            return a if condition.known else b
-        return Node("select", a.bits, (condition, a, b))
-
-    # control inside an instruction
-
-    @contextmanager
-    def if_(self, condition: Node) -> Iterator[None]:
-        self.settle()
-        b, before = self.b, self.now.copy()
-        chosen, other, join = b.new_label("then"), b.new_label("else"), b.new_label("join")
-        test = b.text(condition)
-        place = len(b.lines)
-        b.emit(f"br i1 {test}, label %{chosen}, label %{other}")
-        with b.scope():
-            b.start(chosen)
-            yield
-            self.settle()
-            arm = self._close(before, join)
-        self.ended = False
-        self.now = before.copy()
-        b.start(other)
-        self._pending = _Fork(join, place, before, arm)
-
-    def _close(self, before: Straight, join: str) -> _Arm:
-        """End an arm: what it changed is emitted, for the join to choose from."""
-        now = self.now
-        if not self.ended:
-            for number, node in enumerate(now.regs):
-                if node is not before.regs[number]:
-                    now.regs[number] = named(self.b.text(node), 32)
-            for name, flag in now.flags.items():
-                if flag is not None and flag is not before.flags[name]:
-                    word = canonical(name, flag)
-                    now.flags[name] = named(self.b.text(word), word.bits)
-            self.b.emit(f"br label %{join}")
-        return _Arm(self.b.label, now, self.ended)
-
-    @contextmanager
-    def else_(self) -> Iterator[None]:
-        assert self._pending is not None
-        fork, self._pending = self._pending, None
-        with self.b.scope():
-            yield
-            self.settle()
-            arm = self._close(fork.before, fork.join)
-        self.ended = False
-        self._meet(fork, arm)
-
-    def settle(self) -> None:
-        """An `if_` without `else_` ends when something else follows."""
-        if self._pending is not None:
-            fork, self._pending = self._pending, None
-            self.b.emit(f"br label %{fork.join}")
-            self._meet(fork, _Arm(self.b.label, fork.before.copy(), False))
-
-    def drop_pending(self) -> None:
-        """Forget an unfinished `if_`, with the instruction it belongs to."""
-        self._pending = None
-
-    def _meet(self, fork: _Fork, second: _Arm) -> None:
-        first = fork.first
-        if first.ended and second.ended:
-            self.ended = True
-            return
-        if first.ended or second.ended:
-            self.b.start(fork.join)
-            self.now = (second if first.ended else first).now
-            return
-        pairs: list[tuple[int | str, Node, Node]] = [
-            (number, one, two) for number, (one, two) in enumerate(zip(first.now.regs, second.now.regs, strict=True))
-            if one is not two]
-        for name in COMPONENTS:
-            one, two = first.now.flags[name], second.now.flags[name]
-            if one is not two:
-                old = self.frame.component(name)
-                pairs.append((name, canonical(name, one or old), canonical(name, two or old)))
-        # what only one arm changed must exist before the arms part
-        with self.b.before(fork.place):
-            for _place, one, two in pairs:
-                self.b.text(one)
-                self.b.text(two)
-        self.b.start(fork.join)
-        self.now = second.now
-        for place, one, two in pairs:
-            bits = max(one.bits, two.bits)
-            assert one.bits == two.bits, (place, one.bits, two.bits)
-            chosen = named(
-                self.b.let(f"phi i{bits} [ {one.text}, %{first.label} ], [ {two.text}, %{second.label} ]"), bits)
-            if isinstance(place, int):
-                self.now.regs[place] = chosen
-            else:
-                self.now.flags[place] = chosen
+    # variables
 
     def variable(self, initial: Node) -> Cell:
         self.settle()
@@ -408,9 +144,9 @@ class LlvmOps:
             node = self.component("fz")
             return self.eq(node, known(0, node.bits))
         if name == "sf":
-            return _top(self, self.component("fs"))
+            return _top(self.component("fs"))
         if name == "of":
-            return _top(self, self.component("fo"))
+            return _top(self.component("fo"))
         if name == "af":
             return self.trunc(self.shr(self.component("fa"), 4), 1)
         if name == "pf":
@@ -506,51 +242,9 @@ class LlvmOps:
         self.ended = True
 
 
-#: Suffixes of accesses to the context and to guest memory, which never overlap.
-CONTEXT = ", !alias.scope !3, !noalias !2"
-GUEST = ", align 1, !alias.scope !2, !noalias !3"
-METADATA = """
-!0 = !{!"branch_weights", i32 1, i32 100000}
-!1 = distinct !{!1, !"memory"}
-!2 = !{!4}
-!3 = !{!5}
-!4 = distinct !{!4, !1, !"guest"}
-!5 = distinct !{!5, !1, !"context"}
-!6 = !{!"branch_weights", i32 100000, i32 1}
-"""
-
-
-def canonical(name: str, node: Node) -> Node:
-    """A flag component as the context keeps it: 32 bits; only the carry stays one bit."""
-    if name == "fc" or node.bits == 32:
-        return node
-    if node.known is not None:
-        shift = 32 - node.bits if name in ("fs", "fo") else 0
-        return known(node.known << shift, 32)
-    if node.bits > 32:
-        assert name == "fp"
-        return Node("trunc", 32, (node,))
-    wide = Node("zext", 32, (node,))
-    return Node("shl", 32, (wide, known(32 - node.bits, 32))) if name in ("fs", "fo") else wide
-
-
-def _top(o: LlvmOps, node: Node) -> Node:
+def _top(node: Node) -> Node:
     if node.bits == 1:
         return node
     if node.known is not None:
         return known(node.known >> node.bits - 1, 1)
     return Node("icmp slt", 1, (node, known(0, node.bits)))
-
-
-def _signed_less(sign: Node, overflow: Node) -> Node | None:
-    """SF xor OF behind a subtraction is a signed comparison of its operands, which the host has an instruction for."""
-    if sign.op != "icmp slt" or overflow.op != "icmp slt":
-        return None
-    result, spread = sign.args[0], overflow.args[0]
-    if result.op != "sub" or spread.op != "and" or sign.args[1].known != 0 or overflow.args[1].known != 0:
-        return None
-    a, b = result.args
-    flip, change = spread.args
-    if flip.op == "xor" and change.op == "xor" and flip.args == (a, b) and change.args == (a, result):
-        return Node("icmp slt", 1, (a, b))
-    return None

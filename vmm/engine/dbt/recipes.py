@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vmm.engine.dbt.layout import offset
-from vmm.engine.dbt.llvmops import CONTEXT, canonical
+from vmm.engine.dbt.llvmops import CONTEXT
+from vmm.engine.dbt.straight import canonical
 from vmm.engine.dbt.values import Builder, Node, Raw, known, named
 
 #: The two groups: an instruction that leaves CF alone changes all the others.

@@ -23,11 +23,12 @@ from vmm.engine.dbt.checked import emit_checked
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.frontend import Block, Guest, covers_next, is_barrier
 from vmm.engine.dbt.layout import JUMP_ENTRIES, JUMPS_AT, PORTS, Exit, Kind
-from vmm.engine.dbt.llvmops import CONTEXT, GUEST, LlvmOps, NotNative, Straight
+from vmm.engine.dbt.llvmops import CONTEXT, GUEST, LlvmOps, NotNative
 from vmm.engine.dbt.recipes import Recipes, freeze
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.shortways import ShortWays
+from vmm.engine.dbt.straight import Straight
 from vmm.engine.dbt.stringloop import StringLoop, applies
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, known, named
 from vmm.engine.dbt.ways import Reason, Ways

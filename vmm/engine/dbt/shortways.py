@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.layout import Exit, offset
-from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, Straight
+from vmm.engine.dbt.llvmops import CONTEXT
 from vmm.engine.dbt.recipes import store_components
+from vmm.engine.dbt.straight import COMPONENTS, Straight
 from vmm.engine.dbt.values import Builder, Node, Raw, named
 from vmm.engine.dbt.ways import Reason, call, slot_of
 

@@ -14,9 +14,10 @@ from vmm.engine.dbt.accesses import Accesses
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.frontend import Block
 from vmm.engine.dbt.layout import Kind
-from vmm.engine.dbt.llvmops import GUEST, LlvmOps, NotNative, Straight
+from vmm.engine.dbt.llvmops import GUEST, LlvmOps, NotNative
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.shortways import ShortWays
+from vmm.engine.dbt.straight import Straight
 from vmm.engine.dbt.values import Builder, Node, known, named
 from vmm.engine.dbt.ways import Ways
 from vmm.semantics.table import emit

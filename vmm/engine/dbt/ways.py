@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.layout import Exit
-from vmm.engine.dbt.llvmops import COMPONENTS, CONTEXT, Straight
+from vmm.engine.dbt.llvmops import CONTEXT
 from vmm.engine.dbt.recipes import GROUPS, LEAVES, Recipes, freeze, settle_raw, store_components
+from vmm.engine.dbt.straight import COMPONENTS, Straight
 from vmm.engine.dbt.values import UNLIKELY, Builder, Node, Raw
 
 #: Why native code leaves, or None if that has been said already.
