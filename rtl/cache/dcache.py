@@ -2,12 +2,12 @@
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import enum, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.bus.memory import MemorySignature, is_cacheable
 from rtl.cache.arrays import CacheArrays
 from rtl.cache.port import RequestPort
+from rtl.cache.victim import VictimBuffer
 
 __all__ = ["DCache", "Owner"]
 
@@ -165,14 +165,7 @@ class DCache(wiring.Component):
         # The victim on its way from the arrays to memory.
         victim_dirty = Signal()
         victim_tag = Signal(arrays.tag_bits)
-        copying = Signal()
-        copied = Signal()
-        copy_word = Signal(3)
-        copied_word = Signal(3)
-        copy_left = Signal(3)
-        m.submodules.victim = victim = Memory(shape=32, depth=8, init=[])
-        victim_write = victim.write_port()
-        victim_read = victim.read_port(domain="comb")
+        m.submodules.victim = victim = VictimBuffer()
 
         # Arrays: engine and load/store unit share each port.
         read = Signal()
@@ -335,14 +328,13 @@ class DCache(wiring.Component):
                         mem.line.eq(1),
                         arrays.tag_we.eq(1),
                         arrays.tag_way.eq(arrays.victim),
+                        victim.begin.eq(victim_is_dirty),
+                        victim.first.eq(word),
                     ]
                     m.d.sync += [
                         way.eq(arrays.victim),
                         victim_dirty.eq(victim_is_dirty),
                         victim_tag.eq(Mux(arrays.victim, arrays.tag1, arrays.tag0)),
-                        copying.eq(victim_is_dirty),
-                        copy_word.eq(word),
-                        copy_left.eq(7),
                     ]
                     m.next = "FILL REQUEST"
                     ask("FILL")
@@ -436,7 +428,7 @@ class DCache(wiring.Component):
                 m.d.sync += word.eq(0)
                 ask("WRITEBACK")
             with m.State("WRITEBACK"):
-                m.d.comb += mem.wdata.eq(victim_read.data)
+                m.d.comb += mem.wdata.eq(victim.out)
                 with m.If(mem.wready):
                     m.d.sync += word.eq(word + 1)
                     with m.If(word == 7):
@@ -456,16 +448,14 @@ class DCache(wiring.Component):
                 m.d.sync += [
                     way.eq(clean_way),
                     victim_tag.eq(Mux(clean_way, arrays.tag1, arrays.tag0)),
-                    copy_word.eq(0),
-                    copy_left.eq(7),
                 ]
                 with m.If((arrays.valid & arrays.dirty).bit_select(clean_way, 1)):
-                    m.d.sync += copying.eq(1)
+                    m.d.comb += victim.begin.eq(1)
                     m.next = "CLEAN COPY"
                 with m.Else():
                     m.next = "CLEAN NEXT"
             with m.State("CLEAN COPY"):
-                with m.If(~copying):
+                with m.If(~victim.copying):
                     m.next = "WRITEBACK REQUEST"
             with m.State("CLEAN NEXT"):
                 m.d.sync += clean_way.eq(~clean_way)
@@ -478,22 +468,12 @@ class DCache(wiring.Component):
 
         # The victim is read word by word, each one at least a cycle before the word that replaces it.
         m.d.comb += [
-            victim_write.en.eq(copied),
-            victim_write.addr.eq(copied_word),
-            victim_write.data.eq(Mux(way, arrays.word1, arrays.word0)),
-            victim_read.addr.eq(word),
+            victim.data.eq(Mux(way, arrays.word1, arrays.word0)),
+            victim.out_word.eq(word),
         ]
-        with m.If(copied):
-            m.d.sync += copied.eq(0)
-        with m.If(copying & (fsm.ongoing("FILL") | fsm.ongoing("CLEAN COPY"))):
-            m.d.comb += [read.eq(1), read_word.eq(Cat(copy_word, index))]
-            m.d.sync += [
-                copy_word.eq(copy_word + 1),
-                copy_left.eq(copy_left - 1),
-                copied_word.eq(copy_word),
-                copied.eq(1),
-                copying.eq(copy_left != 0),
-            ]
+        with m.If(victim.copying & (fsm.ongoing("FILL") | fsm.ongoing("CLEAN COPY"))):
+            m.d.comb += [victim.step.eq(1), read.eq(1), read_word.eq(Cat(victim.word, index))]
+
         # A load need not wait for the whole line.
         look_arrived = Signal()
         sought = (self.look_word[:3] - addr[2:5])[:3]

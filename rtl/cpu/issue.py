@@ -7,14 +7,13 @@ from amaranth.lib.wiring import In, Out
 
 from .decode import WINDOW, Decoder, Prefixes
 from .decode_rom import Check, DecodeRoms
+from .head import QueueHead
 from .microasm import Rom
 from .stages import ADDRESS, CARRIED, Latch
 from .uop import Alu, Amode, Aseg, Mem, Next, Reg, Size, Src, Step, Sys, Uop
 
 __all__ = ["Issue"]
 
-_PREFIX_BYTES = {0x26: 0, 0x2E: 1, 0x36: 2, 0x3E: 3, 0x64: 4, 0x65: 5}
-_LONGEST = 15
 #: The intercept word of debug registers.
 _DEBUG_REGISTERS = 1
 #: System registers that address generation looks at.
@@ -81,6 +80,7 @@ class Issue(wiring.Component):
         m = Module()
         a = self.latch
         m.submodules.decoder = decoder = Decoder(self._roms)
+        m.submodules.head = head = QueueHead()
         m.submodules.microcode = microcode = Memory(shape=Uop, depth=len(self._rom.rows), init=[
             Uop.from_bits(row) for row in self._rom.rows])
         m.submodules.constants = constants = Memory(shape=32, depth=256, init=self._rom.constants)
@@ -108,86 +108,34 @@ class Issue(wiring.Component):
         m.d.comb += row.eq(Mux(micro, rows.data, decoder.entry.uop))
         ops = decoder.operands
 
-        # How many bytes are there, within the limit of CS? The usual answer needs no arithmetic.
-        room = Signal(33)
-        at_limit = Signal()
-        available = Signal(4)
-        m.d.comb += room.eq(self.cs_limit - self.q_eip)
-        with m.If(room[32] | (room[4:32] != 0)):
-            m.d.comb += [available.eq(Mux(room[32], 0, self.q_count)), at_limit.eq(room[32])]
-        with m.Else():
-            m.d.comb += [
-                at_limit.eq(self.q_count > room[:4]),
-                available.eq(Mux(at_limit, room[:4] + 1, self.q_count)),
-            ]
-
-        # Prefixes.
-        is_prefix = Signal()
-        first_byte = self.q_bytes[:8]
-        take_prefix = Signal()
-        next_prefixes = Signal(Prefixes)
-        m.d.comb += next_prefixes.eq(prefixes)
-        with m.Switch(first_byte):
-            with m.Case(0x66):
-                m.d.comb += [is_prefix.eq(1), next_prefixes.opsize.eq(1)]
-            with m.Case(0x67):
-                m.d.comb += [is_prefix.eq(1), next_prefixes.adsize.eq(1)]
-            with m.Case(0xF0):
-                m.d.comb += [is_prefix.eq(1), next_prefixes.lock.eq(1)]
-            with m.Case(0xF2, 0xF3):
-                m.d.comb += [is_prefix.eq(1), next_prefixes.repeat.eq(Cat(first_byte[0], C(1, 1)))]
-            for byte, segment in _PREFIX_BYTES.items():
-                with m.Case(byte):
-                    m.d.comb += [is_prefix.eq(1), next_prefixes.override.eq(1), next_prefixes.segment.eq(segment)]
-
-        # The instruction: complete, faulting, or waiting for bytes.
-        total = Signal(5)
-        too_long = Signal()
-        known = Signal()
-        complete = Signal()
-        check = Signal(Check)
-        more = Signal()
         m.d.comb += [
-            total.eq(prefix_count + decoder.length),
-            too_long.eq(Mux(is_prefix, prefix_count == _LONGEST - 1, total > _LONGEST)),
-            # A sixteenth byte is never looked at, not even to find that the opcode is invalid.
-            known.eq((available >= decoder.known) & (prefix_count + decoder.known <= _LONGEST)),
-            complete.eq(available >= decoder.length),
-            check.eq(decoder.entry.check),
+            head.byte.eq(self.q_bytes[:8]),
+            head.count.eq(self.q_count),
+            head.eip.eq(self.q_eip),
+            head.cs_limit.eq(self.cs_limit),
+            head.fault.eq(self.q_fault),
+            head.prefixes.eq(prefixes),
+            head.prefix_count.eq(prefix_count),
+            head.decoded.eq(decoder.length),
+            head.known.eq(decoder.known),
+            head.check_row.eq(decoder.entry.check),
+            head.lockable.eq(decoder.entry.lock),
+            head.cpl.eq(self.cpl),
+            head.svme.eq(self.svme),
         ]
-        with m.If((decoder.entry.check == Check.CPL0) | (decoder.entry.check == Check.SVM)):
-            m.d.comb += check.eq(Mux(self.cpl == 0, Check.NONE, Check.GP))
-        without_svm = (decoder.entry.check == Check.SVM) & ~self.svme
-        with m.If(available == 0):
-            m.d.comb += more.eq(1)
-        with m.Elif(is_prefix):
-            with m.If(too_long):
-                m.d.comb += check.eq(Check.GP)
-        with m.Elif(known & ((decoder.entry.check == Check.UD) | without_svm | (prefixes.lock & ~decoder.entry.lock))):
-            m.d.comb += check.eq(Check.UD)
-        with m.Elif(too_long & (complete | (prefix_count + available >= _LONGEST))):
-            m.d.comb += check.eq(Check.GP)
-        with m.Elif(~complete):
-            m.d.comb += more.eq(1)
-        waiting = Signal()
-        with m.If(more):
-            with m.If(at_limit):
-                m.d.comb += check.eq(Check.GP)
-            with m.Elif(self.q_fault & (available == self.q_count)):
-                m.d.comb += check.eq(Check.FETCH)
-            with m.Else():
-                m.d.comb += waiting.eq(1)
+        check = head.check
 
+        take_prefix = Signal()
         open_ = Signal()
         valid = Signal()
         last = Signal()
         m.d.comb += [
             open_.eq(~micro & ~stop & ~self.halted),
-            self.starved.eq(open_ & waiting),
+            self.starved.eq(open_ & head.waiting),
             self.blocked.eq(stop & ~self.halted),
-            take_prefix.eq(open_ & is_prefix & (available != 0) & ~too_long),
+            take_prefix.eq(open_ & head.is_prefix),
             last.eq((row.next == Next.END) | (row.next == Next.ENDREP)),
-            valid.eq(micro | (open_ & ~waiting & ~take_prefix)),
+            valid.eq(micro | (open_ & ~head.waiting & ~take_prefix)),
             self.go.eq(valid & self.a_free & ~(row.serial & ~self.drained) & ~(last & self.branching)),
         ]
         # IOPL and WAIT are decided in X, and may be allowed there.
@@ -217,7 +165,7 @@ class Issue(wiring.Component):
             with m.If(row.next == Next.CALL):
                 m.d.sync += uret.eq(upc + 1)
         with m.If(take_prefix):
-            m.d.sync += [prefixes.eq(next_prefixes), prefix_count.eq(prefix_count + 1),
+            m.d.sync += [prefixes.eq(head.next_prefixes), prefix_count.eq(prefix_count + 1),
                          walked.eq(self.q_walked | walked)]
         # A micro-branch stays in its instruction, which still has its prefixes.
         with m.If(done | (self.x_flush & ~self.x_branch)):
@@ -353,7 +301,7 @@ class Issue(wiring.Component):
                 a.size.eq(x_size), a.flags.eq(row.flags),
                 a.sreg.eq(resolve(row.sreg, True)), a.sys.eq(row.sys), a.const.eq(row.number),
                 a.imm.eq(Mux(row.alu == Alu.JMPI, guess, ops.imm)), a.imm2.eq(ops.imm2),
-                a.eip.eq(eip), a.length.eq(total), a.first.eq(~micro), a.event.eq(event),
+                a.eip.eq(eip), a.length.eq(head.length), a.first.eq(~micro), a.event.eq(event),
                 a.next.eq(Mux(refused, Next.END, row.next)), a.cond.eq(row.cond),
                 a.alt.eq(Mux(row.next == Next.BRT, upc + 1, row.target)), a.iteration.eq(row.iteration),
                 a.opcode.eq(ops.opcode), a.reg.eq(ops.reg), a.rm.eq(ops.rm), a.opsize16.eq(width16),

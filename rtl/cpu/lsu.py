@@ -1,13 +1,15 @@
 """Load/store unit: the data side of the pipeline."""
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.bus.memory import MemorySignature, is_cacheable
 from rtl.cache.config import CacheConfig
 from rtl.cache.dcache import DCache
 from rtl.cache.port import RequestPort, SnoopPort
+from rtl.cpu.lsuevents import LsuEvents
+from rtl.cpu.notices import StoreNotices
 from rtl.cpu.store import StorePart, StoreStage
 from rtl.cpu.uop import Mem
 from rtl.mmu.config import MmuConfig
@@ -16,50 +18,7 @@ from rtl.mmu.tlb import Tlb
 from rtl.mmu.twodim import TwoDimensionalWalker
 from rtl.mmu.walkport import Outcome, WalkPort
 
-__all__ = ["Lsu", "LsuEvents"]
-
-
-class LsuEvents(data.Struct):
-    """Pulses for the performance counters, each one cycle long.
-
-    Members
-    -------
-    load_hit, load_miss, store_hit, store_miss : an access left M; it missed if it waited for a line or for the bus.
-    tlb_hit, tlb_miss : an access with translation left M; it missed if it waited for a walk.
-    misaligned : an access that crosses a 4-byte boundary left M.
-    writeback : a dirty line was evicted.
-    walk_d, walk_i : the walker read an entry of the tables under CR3, by side.
-    walk_update : the walker set A or D.
-    walk_cache_hit, walk_cache_miss : the walker found a directory entry in the walk cache, or read it in spite of it.
-    walk_nested_d, walk_nested_i : the walker read an entry of the nested tables, by side.
-    nested_cache_hit, nested_cache_miss : like `walk_cache_*`, of the nested tables.
-    nested_tlb_hit, nested_tlb_miss : a guest-physical page was found in the nested TLB, or walked in spite of it.
-    wait_walk, wait_memory, wait_store : M waits in this cycle for a translation, for a line or word, for an older
-        store.
-    """
-
-    load_hit: 1
-    load_miss: 1
-    store_hit: 1
-    store_miss: 1
-    tlb_hit: 1
-    tlb_miss: 1
-    misaligned: 1
-    writeback: 1
-    walk_d: 1
-    walk_i: 1
-    walk_update: 1
-    walk_cache_hit: 1
-    walk_cache_miss: 1
-    walk_nested_d: 1
-    walk_nested_i: 1
-    nested_cache_hit: 1
-    nested_cache_miss: 1
-    nested_tlb_hit: 1
-    nested_tlb_miss: 1
-    wait_walk: 1
-    wait_memory: 1
-    wait_store: 1
+__all__ = ["Lsu"]
 
 
 class Lsu(wiring.Component):
@@ -170,11 +129,13 @@ class Lsu(wiring.Component):
         m.submodules.walker = walker = TwoDimensionalWalker(self._mmu)
         m.submodules.cache = cache = DCache(self._cache)
         m.submodules.store = store = StoreStage(cache.word_bits)
+        m.submodules.notices = notices = StoreNotices()
         connect(m, walker.memory, cache.walker)
         connect(m, flipped(self.walk_i), walker.i)
         connect(m, flipped(self.code), cache.code)
         connect(m, flipped(self.dma), cache.dma)
         connect(m, cache.mem, flipped(self.mem))
+        connect(m, notices.snoop, flipped(self.snoop))
         connect(m, flipped(self.maintenance), walker.maintenance)
         connect(m, flipped(self.maintenance), tlb.maintenance)
         control = self.control
@@ -427,9 +388,18 @@ class Lsu(wiring.Component):
             self.store_data.eq(self.x_data),
         ]
 
-        self._snoop(m, cache, take, advance & is_store & ~m_translating,
-                    m_valid & m_high & ~m_translating,
-                    Cat(m_dword[3:page_bits], entry.frame))
+        m.d.comb += [
+            notices.begin.eq(self.a_go),
+            notices.take.eq(take),
+            notices.first.eq(advance & is_store & ~m_translating),
+            notices.kill.eq(self.m_kill),
+            notices.at_second.eq(m_valid & m_high & ~m_translating),
+            notices.line.eq(Cat(m_dword[3:page_bits], entry.frame)),
+            notices.other.eq(cache.snoop_write),
+            notices.other_line.eq(cache.snoop_line),
+            cache.snoop_busy.eq(notices.busy),
+            self.snoop_hit.eq(notices.hit),
+        ]
 
         cleaning = Signal()
         with m.If(self.wbinvd):
@@ -472,35 +442,3 @@ class Lsu(wiring.Component):
             self.events.wait_store.eq(waits & active & translated & conflict),
         ]
         return m
-
-    def _snoop(self, m, cache, take, first_of_two, at_second, line):
-        """Give notice of stores to the instruction cache, and remember its answers for X."""
-        snoop = self.snoop
-        asked = Signal()        # M gave notice in the last cycle
-        hit_first = Signal()    # the answer for the first of two words in M
-        hit_x = Signal()
-        others = Signal()       # a requester's write still to be told
-        others_line = Signal(27)
-        m.d.comb += [
-            snoop.valid.eq(take | first_of_two | others),
-            snoop.line.eq(Mux(take | first_of_two, line, others_line)),
-            self.snoop_hit.eq(hit_x | (asked & ~at_second & snoop.hit)),
-            cache.snoop_busy.eq(others),
-        ]
-        with m.If(take | first_of_two):
-            m.d.sync += asked.eq(~self.m_kill)
-        with m.Elif(asked):
-            m.d.sync += asked.eq(0)
-        with m.If(cache.snoop_write):
-            m.d.sync += [others.eq(1), others_line.eq(cache.snoop_line)]
-        with m.Elif(others & ~take & ~first_of_two):
-            m.d.sync += others.eq(0)
-
-        with m.If(self.a_go):
-            m.d.sync += hit_first.eq(0)
-        with m.Elif(asked & at_second):
-            m.d.sync += hit_first.eq(hit_first | snoop.hit)
-        with m.If(take):
-            m.d.sync += hit_x.eq(at_second & (hit_first | (asked & snoop.hit)))
-        with m.Elif(asked & ~at_second):
-            m.d.sync += hit_x.eq(hit_x | snoop.hit)

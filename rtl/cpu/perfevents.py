@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.isa.msrs import PerfEvent
 
-from .lsu import LsuEvents
+from .lsuevents import LsuEvents
 from .stages import Latch
 from .uop import Alu, Mem, Src
 

@@ -4,7 +4,8 @@ import pytest
 from amaranth.back import rtlil
 
 from rtl.cache.config import CacheConfig
-from rtl.cpu.lsu import Lsu, LsuEvents
+from rtl.cpu.lsu import Lsu
+from rtl.cpu.lsuevents import LsuEvents
 from rtl.isa.paging import PTE_A, PTE_D, PTE_P, PTE_PCD, PTE_PS, PTE_RW, PTE_US
 from rtl.mmu.config import MmuConfig
 from tests.rtl.cpu.lsu_bench import LOAD, RMW, STORE, LsuBench
