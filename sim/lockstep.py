@@ -276,7 +276,10 @@ class Lockstep:
         """After the end: let what is in flight complete on both sides, then compare all of memory."""
         machine = self.machine
         if stop.reason is Reason.TRIPLE_FAULT:
-            step = self._reference.step()
+            try:
+                step = self._follow(machine.cycle, RetireCause.SHUTDOWN.value, 0, 0)
+            except _Refused as why:
+                return self._report(machine.cycle, [str(why)], None)
             if step.cause != RetireCause.SHUTDOWN.value:
                 return self._report(machine.cycle, [f"the RTL shuts down, the reference does not: "
                                                     f"{cause_text(step.cause, step.vector, step.error)}"], None)

@@ -40,8 +40,10 @@ def count(iterations: int) -> bytes:
 DOORBELL = bytes.fromhex("66BA0006 EE EF EC FEC0 E6") + bytes([PORT["EXIT"].base])
 #: CLI; HLT
 HALT = b"\xFA\xF4"
-#: LIDT of a table without room; UD2
-TRIPLE_FAULT = b"\x0F\x01\x1D" + struct.pack("<I", BASE + 0x3000) + b"\x0F\x0B"
+#: LIDT of a table without room
+NO_IDT = b"\x0F\x01\x1D" + struct.pack("<I", BASE + 0x3000)
+#: The same, and UD2
+TRIPLE_FAULT = NO_IDT + b"\x0F\x0B"
 #: JMP to itself
 FOREVER = b"\xEB\xFE"
 #: Pulse of the reset line through port 64h, then wait.

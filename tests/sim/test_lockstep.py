@@ -36,6 +36,15 @@ def test_triple_fault_on_both_sides(rtl: RtlMachine) -> None:
     assert outcome.stop.reason is Reason.TRIPLE_FAULT
 
 
+def test_an_interrupt_that_ends_in_a_triple_fault(rtl: RtlMachine) -> None:
+    """It has no record of its own: the reference used to do the instruction before which it came."""
+    pic_and_pit = ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xFE), (0x43, 0x34), (0x40, 100), (0x40, 0))
+    code = b"".join(bytes([0xB0, value, 0xE6, port]) for port, value in pic_and_pit)
+    outcome = lockstep(rtl, code=code + guests.NO_IDT + b"\xFB" + guests.FOREVER)
+    assert outcome.divergence is None and outcome.stop is not None
+    assert outcome.stop.reason is Reason.TRIPLE_FAULT
+
+
 def test_cycle_limit(rtl: RtlMachine) -> None:
     outcome = lockstep(rtl, code=guests.FOREVER)
     assert outcome.stop is not None and outcome.stop.reason is Reason.CYCLE_LIMIT
