@@ -1,20 +1,23 @@
 /* nmi: NMIs in guest mode, intercepted, delivered, held back by GIF, before other interrupts. The local APIC sends
- * them. APM 15.13.2, 15.17, 15.21.9.
+ * them. APM 15.13.2, 15.14.1, 15.17, 15.21.9.
  *
- * expect: nmi: 15 checks
+ * expect: nmi: 18 checks
  */
+#include "seg.h"
 #include "suite.h"
 #include "svm.h"
 
 GUEST(here, "", "nop");
 GUEST(closed, "clgi; movl $0xFEE00300, %edi; movl $0x4400, (%edi); movl (%edi), %eax; .fill 16, 1, 0x90",
       "stgi; closed_stop: nop");
+GUEST(iret_to_task, "pushfl; orl $0x4000, (%esp); popfl", "iretl");
 
 extern char closed_stop[], svm_switch_open[];
 
 enum { SEND_NMI = 1 << 14 | 4 << 8 }; /* a command: assert, delivery mode NMI */
 
 static uint32_t nmis, nmi_eip;
+static struct tss task;
 
 static volatile uint32_t *apic(uint32_t offset) { return (volatile uint32_t *)(GIG_MEM_LOCAL_APIC + offset); }
 
@@ -32,6 +35,9 @@ static void send(void)
     asm volatile("clgi" : : : "memory");
     *apic(X86_APIC_ICR_LOW) = SEND_NMI;
 }
+
+/* NMIs are blocked until an IRET. */
+static void let_in(void) { asm volatile("pushfl; pushl %%cs; pushl $1f; iretl; 1:" : : : "memory"); }
 
 static void in_host(void)
 {
@@ -76,7 +82,7 @@ static void delivered(void)
     guest_run();
     expect_guest_trap("delivered", X86_VEC_NMI, 0, here);
     expect_equal("host_gets_none", nmis, 0);
-    asm volatile("pushfl; pushl %%cs; pushl $1f; iretl; 1:" : : : "memory"); /* NMIs are let in again by IRET */
+    let_in();
     guest_new(here);
     vmcb.event = SVM_EVENT_V | SVM_EVENT_TYPE_NMI;
     intercept(SVM_EXIT_NMI);
@@ -94,12 +100,33 @@ static void delivered(void)
     expect_equal("then_the_hosts", nmis, 1);
 }
 
+/* An IRET that leaves the guest in place of its task switch is still to come. */
+static void still_blocked(void)
+{
+    guest_new(here);
+    send();
+    guest_run();
+    guest_new(iret_to_task);
+    set_descriptor(SEL_FREE, descriptor((uint32_t)&task, sizeof task - 1, ACC_TSS32 | 2, 0)); /* busy */
+    guest_tss.link = SEL_FREE;
+    intercept(SVM_EXIT_TASK_SWITCH);
+    guest_run();
+    guest_tss.link = 0;
+    expect_exit("iret_to_a_task", SVM_EXIT_TASK_SWITCH, iret_to_task_at);
+    send();
+    asm volatile("stgi; nop" : : : "memory");
+    expect_equal("which_lets_none_in", nmis, 0);
+    let_in();
+    expect_equal("a_whole_one_does", nmis, 1);
+}
+
 int main(void)
 {
     static const char *const names[] = {
         "held_by_gif", "taken_at_stgi", "intercepted", "host_takes_it_once", "host_takes_it_at_stgi",
         "no_event_in_delivery", "before_interrupts", "no_flag_masks_it", "delivered", "host_gets_none",
-        "injected_one_blocks_none", "held_by_gif_in_guest", "then_the_hosts",
+        "injected_one_blocks_none", "held_by_gif_in_guest", "then_the_hosts", "iret_to_a_task",
+        "which_lets_none_in", "a_whole_one_does",
     };
 
     suite_begin();
@@ -113,5 +140,6 @@ int main(void)
     in_host();
     intercepted();
     delivered();
+    still_blocked();
     return suite_end("nmi");
 }

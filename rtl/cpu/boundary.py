@@ -37,7 +37,8 @@ class Boundary(wiring.Component):
     3. ``step`` is the end of an instruction or REP iteration that began with TF set, not heeded at a load of SS;
        ``task_trap`` the T bit of a new TSS; ``data_hits`` breakpoints touched. They are bits of DR6 in ``trap_bits``
        until the trap is taken.
-    4. NMI is taken once per rising edge and blocked until ``nmi_unblock`` (IRET, even one that faults).
+    4. NMI is taken once per rising edge and blocked until ``nmi_unblock`` (IRET, even one that faults). With
+       ``nmi_as_before`` that is undone: the IRET is still to come.
     5. ``go_on`` says that a REP instruction may begin another iteration.
     6. Breakpoints touched by a load of SS outlive an event taken in its shadow (INT n): their trap is taken before the
        first instruction of the handler. SDM vol. 3A, 6.8.3.
@@ -54,7 +55,8 @@ class Boundary(wiring.Component):
     gif, masking, host_if : In(1)
     inject : In(1); inject_vector : In(8); inject_kind : In(Kind)
     virtual : In(1); virtual_vector : In(8)
-    take, take_event, exit, done, sti, stack_load, shadow_set, step, task_trap, data_hits, nmi_unblock, forget : In
+    take, take_event, exit, done, sti, stack_load, shadow_set, step, task_trap, data_hits, nmi_unblock, nmi_as_before,
+    forget : In
     any_event, go_on, intack, injected, virtual_taken, interruptible, waking, shadow, stack_shadow : Out(1)
         ``interruptible`` : no flag holds off interrupts. ``waking`` : something else pends that ends HLT. ``shadow`` :
         an interrupt shadow covers the instruction; ``stack_shadow`` : it follows a load of SS.
@@ -71,7 +73,7 @@ class Boundary(wiring.Component):
             "virtual": In(1), "virtual_vector": In(8),
             "take": In(1), "take_event": In(1), "exit": In(1), "done": In(1), "sti": In(1), "stack_load": In(1),
             "shadow_set": In(1), "step": In(1), "task_trap": In(1), "data_hits": In(4), "nmi_unblock": In(1),
-            "forget": In(1),
+            "nmi_as_before": In(1), "forget": In(1),
             "any_event": Out(1), "go_on": Out(1), "intack": Out(1), "injected": Out(1), "virtual_taken": Out(1),
             "interruptible": Out(1), "waking": Out(1), "shadow": Out(1), "stack_shadow": Out(1),
             "source": Out(Source), "vector": Out(8), "kind": Out(Kind), "trap_bits": Out(32),
@@ -82,6 +84,7 @@ class Boundary(wiring.Component):
         trap_pending = Signal()
         nmi_pending = Signal()
         nmi_blocked = Signal()
+        nmi_was_blocked = Signal()
         shadow = self.shadow
         shadow_stack = Signal()
         shadow_next = Signal()
@@ -160,5 +163,7 @@ class Boundary(wiring.Component):
         with m.If(self.nmi & ~last_nmi):
             m.d.sync += nmi_pending.eq(1)
         with m.If(self.nmi_unblock):
-            m.d.sync += nmi_blocked.eq(0)
+            m.d.sync += [nmi_blocked.eq(0), nmi_was_blocked.eq(nmi_blocked)]
+        with m.If(self.nmi_as_before):
+            m.d.sync += nmi_blocked.eq(nmi_was_blocked)
         return m

@@ -192,7 +192,8 @@ class ExceptionUnit(wiring.Component):
             boundary.step.eq(self.commit & self.last & Mux(x.event, self.exiting & self.eflags.tf,
                                                            tf & ~guest.entered)),
             boundary.task_trap.eq(events.done & self.b[0]), boundary.data_hits.eq(debug.x_data_hits),
-            boundary.nmi_unblock.eq(self.write & (x.sys == Sys.NMI_UNBLOCK)),
+            boundary.nmi_unblock.eq(self.write & (x.sys == Sys.NMI_UNBLOCK) & ~self.b[0]),
+            boundary.nmi_as_before.eq(self.write & (x.sys == Sys.NMI_UNBLOCK) & self.b[0]),
             self.go_on.eq(boundary.go_on & ~tf), self.waking.eq(boundary.interruptible | boundary.waking),
         ]
 

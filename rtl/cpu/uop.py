@@ -267,7 +267,7 @@ class Sys(enum.IntEnum, shape=7):
     IFTF = 35    #: (w) delivery, B the upper half of the gate: clears TF, NT, RF, VM, and IF for an interrupt gate
     EVENT_DONE = 36  #: (w) delivery is over: later faults are first faults; clears
                      #: DR7.GD when the vector was 1; B bit 0: T bit of the new TSS (debug trap)
-    NMI_UNBLOCK = 37  #: (w)
+    NMI_UNBLOCK = 37  #: (w) bit 0: undo it
     SHADOW = 38  #: (w) no interrupt before the next instruction has retired (MOV SS, POP SS)
     EXT = 39     #: (r) 1 in the delivery of an event that is not a software interrupt: bit 0 of error codes
     SEGWORD = 40  #: of segment ``sreg`` as in a VMCB: selector in 15:0, attributes in 27:16, both written

@@ -122,6 +122,17 @@ class Intercepts(Interrupts, SystemRegisters):
         self.delivering = 0
         return eip
 
+    def task_return(self, next_eip: int) -> int:
+        """An IRET that leaves in place of its task switch is still to come: it has not let NMIs in."""
+        state = self.state
+        blocked = state.nmi_blocked
+        try:
+            return super().task_return(next_eip)
+        except VmExit as left:
+            if left.code == _TASK_SWITCH:
+                state.nmi_blocked = blocked
+            raise
+
     def task_switch(self, loaded: Loaded, reason: Reason, return_eip: int, saved_rf: int = 0) -> int:
         svm = self.state.svm
         if svm.guest and svm.intercepts_code(_TASK_SWITCH):

@@ -40,9 +40,9 @@ class Returns(FarTransfers):
 
     def interrupt_return(self, size: int, next_eip: int) -> int:
         state = self.state
-        state.nmi_blocked = False
         if state.system_flags & _NT:
-            return self._task_return(next_eip)
+            return self.task_return(next_eip)
+        state.nmi_blocked = False
         width = size // 8
         eip, selector, image = self.peek_stack(0, 3, width)
         code = self.check_return_code(selector & 0xFFFF)
@@ -61,7 +61,9 @@ class Returns(FarTransfers):
         self.segments_changed()
         return eip
 
-    def _task_return(self, next_eip: int) -> int:
+    def task_return(self, next_eip: int) -> int:
+        """To the task that the TSS links to."""
+        self.state.nmi_blocked = False
         link = self.read_system(self.state.segments[TR].base, 2)
         if link & SELECTOR_TI:
             raise Fault(Vector.TS, selector_error(link))

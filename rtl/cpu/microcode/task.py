@@ -209,6 +209,7 @@ def _exit(p: Program) -> None:
     _reason(p, "exit", LEAVES, Cond.Z)
     _reason(p, "jumps", RETURNS, Cond.Z)
     op(p, Alu.OR, FLAGS, FLAGS, K(TASK_IRET >> 32))
+    write(p, Sys.NMI_UNBLOCK, K(1))
     p.label("exit")
     write(p, Sys.EXIT_INFO2_HI, FLAGS)
     write(p, Sys.FORCE_EXIT, K(ExitCode.TASK_SWITCH.value), next=Next.END)

@@ -36,6 +36,19 @@ def _simulate(body):
     simulate(dut, testbench)
 
 
+def test_an_iret_that_is_undone_leaves_nmis_as_they_were():
+    async def body(b):
+        for blocked in (0, 1):
+            await b.cycle(nmi_unblock=1)
+            await b.cycle(nmi_as_before=1)
+            await b.cycle(nmi=1)
+            assert b.get("any_event") != blocked
+            await b.cycle(take=1, take_event=1)
+        await b.cycle(nmi_unblock=1)
+        assert b.get("any_event"), "it has waited"
+    _simulate(body)
+
+
 def test_breakpoint_of_a_load_of_ss_outlives_int_n():
     """The trap used to be lost: any event forgot what was pending."""
     async def body(b):

@@ -291,6 +291,20 @@ def test_an_exit_behind_the_commit_point_saves_the_new_task() -> None:
     assert (read(cpu, Vmcb.RIP), read(cpu, Vmcb.RFLAGS)) == (0x1234, 2 | Eflags.NT)
 
 
+@pytest.mark.parametrize(("link", "left", "blocked"), [
+    (FREE, ExitCode.TASK_SWITCH, True), (FREE | 4, ExitCode.EXCEPTION_TS, False)])
+def test_an_iret_that_leaves_for_its_task_switch_lets_no_nmi_in(link: int, left: ExitCode, blocked: bool) -> None:
+    """It used to; one that faults does."""
+    cpu = task_guest("cf")
+    intercept(cpu, ExitCode.EXCEPTION_TS)
+    set_descriptor(cpu, FREE, 0x0000_8B00_5000_0067 | 0x5000 << 16)
+    cpu.memory.write32(TSS, link)
+    write(cpu, Vmcb.RFLAGS, 2 | Eflags.NT)
+    cpu.state.nmi_blocked = True
+    assert outcome(cpu) == left
+    assert cpu.state.nmi_blocked is blocked
+
+
 @pytest.mark.parametrize("flags", [2, 2 | Eflags.RF])
 @pytest.mark.parametrize(("code", "info"), [
     (f"ea00000000{FREE:02x}00", dict(jump=1)), (f"9a00000000{FREE:02x}00", dict())])

@@ -251,7 +251,7 @@ BINDING = Binding(
     fields={"state.segments": "segment_array", "mode_key": "mode"},
     constants={"_record": False, "_watching": False},
     ignored=frozenset(("diverted", "_stale")),
-    not_native=frozenset(("task_switch", "clock", "counter", "io.read", "io.write", "debug_changed")),
+    not_native=frozenset(("task_return", "task_switch", "clock", "counter", "io.read", "io.write", "debug_changed")),
 )
 
 ROUTINES = (
