@@ -177,6 +177,7 @@ class CodeCache:
     fast : functions of ordinary instructions by EIP, in the present context; emptied, replaced by `select`.
     adopts : take all that is known of a page when one instruction of it is wanted; it pays for who runs much code.
     on_cover : called with the physical address and size of bytes of RAM that code is now kept of.
+    fleeting : says of bytes of RAM, by physical address and size, that no code is to be kept of them.
     """
 
     def __init__(self, access: Access, namespace: dict[str, Any]):
@@ -191,6 +192,7 @@ class CodeCache:
         self.fast = self._context.fast
         self.adopts = True
         self.on_cover: Callable[[int, int], None] = lambda physical, count: None
+        self.fleeting: Callable[[int, int], bool] = lambda physical, count: False
         access.memory.on_write = self.written
         access.mmu.on_flush = self.forget_linear
 
@@ -295,10 +297,15 @@ class CodeCache:
                 compiled = compile_bytes(code, self._mode)
             except Truncated:
                 raise Fault(Vector.GP, 0) from None
-            self._cover(second, compiled.length - first)
             lasts = lasts and access.memory.is_plain(second >> 12)
+            if not self.fleeting(second, compiled.length - first):
+                self._cover(second, compiled.length - first)
+            else:
+                lasts = False
         found = Code(FunctionType(compiled.code, self._namespace), compiled.length, compiled.is_system,
                      compiled.repeats, compiled.bulk)
+        if self.fleeting(physical, min(compiled.length, first)):
+            return found, False
         self._cover(physical, min(compiled.length, first))
         if compiled.length <= first and page in self._pages:
             self._pages[page].setdefault(self._mode, {})[offset] = found

@@ -200,8 +200,11 @@ class TimedInterpreter(Interpreter):
         shape = _shape(self.memory.blob(at, min(_LONGEST, 0x1000 - (at & 0xFFF))), code.big)
         return shape is None or shape.flow is Flow.REPEAT
 
-    def resume(self, start: int) -> None:
-        """Go on in the middle of the run that begins at EIP ``start``; what comes before EIP has been accounted for."""
+    def resume(self, start: int, text: bytes | None = None) -> None:
+        """Go on in the middle of the run that begins at EIP ``start``; what comes before EIP has been accounted for.
+
+        ``text`` is what the bytes before EIP were, if they may have been overwritten since.
+        """
         state, code = self.state, self.state.segments[CS]
         linear = code.base + start & 0xFFFF_FFFF
         self._end_run(False)
@@ -211,9 +214,11 @@ class TimedInterpreter(Interpreter):
         self._page, self._left = linear >> 12, RUN_LIMIT
         self._base = self.mmu.translate(linear, False, state.cpl == 3) & ~0xFFF
         eip = start
+        if text is None:
+            text = self.memory.blob(self._base | linear & 0xFFF, state.eip - start & 0xFFFF_FFFF)
         while eip != state.eip:
-            at = self._base | code.base + eip & 0xFFF
-            shape = _shape(self.memory.blob(at, min(_LONGEST, 0x1000 - (at & 0xFFF))), code.big)
+            done = eip - start & 0xFFFF_FFFF
+            shape = _shape(text[done:done + _LONGEST], code.big)
             assert shape is not None
             self._pipeline.add(shape)
             self._left -= 1
@@ -224,6 +229,9 @@ class TimedInterpreter(Interpreter):
     def _lines(self, linear: int, physical: int, length: int, user: bool) -> None:
         """Fetch the lines of an instruction that its run has not had yet."""
         last = linear + length - 1 & 0xFFFF_FFFF
+        if last >> 5 == self._fetched:
+            # those before it are there as well, though perhaps not in the cache any more
+            return
         for at in (linear, last):
             if at >> 5 != self._fetched:
                 place = physical + (at - linear & 0xFFFF_FFFF)

@@ -52,13 +52,14 @@ class Timed(Logged):
         is not in the estimate yet and a routine runs.
     run : where the run began, fetched : the last line fetched for it plus one, shadowed : whether it is under a shadow,
         charged : accesses of the instruction that the model has seen, begun : cycles of a REP instruction that precede
-        its iterations; all of an instruction that native code gives up.
+        its iterations, text : address of the run's bytes as they were when it began, or 0 if they still are in memory;
+        all of an instruction that native code gives up.
     straight : the line's start that code just came to from the line before, or 1.
     """
 
     _fields_ = [("timing", TimingState), ("deadline", c_uint64), ("ahead", c_uint64), ("begun", c_uint64),
-                ("run", c_uint32), ("fetched", c_uint32), ("charged", c_uint32), ("straight", c_uint32),
-                ("shadowed", c_uint32)]
+                ("text", c_uint64), ("run", c_uint32), ("fetched", c_uint32), ("charged", c_uint32),
+                ("straight", c_uint32), ("shadowed", c_uint32)]
 
 
 assert sizeof(Timed) <= STATE_BYTES

@@ -409,7 +409,7 @@ class CodeStore:
         """Whether memory still has what the blocks were made from."""
         for block in blocks:
             here = b"".join(self._memory.blob(start, size) for start, size in spans((block,)))
-            if here != block.code:
+            if here != block.code + block.behind:
                 return False
         return True
 

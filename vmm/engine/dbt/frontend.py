@@ -81,6 +81,7 @@ class Block:
     -------
     eip, physical : where it begins. code : its bytes.
     second : physical address of its bytes in the next page, or None.
+    behind : bytes behind its own that make it end where it does, if it matters where.
     """
 
     eip: int
@@ -88,6 +89,7 @@ class Block:
     code: bytes
     second: int | None
     contents: Contents = field(compare=False)
+    behind: bytes = b""
 
     @property
     def guests(self) -> tuple[Guest, ...]:
@@ -118,7 +120,8 @@ class Block:
 
     def moved(self, physical: int, second: int | None) -> Block:
         """The same at other frames."""
-        return Block(self.eip, physical, self.code, None if self.second is None else second, self.contents)
+        return Block(self.eip, physical, self.code, None if self.second is None else second, self.contents,
+                     self.behind)
 
     @property
     def last(self) -> Guest:

@@ -107,10 +107,9 @@ class KnownCode(Interpreter):
                 if found is None:
                     return None
                 block = found[0]
-                rewritten = self.translations.rewritten
-                rewritten.compare(unit.block, block)
+                self.translations.rewritten.compare(unit.block, block)
                 unit.block = block
-                version = unit.versions.candidate(block, live_bytes(block, rewritten.near(block)))
+                version = unit.versions.candidate(block, self._live(block))
                 version.seen += 1
         if not version.code and version.seen >= self.thresholds.warm and not version.refused and not version.queued:
             self.tiers.submit(Job(unit, {version.block.eip: version.block}, self._setting(False), version))
@@ -139,11 +138,19 @@ class KnownCode(Interpreter):
             self._cut(eip, physical, code, second)
         if block is None:
             return None
-        checked, end = boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))
+        checked, end = self._boundary(block, checked)
         if end is not None:
             block = cut(eip, physical, code, second, self._present.code32, self._barred | {end})
             assert block is not None
         return block, checked
+
+    def _boundary(self, block: Block, checked: bool) -> tuple[bool, int | None]:
+        """See `boundary`."""
+        return boundary(block, self.translations.rewritten, checked, bool(self.native.cr0 & _PG))
+
+    def _live(self, block: Block) -> frozenset[int]:
+        """See `live_bytes`."""
+        return live_bytes(block, self.translations.rewritten.near(block))
 
     def _cut(self, eip: int, physical: int, code: bytes, second: int | None) -> Block | None:
         """`cut`, unless the same bytes have been seen there before."""

@@ -147,13 +147,7 @@ class Region:
             return
         ram = self.fields.load("ram", "ptr")
         b.emit(f"%bytes = getelementptr i8, ptr {ram}, i64 {version.block.physical}")
-        bad = "false"
-        for piece in version.pieces:
-            bits = 8 * piece.size
-            place = b.let(f"getelementptr i8, ptr %bytes, i64 {piece.physical - version.block.physical}")
-            fixed = b.let(f"and i{bits} {b.let(f'load i{bits}, ptr {place}{GUEST}')}, {piece.mask}")
-            bad = b.let(f"or i1 {bad}, {b.let(f'icmp ne i{bits} {fixed}, {piece.value}')}")
-        b.emit(f"br i1 {bad}, label %rewritten, label %intact, !prof !6")
+        b.emit(f"br i1 {self.is_rewritten(version, 0)}, label %rewritten, label %intact, !prof !6")
         with b.aside("rewritten"):
             following = b.let(f"load ptr, ptr @next_{self.name}")
             b.emit(f"br i1 {b.let(f'icmp eq ptr {following}, null')}, label %unknown, label %another")
@@ -163,6 +157,18 @@ class Region:
             self.fields.store("slot", 0, "i64")
             self.ways.exit(self._head.eip, *self.ways.arrive(), Exit.MISSING)
         b.start("intact")
+
+    def is_rewritten(self, version: Version, first: int) -> str:
+        """Whether fixed bytes of a checked block, from an offset on, are not what they were."""
+        b, bad = self.builder, "false"
+        for piece in version.pieces:
+            bits, before = 8 * piece.size, 8 * max(first - piece.offset, 0)
+            mask = piece.mask >> before << before
+            if mask:
+                place = b.let(f"getelementptr i8, ptr %bytes, i64 {piece.physical - version.block.physical}")
+                fixed = b.let(f"and i{bits} {b.let(f'load i{bits}, ptr {place}{GUEST}')}, {mask}")
+                bad = b.let(f"or i1 {bad}, {b.let(f'icmp ne i{bits} {fixed}, {piece.value & mask}')}")
+        return bad
 
     def _fetch(self, at: int, size: int) -> Node:
         """What some bytes of a checked block are now."""

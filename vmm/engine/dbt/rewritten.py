@@ -3,7 +3,8 @@
 Rules:
 
 1. A byte is *rewritten* once code that had not lived long was dropped for a write to it a few times. Blocks that begin
-   with an instruction that has such a byte are kept as versions; no other block has one.
+   with an instruction that has such a byte are kept as versions; no other block has one. With the timing model blocks
+   do not end before such an instruction, and those that have one anywhere are kept as versions.
 2. A version is what the block is while its fixed bytes are these. Bytes of fields that are loaded when the instruction
    runs are not fixed.
 3. What has not changed for long is rewritten no more, and code again like any other.
@@ -62,6 +63,10 @@ class Rewritten:
     def of_page(self, page: int) -> set[int]:
         """The rewritten bytes of a frame."""
         return self._pages.get(page, set())
+
+    def touches(self, physical: int, size: int) -> bool:
+        """Whether one of some bytes of a page is rewritten."""
+        return not self.of_page(physical >> 12).isdisjoint(range(physical, physical + size))
 
     def near(self, block: Block) -> set[int]:
         """The rewritten bytes of the pages of a block."""

@@ -185,7 +185,7 @@ class Tiers:
         unit, block = job.unit, job.unit.block
         if job.version is not None or not job.setting.counted:
             return False
-        there = any(one.user is None and not one.hot and not one.pages
+        there = any(one.user is None and not one.hot and not one.pages and one.blocks[0].behind == block.behind
                     for one in self._store.pool.candidates(unit.mode, block.eip, block.code))
         if there:
             unit.queued = False

@@ -5,28 +5,32 @@ Rules:
 1. Native code is entered and left between runs, but where it gives an instruction up; `resume` then finds the place in
    the run.
 2. It comes back before the first run that begins at the deadline or later.
-3. An instruction that is given up and done again by the interpreter makes its accesses again; those that the model has
+3. Where a run ends is part of what a block is: also the bytes behind it are, where those decide that.
+4. An instruction that is given up and done again by the interpreter makes its accesses again; those that the model has
    seen already it does not see twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ctypes
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from rtl.isa.decoder import MAX_LENGTH, DecodeError, decode
 from vmm.engine.access import IoPorts
 from vmm.engine.dbt import runtime
 from vmm.engine.dbt.arena import Arena, Timed
+from vmm.engine.dbt.checked import live_bytes
 from vmm.engine.dbt.compiler import Effort
-from vmm.engine.dbt.frontend import Block, cut
+from vmm.engine.dbt.frontend import PAGE, Block, cut
 from vmm.engine.dbt.layout import Exit
-from vmm.engine.dbt.rewritten import Rewritten, Version, places
+from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import TextBuilder
 from vmm.engine.dbt.timednative import PLACES, text
 from vmm.engine.dbt.timedregion import TimedRegion
-from vmm.engine.dbt.timedruns import one_run
+from vmm.engine.dbt.timedruns import ends_by_what_follows, one_run, telling_bytes
 from vmm.engine.dbt.translator import Thresholds, Translator
 from vmm.engine.dbt.unit import Rest, Unit
 from vmm.engine.interpreter import Interpreter, Retired
@@ -40,6 +44,7 @@ from vmm.timing.record import TimingState
 __all__ = ["TimedTranslator"]
 
 _NEVER, _NOT_STRAIGHT = (1 << 64) - 1, 1
+_M32 = 0xFFFF_FFFF
 
 
 class _Steps(Interpreter):
@@ -64,23 +69,6 @@ class _Steps(Interpreter):
                 return
 
 
-class _Unchecked(Rewritten):
-    """Code that the guest rewrites is not checked by native code, for blocks are runs and do not end elsewhere: it is
-    left to the interpreter, since compiling it costs more than it ever gives back.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left: set[int] = set()
-
-    def add(self, places: Iterable[int]) -> None:
-        self._left.update(places)
-
-    def leaves(self, block: Block) -> bool:
-        """Whether a block is left to the interpreter."""
-        return not self._left.isdisjoint(places(block))
-
-
 class TimedTranslator(TimedInterpreter, Translator, _Steps):
     """A translator that estimates cycles.
 
@@ -98,7 +86,8 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self._timed = Timed.from_address(self.context.address)
         self._timed.deadline, self._timed.straight = _NEVER, _NOT_STRAIGHT
         self.model.adopt(TimingState.from_address(self.context.address + Arena.timing.offset))
-        self.translations.rewritten = self._rewritten = _Unchecked()
+        # the interpreter would come back to code behind a write to it again and again, and have every write watched
+        self._cache.fleeting = self.translations.rewritten.touches
         self.tiers.region = partial(TimedRegion, costs=costs, caches=caches)
         # the model's routines are no part of the interpreter: nothing can be done in their place
         self.tiers.after_routines = True
@@ -138,20 +127,38 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         return super()._at(eip)
 
     def _block(self, eip: int, physical: int, checked: bool = False) -> tuple[Block, bool] | None:
-        found = super()._block(eip, physical)
-        if found is None or found[0].end in self._breakpoints:
+        found = super()._block(eip, physical, checked)
+        if found is None or found[0].end in self._breakpoints or not one_run(found[0], self._present.code32):
             return None
-        block = found[0]
-        count = one_run(block, self._present.code32)
-        if not count:
+        block, checked = found
+        if not ends_by_what_follows(block, self._present.code32):
+            return found
+        place = physical + len(block.code)
+        behind = self.memory.blob(place, min(MAX_LENGTH, PAGE - place % PAGE))
+        with suppress(DecodeError):
+            behind = behind[:decode(behind, default32=self._present.code32).length]
+        if checked or self.translations.rewritten.touches(place, len(behind)):
             return None
-        length = block.guests[count - 1].next - block.eip & 0xFFFF_FFFF
-        shorter = cut(eip, physical, block.code[:length], block.second, self._present.code32)
-        return None if shorter is None else (shorter, False)
+        return replace(block, behind=behind), False
 
-    def _adopt(self, unit: Unit, beside: bool = False) -> bool:
-        unit.refused = unit.refused or self._rewritten.leaves(unit.block)
-        return not unit.refused and super()._adopt(unit, beside)
+    def _cut(self, eip: int, physical: int, code: bytes, second: int | None) -> Block | None:
+        found = super()._cut(eip, physical, code, second)
+        if found is None or not ends_by_what_follows(found, self._present.code32):
+            return found
+        # other bytes may have followed the same ones
+        return cut(eip, physical, code, second, self._present.code32, self._breakpoints)
+
+    def _boundary(self, block: Block, checked: bool) -> tuple[bool, int | None]:
+        """Blocks are runs, whoever writes to them: one with any rewritten byte is checked, also behind its writes."""
+        near, count = self.translations.rewritten.near(block), one_run(block, self._present.code32)
+        end = block.guests[count - 1].next
+        if near and not checked:
+            checked = not near.isdisjoint(places(block)[:end - block.eip & _M32])
+        return checked, None if end == block.end else end
+
+    def _live(self, block: Block) -> frozenset[int]:
+        near = self.translations.rewritten.near(block)
+        return live_bytes(block, near) - telling_bytes(block, self._present.code32)
 
     def _interpret(self, unit: Unit | Rest | Version, limit: int) -> bool:
         _Steps.burst(self, limit)
@@ -174,7 +181,8 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self._registers = (state.cr0, state.cr3, state.cr4)
         if reason == Exit.INTERPRET:
             timed.timing.cycles -= timed.begun
-            self.resume(timed.run)
+            text = ctypes.string_at(timed.text, state.eip - timed.run & _M32) if timed.text else None
+            self.resume(timed.run, text)
             self._shadowed = bool(timed.shadowed)
             if timed.fetched:
                 self._line = self._fetched = timed.fetched - 1

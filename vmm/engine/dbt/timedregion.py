@@ -6,7 +6,9 @@ Rules:
    added at its end; what accesses and branches take on top is found as it happens.
 2. The filters of the model are looked at in place; what they do not settle is a call.
 3. A block begins only while the estimate is below the deadline.
-4. Where native code gives an instruction up, the cycles of the run before it have been added, and the context says how
+4. A checked block (`vmm.engine.dbt.checked`) goes on behind a write and looks at the bytes of its rest again. What it
+   loads of them says nothing about cycles.
+5. Where native code gives an instruction up, the cycles of the run before it have been added, and the context says how
    far the run is: see `Timed`.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vmm.engine.dbt.checked import writes
 from vmm.engine.dbt.frontend import Block, Guest
 from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.llvmops import CONTEXT, NotNative, Straight
@@ -66,6 +69,13 @@ class TimedRegion(PredictingRegion):
 
     # blocks and instructions
 
+    def text(self) -> str:
+        body, version = super().text(), self._version
+        if version is None:
+            return body
+        code = version.block.code
+        return f"{body}\n@text_{self.name} = private constant [{len(code)} x i8] c\"{_quoted(code)}\""
+
     def _string_loop(self, block: Block) -> StringLoop | None:
         # It is tried behind what the head of a run has to do.
         return None
@@ -93,6 +103,8 @@ class TimedRegion(PredictingRegion):
         if index and begins:
             self._add_cycles(self._places[index - 1].after)
         self._charged, self._accounted, self._aborts, self._begun, self._level = 0, False, {}, None, None
+        if self._version is not None and index:
+            self._check_again(self._version, guest, index)
         if shape.kind in _NOT_NATIVE or guest.insn.form.operation == "clts":
             return False
         mark, lines = (len(b.main), len(b.cold), b.label, b.depth), self._last_line
@@ -105,10 +117,22 @@ class TimedRegion(PredictingRegion):
             first = b.let(f"icmp eq i8 {again}, 0")
             self._begun = b.let(f"select i1 {first}, i64 {self._places[index].after}, i64 0")
             self._add_cycles(self._begun)
-            if applies(self, self._block):
+            if self._version is None and applies(self, self._block):
                 self._loop = TimedStringLoop(self, self._block, self._caches)
                 self._loop.test(self.ops.now, self._entered)
         return super()._emit_instruction(guest, index) or self._undo(mark, lines)
+
+    def _check_again(self, version: Version, guest: Guest, index: int) -> None:
+        """Leave the rest of a run to the interpreter if the instruction before has changed it."""
+        b, left = self.builder, self.budget
+        if not writes(self._block.guests[index - 1].insn, self.setting.paging):
+            return
+        aside, on = self._branch(self.is_rewritten(version, guest.eip - self._block.eip), "overwritten")
+        with b.aside(aside):
+            self.budget = b.let(f"sub i64 {self._entered}, {index}")
+            self._interpret(guest)
+            self.budget = left
+        b.start(on)
 
     def _undo(self, mark: tuple[int, int, str, tuple[int, int]], lines: int) -> bool:
         """The instruction is not for native code: nothing of it stays."""
@@ -175,6 +199,7 @@ class TimedRegion(PredictingRegion):
         self._put("fetched", 0 if end is None or not self._caches else ((end - 1 & 0xFFFF_FFFF) >> _LINE) + 1)
         self._put("shadowed", int(0 < place.start == self._index))
         self._put("begun", self._begun or 0, 64)
+        self._put("text", 0 if self._version is None else f"ptrtoint (ptr @text_{self.name} to i64)", 64)
         self._add_cycles(self._pending)
 
     def _interpret(self, guest: Guest) -> None:
@@ -296,3 +321,7 @@ class TimedRegion(PredictingRegion):
             self._push_return(end)
         if straight and self._caches and not end & (1 << _LINE) - 1:
             self._put("straight", end)
+
+
+def _quoted(code: bytes) -> str:
+    return "".join(f"\\{byte:02X}" for byte in code)

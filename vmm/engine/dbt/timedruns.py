@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vmm.engine.dbt.frontend import Block, Guest, covers_next
+from vmm.engine.dbt.checked import fields
+from vmm.engine.dbt.frontend import LIMIT, PAGE, Block, Guest, covers_next
 from vmm.timing.costs import Costs
 from vmm.timing.pipeline import Pipeline
 from vmm.timing.shape import Flow, Shape, shape_of
@@ -56,3 +57,29 @@ def one_run(block: Block, code32: bool) -> int:
             count = number + 1
             break
     return count
+
+
+def ends_by_what_follows(block: Block, code32: bool) -> bool:
+    """Whether the run that a block is would go on if other instructions followed it in its page."""
+    guests = block.guests
+    if len(guests) == LIMIT or block.second is not None or not block.end & PAGE - 1:
+        return False
+    shadowed = len(guests) > 1 and covers_next(guests[-2].insn)
+    return not shadowed and shape_of(guests[-1].insn, code32).flow is Flow.NEXT
+
+
+def telling_bytes(block: Block, code32: bool) -> frozenset[int]:
+    """Offsets in a block of those fields of instructions that say what it costs, as do all bytes that are no fields.
+
+    A branch says by its displacement whether it is predicted; an access where it is, to a load behind a store.
+    """
+    found: set[int] = set()
+    shapes = [shape_of(guest.insn, code32) for guest in block.guests]
+    for guest, shape, before, behind in zip(block.guests, shapes, [None, *shapes], [*shapes[1:], None], strict=False):
+        described, start = fields(guest.insn), guest.eip - block.eip & 0xFFFF_FFFF
+        waits = before is not None and before.stores and shape.loads or (
+            behind is not None and shape.stores and behind.loads)
+        for field, tells in ((described.displacement, waits), (described.immediate, shape.flow is Flow.CONDITIONAL)):
+            if field is not None and tells:
+                found.update(range(start + field[0], start + field[0] + field[1]))
+    return frozenset(found)

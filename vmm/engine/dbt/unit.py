@@ -82,11 +82,11 @@ class Rest:
 
 
 def spans(blocks: tuple[Block, ...]) -> Iterator[tuple[int, int]]:
-    """Where the bytes of blocks lie: physical addresses and sizes."""
+    """Where the bytes lie that make blocks what they are: physical addresses and sizes."""
     for block in blocks:
         size = len(block.code)
         if block.second is None:
-            yield block.physical, size
+            yield block.physical, size + len(block.behind)
         else:
             first = PAGE - block.physical % PAGE
             yield block.physical, first

@@ -14,6 +14,7 @@ from sim.randprog.world import COUNTER
 from sim.randprog.world import RAM as WORLD
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.armed import ACCESS, EXECUTE, WRITE, Breakpoint, control
+from tests.vmm.engine.dbt import rewriting
 from tests.vmm.engine.dbt.lockstep import BLOCKS, memory_differs, states_differ
 from tests.vmm.engine.dbt.scenes import DATA, loop
 from tests.vmm.engine.machine import CODE
@@ -152,11 +153,15 @@ def test_another_deadline_stops_native_code() -> None:
     tested.cpu.close()  # type: ignore[attr-defined]
 
 
-def test_code_that_is_rewritten_is_left_to_the_interpreter(built: dict[str, Path]) -> None:
-    """Each version of it would be compiled, and dropped before it paid for that."""
-    _golden, tested = machines(2 << 20, BLOCKS)
-    boot(built["selfmod"], "iterations=200", machine=tested)
-    assert tested.run(1_000_000).reason is StopReason.GUEST_EXIT
-    tested.cpu.close()  # type: ignore[attr-defined]
-    statistics = tested.timed.statistics()
-    assert statistics.invalidations > 400 and statistics.warm < 200
+def test_lines_of_an_instruction_that_is_given_up_are_not_fetched_twice() -> None:
+    """The run has dropped its own line from the cache before, and went on with what it had of it."""
+    store, load = b"\x89\x0D\x04\x00\x02\x00", b"\xA1\x00\x00\xC0\xFE"
+    code = b"\xEB\x06" + bytes(6) + store + b"\x90" * 16 + load + b"\xE9\xD8\xFF\xFF\xFF"
+    golden, tested = machines(rewriting.RAM, BLOCKS)
+    for machine in (golden, tested):
+        rewriting.surround(machine, False)
+        machine.memory.load_blob(rewriting.BODY, code)
+        machine.cpu.state.eip = rewriting.BODY
+        machine.cpu.state_changed()
+    assert run_both(golden, tested, random.Random(1), 4000) is StopReason.LIMIT
+    assert golden.model.state.code_writes > 100 and tested.timed.statistics().native_exits["interpret"] > 100
