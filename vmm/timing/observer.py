@@ -281,6 +281,7 @@ class TimedInterpreter(Interpreter):
     def _delivered(self, retired: Retired, level: int, external: bool) -> None:
         """An exception or an interrupt was delivered."""
         self._end_run(True)
+        self._shadowed = False
         if retired.vector is not None:
             self.model.add(self.model.delivery(
                 outer=self.state.cpl < level, error_code=retired.error is not None,

@@ -165,3 +165,18 @@ def test_lines_of_an_instruction_that_is_given_up_are_not_fetched_twice() -> Non
         machine.cpu.state_changed()
     assert run_both(golden, tested, random.Random(1), 4000) is StopReason.LIMIT
     assert golden.model.state.code_writes > 100 and tested.timed.statistics().native_exits["interpret"] > 100
+
+
+def test_a_load_of_ss_that_faults_casts_no_shadow_on_the_handler() -> None:
+    """It took the first instruction of the handler for a run of its own; translated code did not."""
+    push, stack = b"\x68\x34\x12\x00\x00", rewriting.STACK.to_bytes(4, "little")
+    golden, tested = machines(rewriting.RAM, BLOCKS)
+    for machine in (golden, tested):
+        rewriting.surround(machine, False)
+        machine.memory.load_blob(rewriting.BODY, push + b"\x17\x90")
+        back = (rewriting.BODY - rewriting.HANDLERS - 10).to_bytes(4, "little")
+        machine.memory.load_blob(rewriting.HANDLERS, b"\xBC" + stack + b"\xE9" + back)
+        machine.cpu.state.eip = rewriting.BODY
+        machine.cpu.state_changed()
+    assert run_both(golden, tested, random.Random(1), 2000) is StopReason.LIMIT
+    assert tested.timed.statistics().deliveries > 100
