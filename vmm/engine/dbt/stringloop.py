@@ -93,12 +93,17 @@ class StringLoop:
             b.emit(f"store i64 {entry}, ptr {self._slots[number]}")
             there = b.let(f"and i1 {there}, {b.let(f'icmp ne i64 {entry}, 0')}")
             room = self._least(room, self._elements(address, down))
+        room, there = self._restrict(now, down, room, there)
         b.emit(f"store i64 {room}, ptr {self._left}")
         b.emit(f"store i64 0, ptr {self._done}")
         some = b.let(f"icmp sgt i64 {room}, 0")
         normal = b.new_label("single")
         b.emit(f"br i1 {b.let(f'and i1 {some}, {there}')}, label %{self._label}, label %{normal}")
         b.start(normal)
+
+    def _restrict(self, now: Straight, down: str, room: str, there: str) -> tuple[str, str]:
+        """For how many elements the loop may run, and whether it may: what it needs besides pages."""
+        return room, there
 
     def _least(self, a: str, b: str) -> str:
         less = self._b.let(f"icmp slt i64 {a}, {b}")
@@ -167,16 +172,12 @@ class StringLoop:
             done = b.let(f"add i64 {b.let(f'load i64, ptr {self._done}')}, 1")
             b.emit(f"store i64 {left}, ptr {self._left}")
             b.emit(f"store i64 {done}, ptr {self._done}")
-            b.emit(f"br i1 {self._must_end(left)}, label %{spent}, label %{self._label}")
+            b.emit(f"br i1 {b.let(f'icmp eq i64 {left}, 0')}, label %{spent}, label %{self._label}")
             b.start(spent)
             self._account(done)
             region.fields.store("repeating", 1, "i8")
             b.emit(f"br label %{region.label(self._block.eip)}")
         b.start(finished)
-
-    def _must_end(self, left: str) -> str:
-        """Whether there is to be no further iteration here."""
-        return self._b.let(f"icmp eq i64 {left}, 0")
 
     def _host(self, linear: Node) -> str:
         b = self._b

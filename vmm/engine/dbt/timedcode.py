@@ -45,7 +45,12 @@ class PredictingRegion(Region):
     def _put(self, field: str, value: str | int, bits: int = 32) -> None:
         self.builder.emit(f"store i{bits} {value}, ptr {self._at(field)}{CONTEXT}")
 
-    def _add_cycles(self, cycles: str | int) -> None:
+    def cycles(self) -> str:
+        """The estimate so far."""
+        return self._get("cycles", 64)
+
+    def add_cycles(self, cycles: str | int) -> None:
+        """Let cycles go by."""
         if cycles != 0:
             self._put("cycles", self.builder.let(f"add i64 {self._get('cycles', 64)}, {cycles}"), 64)
 
@@ -79,7 +84,7 @@ class PredictingRegion(Region):
             self._put("mispredictions", total, 64)
             b.emit(f"br label %{on}")
         b.start(on)
-        self._add_cycles(b.let(f"phi i64 [ {right}, %{before} ], [ {more}, %{aside} ]"))
+        self.add_cycles(b.let(f"phi i64 [ {right}, %{before} ], [ {more}, %{aside} ]"))
 
     def _return(self, target: Node, cycles: int, bubble: int) -> None:
         b, mask = self.builder, self._costs.geometry.returns - 1
@@ -105,7 +110,7 @@ class PredictingRegion(Region):
             self._missed()
             b.emit(f"br label %{on}")
         b.start(on)
-        self._add_cycles(b.let(f"phi i64 [ {cycles + bubble}, %{before} ], "
+        self.add_cycles(b.let(f"phi i64 [ {cycles + bubble}, %{before} ], "
                                f"[ {cycles + self._costs.cycles['mispredicted']}, %{aside} ]"))
 
     def _push_return(self, end: int) -> None:
@@ -124,7 +129,7 @@ class PredictingRegion(Region):
         now = self.fields.load("cpl")
         if kind in ("int", "call_far"):
             inner = b.let(f"icmp ult i32 {now}, {self._level}")
-            self._add_cycles(b.let(f"select i1 {inner}, i64 {cycles['outer_event']}, i64 0"))
+            self.add_cycles(b.let(f"select i1 {inner}, i64 {cycles['outer_event']}, i64 0"))
         elif kind in ("iret", "return_far"):
             outer = b.let(f"icmp ugt i32 {now}, {self._level}")
-            self._add_cycles(b.let(f"select i1 {outer}, i64 {cycles['outer_return']}, i64 0"))
+            self.add_cycles(b.let(f"select i1 {outer}, i64 {cycles['outer_return']}, i64 0"))

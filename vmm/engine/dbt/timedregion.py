@@ -89,7 +89,8 @@ class TimedRegion(PredictingRegion):
 
     def _begin_block(self, block: Block, done: int, budgets: tuple[str, str], entered: Straight, on: str) -> None:
         early = self.builder.new_label("early")
-        self._leave_head(self.is_late(), block, budgets[0], entered, Exit.ATTENTION, early)
+        late = self.builder.let(f"icmp uge i64 {self.cycles()}, {self._get('deadline', 64)}")
+        self._leave_head(late, block, budgets[0], entered, Exit.ATTENTION, early)
         self.builder.start(early)
         super()._begin_block(block, done, budgets, entered, on)
 
@@ -101,7 +102,7 @@ class TimedRegion(PredictingRegion):
         shape = self._places[index].shape
         begins = self._places[index].start == index
         if index and begins:
-            self._add_cycles(self._places[index - 1].after)
+            self.add_cycles(self._places[index - 1].after)
         self._charged, self._accounted, self._aborts, self._begun, self._level = 0, False, {}, None, None
         if self._version is not None and index:
             self._check_again(self._version, guest, index)
@@ -116,9 +117,9 @@ class TimedRegion(PredictingRegion):
             again = self.fields.load("repeating", "i8")
             first = b.let(f"icmp eq i8 {again}, 0")
             self._begun = b.let(f"select i1 {first}, i64 {self._places[index].after}, i64 0")
-            self._add_cycles(self._begun)
+            self.add_cycles(self._begun)
             if self._version is None and applies(self, self._block):
-                self._loop = TimedStringLoop(self, self._block, self._caches)
+                self._loop = TimedStringLoop(self, self._block, self._costs, self._caches)
                 self._loop.test(self.ops.now, self._entered)
         return super()._emit_instruction(guest, index) or self._undo(mark, lines)
 
@@ -164,26 +165,18 @@ class TimedRegion(PredictingRegion):
                 self._put("straight", _NOT_STRAIGHT)
             known = self._last_line = line
 
-    def lacks_lines(self) -> str:
-        """Whether lines of the block have to be looked at again."""
-        b, bad = self.builder, "false"
-        for line in range(self._block.eip >> _LINE, (self._block.end - 1 >> _LINE) + 1):
-            differs = b.let(f"icmp ne i32 {self._line_entry(line)}, {line + 1}")
-            bad = b.let(f"or i1 {bad}, {differs}")
-        return bad
-
     def _line_entry(self, line: int) -> str:
         b, number = self.builder, line & self._costs.geometry.code_sets - 1
         where = b.let(f"getelementptr i32, ptr {self._at('code')}, i64 {number}")
         return b.let(f"load i32, ptr {where}{CONTEXT}")
 
-    def is_late(self) -> str:
-        """Whether no run may begin any more."""
-        return self.builder.let(f"icmp uge i64 {self._get('cycles', 64)}, {self._get('deadline', 64)}")
+    def is_before_deadline(self, cycles: str) -> str:
+        """Whether a run that begins at this estimate is not late."""
+        return self.builder.let(f"icmp ult i64 {cycles}, {self._get('deadline', 64)}")
 
     def end_iteration(self) -> None:
         """Add what an iteration of a REP instruction takes."""
-        self._add_cycles(self._costs.cycles[self._places[self._index].shape.each])
+        self.add_cycles(self._costs.cycles[self._places[self._index].shape.each])
 
     def _call(self, name: str, arguments: str) -> None:
         b = self.builder
@@ -200,7 +193,7 @@ class TimedRegion(PredictingRegion):
         self._put("shadowed", int(0 < place.start == self._index))
         self._put("begun", self._begun or 0, 64)
         self._put("text", 0 if self._version is None else f"ptrtoint (ptr @text_{self.name} to i64)", 64)
-        self._add_cycles(self._pending)
+        self.add_cycles(self._pending)
 
     def _interpret(self, guest: Guest) -> None:
         begins = self._places[self._index].start == self._index
@@ -255,16 +248,21 @@ class TimedRegion(PredictingRegion):
         address = b.text(linear)
         turned = address if not log2 else b.let(f"call i32 @llvm.fshr.i32(i32 {address}, i32 {address}, i32 {log2})")
         line = b.let(f"lshr i32 {turned}, {_LINE - log2}")
-        index = b.let(f"zext i32 {b.let(f'and i32 {line}, {self._costs.geometry.data_sets - 1}')} to i64")
-        where = b.let(f"getelementptr i32, ptr {self._at('writes' if write else 'reads')}, i64 {index}")
-        entry = b.let(f"load i32, ptr {where}{CONTEXT}")
-        aside, on = self._branch(b.let(f"icmp ne i32 {entry}, {b.let(f'add i32 {line}, 1')}"), "charge")
+        aside, on = self._branch(b.let(f"xor i1 {self.is_settled(line, write)}, true"), "charge")
         with b.aside(aside):
             what = bits // 8 | (WRITE if write else 0)
             self._call("charge_access", f"i32 {address}, i32 {what}, i64 {self._pending}")
             b.emit(f"br label %{on}")
         b.start(on)
         self._charged += 1
+
+    def is_settled(self, line: str, write: bool) -> str:
+        """Whether the filters have a line: see `TimingState`, rule 2."""
+        b = self.builder
+        index = b.let(f"zext i32 {b.let(f'and i32 {line}, {self._costs.geometry.data_sets - 1}')} to i64")
+        where = b.let(f"getelementptr i32, ptr {self._at('writes' if write else 'reads')}, i64 {index}")
+        entry = b.let(f"load i32, ptr {where}{CONTEXT}")
+        return b.let(f"icmp eq i32 {entry}, {b.let(f'add i32 {line}, 1')}")
 
     def routine(self, name: str, args: tuple[Node | int, ...], returns: int | None) -> Node | None:
         if name == "require_cpl0" or name not in self.setting.routines:
@@ -308,13 +306,13 @@ class TimedRegion(PredictingRegion):
             straight = target.known == end
             self._conditional(not straight, shape.backward, cycles, bubble)
         elif flow in (Flow.JUMP, Flow.CALL):
-            self._add_cycles(cycles + bubble)
+            self.add_cycles(cycles + bubble)
         elif flow is Flow.RETURN:
             self._return(target, cycles, bubble)
         elif flow in (Flow.INDIRECT, Flow.INDIRECT_CALL):
             self._indirect(target, cycles, bubble)
         elif flow is not Flow.REPEAT:
-            self._add_cycles(cycles)
+            self.add_cycles(cycles)
             if flow is Flow.REFETCH:
                 self._change_level(shape.kind)
         if flow in (Flow.CALL, Flow.INDIRECT_CALL):
