@@ -26,7 +26,8 @@ from vmm.faults import Unfinished
 from vmm.memory import PhysicalMemory, Region
 from vmm.paging.mmu import DEFAULT_CAPACITY
 
-_SLICE = 1 << 30
+#: Steps to run when no device will ever raise an interrupt.
+SLICE = 1 << 30
 _DEVICES_IN_MEMORY = ("IO_APIC", "LOCAL_APIC")
 
 
@@ -126,7 +127,7 @@ class EmulatedMachine:
         """Tell the processor whether an interrupt is wanted; the steps until a device could next want one."""
         self.cpu.line = self.platform.intr
         wait = self.platform.next_event()
-        return _SLICE if wait is None else -(-wait // self._cycles_per_step)
+        return SLICE if wait is None else -(-wait // self._cycles_per_step)
 
     def _load(self, base: int, offset: int, size: int) -> int:
         """A read of the processor from a device in memory."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vmm.devices.protocol import Platform
-from vmm.engine.emulate import EmulatedMachine
+from vmm.engine.emulate import SLICE, EmulatedMachine
 
 from .costs import Costs
 from .model import TimingModel
@@ -75,6 +75,21 @@ class TimedMachine(EmulatedMachine):
         self._catch_up()
         self._port_used = True
 
+    def proceed(self) -> int:
+        platform, state = self.platform, self.cpu.state
+        self._latch()
+        if platform.exit_value is not None or platform.reset_requested or platform.intr or state.nmi_pending \
+                or state.init_pending:
+            return 0
+        self.cpu.line = False
+        self.timed.deadline = self._due()
+        return SLICE
+
+    def _due(self) -> int | None:
+        """The estimate at which a device could next raise an interrupt."""
+        wait = self.platform.next_event()
+        return None if wait is None else self.platform.cycles + wait
+
     def _sleep(self, cycles: int) -> None:
         self.model.add(cycles)
         self.idle += cycles
@@ -87,8 +102,7 @@ class TimedMachine(EmulatedMachine):
 
     def _run_to_event(self, end: int) -> None:
         cpu, state, model = self.timed, self.timed.state, self.model
-        wait = self.platform.next_event()
-        due = None if wait is None else self.platform.cycles + wait
+        due = self._due()
         could = cpu.interruptible
         if self.platform.intr and could:
             # It came in the middle of a run, and is taken when that ends.

@@ -28,7 +28,7 @@ from vmm.engine.dbt.layout import Exit
 from vmm.engine.dbt.rewritten import Version, places
 from vmm.engine.dbt.setting import Setting
 from vmm.engine.dbt.tiers import TextBuilder
-from vmm.engine.dbt.timednative import PLACES, text
+from vmm.engine.dbt.timednative import CALLS, PLACES, text
 from vmm.engine.dbt.timedregion import TimedRegion
 from vmm.engine.dbt.timedruns import ends_by_what_follows, one_run, telling_bytes
 from vmm.engine.dbt.translator import Thresholds, Translator
@@ -84,7 +84,8 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         self._undelivered = False
         super().__init__(memory, io, costs, caches, thresholds=thresholds)
         self._timed = Timed.from_address(self.context.address)
-        self._timed.deadline, self._timed.straight = _NEVER, _NOT_STRAIGHT
+        self._timed.straight = _NOT_STRAIGHT
+        self.deadline = None
         self.model.adopt(TimingState.from_address(self.context.address + Arena.timing.offset))
         # the interpreter would come back to code behind a write to it again and again, and have every write watched
         self._cache.fleeting = self.translations.rewritten.touches
@@ -99,12 +100,19 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         return bool(self.native.dr[7] & 0xFF) or super()._is_watched
 
     @property
+    def deadline(self) -> int | None:
+        due: int = self._timed.deadline
+        return None if due == _NEVER else due
+
+    @deadline.setter
+    def deadline(self, due: int | None) -> None:
+        self._timed.deadline = _NEVER if due is None else due
+
+    @property
     def is_late(self) -> bool:
         return self.between_runs and self.model.cycles >= self._timed.deadline
 
     def burst(self, limit: int) -> None:
-        timed = self._timed
-        timed.deadline = _NEVER if self.deadline is None else self.deadline
         if self._shadowed or not self.between_runs:
             self.step()
         else:
@@ -113,7 +121,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
     # translations
 
     def _compile_routines(self, build: TextBuilder, effort: Effort) -> None:
-        names = [name for name in PLACES if name not in runtime.ACCESSORS]
+        names = [*runtime.MACHINE, *CALLS]
         code = build(partial(text, self._costs, self._caches), names, effort).symbols
         for name in names:
             self.native.routines[PLACES[name]] = code[name]

@@ -15,9 +15,8 @@ from vmm.timing.native import NativeCaches
 
 #: Entry points that translated code calls besides `native.ROUTINES`; they keep the registers of who calls them.
 CALLS = ("charge_access", "charge_fetch")
-#: Places among the context's routines. Native code comes back for port accesses: the model is asked for their time.
-PLACES = {name: runtime.PLACES[name] for name in (*runtime.ACCESSORS, *runtime.MACHINE)} | {
-    name: len(runtime.PLACES) + number for number, name in enumerate(CALLS)}
+#: Places among the context's routines.
+PLACES = runtime.PLACES | {name: len(runtime.PLACES) + number for number, name in enumerate(CALLS)}
 #: In an argument of `charge_access`, behind the size.
 WRITE = 1 << 8
 _M32, _PF = 0xFFFF_FFFF, int(Vector.PF)

@@ -60,12 +60,13 @@ class TimedRegion(PredictingRegion):
         self._aborts: dict[str, str] = {}
         self._begun: str | None = None
         self._loop: TimedStringLoop | None = None
+        self._added = 0
 
     @property
     def _pending(self) -> int:
-        """Cycles of the run before the present instruction; those of a REP instruction have been added."""
+        """Cycles of the run before the present instruction that have not been added yet."""
         place = self._places[self._index]
-        return 0 if place.shape.flow is Flow.REPEAT else place.before
+        return 0 if place.shape.flow is Flow.REPEAT else place.before - self._added
 
     # blocks and instructions
 
@@ -104,11 +105,16 @@ class TimedRegion(PredictingRegion):
         if index and begins:
             self.add_cycles(self._places[index - 1].after)
         self._charged, self._accounted, self._aborts, self._begun, self._level = 0, False, {}, None, None
+        self._added = 0
         if self._version is not None and index:
             self._check_again(self._version, guest, index)
         if shape.kind in _NOT_NATIVE or guest.insn.form.operation == "clts":
             return False
         mark, lines = (len(b.main), len(b.cold), b.label, b.depth), self._last_line
+        if guest.insn.form.operation in ("in", "out"):
+            # devices have the time of the access
+            self.add_cycles(self._pending)
+            self._added = self._places[index].before
         if self._caches:
             self._begin_lines(guest, index, begins)
         if shape.flow is Flow.REPEAT:
@@ -138,7 +144,7 @@ class TimedRegion(PredictingRegion):
     def _undo(self, mark: tuple[int, int, str, tuple[int, int]], lines: int) -> bool:
         """The instruction is not for native code: nothing of it stays."""
         self.builder.rewind(*mark)
-        self._begun, self._loop, self._last_line = None, None, lines
+        self._begun, self._loop, self._last_line, self._added = None, None, lines, 0
         return False
 
     def _begin_lines(self, guest: Guest, index: int, begins: bool) -> None:
@@ -297,7 +303,7 @@ class TimedRegion(PredictingRegion):
     def _end_run(self, target: Node) -> None:
         """Add what the run took, and what its last instruction does to the predictor."""
         place = self._places[len(self._block.guests) - 1]
-        shape, cycles, bubble = place.shape, place.after, place.bubble
+        shape, cycles, bubble = place.shape, place.after - self._added, place.bubble
         end, flow = self._block.end, shape.flow
         straight = flow in (Flow.NEXT, Flow.SYSTEM, Flow.REPEAT)
         if flow is Flow.CONDITIONAL:

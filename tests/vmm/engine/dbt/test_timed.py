@@ -180,3 +180,31 @@ def test_a_load_of_ss_that_faults_casts_no_shadow_on_the_handler() -> None:
         machine.cpu.state_changed()
     assert run_both(golden, tested, random.Random(1), 2000) is StopReason.LIMIT
     assert tested.timed.statistics().deliveries > 100
+
+
+def test_port_accesses_are_made_in_the_middle_of_native_code(built: dict[str, Path]) -> None:
+    """Devices see the time of the access; that what comes out is the interpreter's, `test_guests` tells."""
+    _golden, tested = machines(2 << 20, BLOCKS)
+    boot(built["timer"], "iterations=40", machine=tested)
+    assert tested.run(1_000_000).reason is StopReason.GUEST_EXIT
+    tested.cpu.close()  # type: ignore[attr-defined]
+    found = tested.timed.statistics()
+    assert found.native_exits.get("interpret", 0) < 10 and found.native_exits["attention"] >= 40
+
+
+def test_a_device_that_is_programmed_natively_ends_the_run_when_it_is_due() -> None:
+    """The timer is set, and its interrupt comes, without Python between: at the interpreter's cycle."""
+    out = b"".join(b"\xB0" + bytes((value,)) + b"\xE6" + bytes((port,)) for port, value in (
+        (0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xFE), (0x43, 0x30), (0x40, 40), (0x40, 0)))
+    body = b"\x40" * 7 + out + b"\xFB\x41\x89\x0D" + rewriting.DATA.to_bytes(4, "little") + b"\xEB\xF7"
+    golden, tested = machines(rewriting.RAM, BLOCKS)
+    for machine in (golden, tested):
+        rewriting.surround(machine, False)
+        machine.memory.load_blob(rewriting.BODY, body)
+        back = (rewriting.BODY - rewriting.HANDLERS - 10).to_bytes(4, "little")
+        machine.memory.load_blob(
+            rewriting.HANDLERS, b"\xBC" + rewriting.STACK.to_bytes(4, "little") + b"\xE9" + back)
+        machine.cpu.state.eip = rewriting.BODY
+        machine.cpu.state_changed()
+    assert run_both(golden, tested, random.Random(1), 30_000) is StopReason.LIMIT
+    assert tested.timed.statistics().native_exits["attention"] > 10
