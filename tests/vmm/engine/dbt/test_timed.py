@@ -13,8 +13,8 @@ from sim.randprog import asm, generate
 from sim.randprog.world import COUNTER
 from sim.randprog.world import RAM as WORLD
 from tests.vmm.engine.boot import boot
-from tests.vmm.engine.dbt.armed import ACCESS, EXECUTE, WRITE, Breakpoint, control
 from tests.vmm.engine.dbt import rewriting
+from tests.vmm.engine.dbt.armed import ACCESS, EXECUTE, WRITE, Breakpoint, control
 from tests.vmm.engine.dbt.lockstep import BLOCKS, memory_differs, states_differ
 from tests.vmm.engine.dbt.scenes import DATA, loop
 from tests.vmm.engine.machine import CODE
