@@ -136,7 +136,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
 
     def _block(self, eip: int, physical: int, checked: bool = False) -> tuple[Block, bool] | None:
         found = super()._block(eip, physical, checked)
-        if found is None or found[0].end in self._breakpoints or not one_run(found[0], self._present.code32):
+        if found is None or found[0].end in self._barred or not one_run(found[0], self._present.code32):
             return None
         block, checked = found
         if not ends_by_what_follows(block, self._present.code32):
@@ -154,7 +154,7 @@ class TimedTranslator(TimedInterpreter, Translator, _Steps):
         if found is None or not ends_by_what_follows(found, self._present.code32):
             return found
         # other bytes may have followed the same ones
-        return cut(eip, physical, code, second, self._present.code32, self._breakpoints)
+        return cut(eip, physical, code, second, self._present.code32, self._barred)
 
     def _boundary(self, block: Block, checked: bool) -> tuple[bool, int | None]:
         """Blocks are runs, whoever writes to them: one with any rewritten byte is checked, also behind its writes."""
