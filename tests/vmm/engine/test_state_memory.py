@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rtl.isa.registers import STATUS_FLAGS, Eflags
-from vmm.memory import PhysicalMemory, Region
+from vmm.memory import PAGE, PhysicalMemory, Region, new_ram
 from vmm.state import CpuState
 
 
@@ -58,6 +58,12 @@ def test_ram_is_shared() -> None:
     assert words[1] == 0x11223344
     words[2] = 0xAABBCCDD
     assert memory.read(8, 2) == 0xCCDD and memory.read(9, 4) == 0x00AABBCC
+
+
+@pytest.mark.parametrize("size", (PAGE, 3 * PAGE, 1 << 20, 64 << 20))
+def test_ram_of_its_own_begins_at_a_page_of_the_host(size: int) -> None:
+    for ram in (new_ram(size), PhysicalMemory(size).ram):
+        assert ram.ctypes.data % PAGE == 0 and ram.nbytes == size and not ram.any()
 
 
 def test_beyond_ram_reads_ones_and_ignores_writes() -> None:
