@@ -368,7 +368,7 @@ class Region:
             self._through_dispatch(target)
         elif target.known is None:
             self._computed(target)
-        elif target.known in self._blocks and not self.setting.counted:
+        elif self._is_inside(target.known):
             self._inside(target.known, now)
         elif self._is_chained(target.known):
             self.ways.chain(target.known, now, self.budget)
@@ -386,6 +386,11 @@ class Region:
     def _is_chained(self, eip: int) -> bool:
         """Whether the way to another translation may go through a chain slot."""
         return not self.setting.paging or eip >> 12 in self._pages
+
+    def _is_inside(self, eip: int) -> bool:
+        """Whether the way to a block of this region may be a branch. Nobody counted on one by a known register."""
+        is_expected = eip in self._roots or eip in self._block.successors
+        return is_expected and eip in self._blocks and not self.setting.counted
 
     def _inside(self, eip: int, now: Straight) -> None:
         b = self.builder

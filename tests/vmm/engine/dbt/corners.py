@@ -10,7 +10,7 @@ from rtl.isa.registers import Cr4, Eflags
 from rtl.isa.segments import SystemType
 from sim.randprog import asm
 from tests.vmm.engine.dbt.scenes import DATA, DIRECTORY, RWX, TABLE, Scene, entry, loop, on, paging
-from tests.vmm.engine.machine import FREE, KERNEL_CODE, STACK, gate, machine, set_descriptor, to_user
+from tests.vmm.engine.machine import CODE, FREE, KERNEL_CODE, STACK, gate, machine, set_descriptor, to_user
 from vmm.engine.interpreter import Interpreter
 
 CORNERS: dict[str, Scene] = {}
@@ -141,4 +141,20 @@ def small_pages_where_a_large_one_was(make: Callable[..., Interpreter]) -> Inter
     back = asm.mov_at(entry(0xC), 0xC000 | RWX) + asm.mov_at(entry(0xD), 0xD000 | RWX) + asm.mov_at(place, RWX | PTE_PS)
     cpu = _stale(reads + small + swap + back + asm.invlpg(0x100_C000) + asm.invlpg(0x100_D000), make, 0, int(Cr4.PSE))
     cpu.memory.write32(place, RWX | PTE_PS)
+    return cpu
+
+
+@scene
+def jump_through_a_register_that_is_known(make: Callable[..., Interpreter]) -> Interpreter:
+    """MOV EAX, immediate; JMP EAX to what a conditional jump leads to as well, in a region.
+
+    The way by the register was a branch to a block made for the other one, with its registers, or LLVM refused both.
+    """
+    def body(here: int) -> bytes:
+        # the way back is behind the jumps: test cl, 1; jz 7100h; mov eax, 7100h; jmp eax
+        return b"\xF6\xC1\x01\x0F\x84" + asm.imm32(0x7100 - here - 9) + asm.mov(asm.EAX, 0x7100) + b"\xFF\xE0\x42"
+
+    cpu = machine(loop(body, 40), make)
+    back = CODE + 6 + 3 + 6 + 5 + 2
+    cpu.memory.load_blob(0x7100, b"\x43" + asm.jump(0x7101, back))
     return cpu
