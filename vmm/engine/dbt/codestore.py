@@ -32,6 +32,7 @@ from vmm.memory import PhysicalMemory
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
+_NO_CODE = bytes(512)
 
 
 class CodeStore:
@@ -39,7 +40,7 @@ class CodeStore:
 
     Members
     -------
-    pool : where translations come from and go to. on_watch : called when a page is watched that was not.
+    pool : where translations come from and go to. on_watch : called before code becomes known in a page that has none.
     on_overwrite : called with the number of a page whose code is all taken to go.
     blocks : units met so far. chains : exits of code led straight to other code. invalidations : units dropped.
     rewritten : which code the guest rewrites. table : where native code looks.
@@ -123,10 +124,14 @@ class CodeStore:
         code_map[low:high] = (int.from_bytes(code_map[low:high], "little") | bits).to_bytes(high - low, "little")
 
     def _watch(self, page: int) -> None:
-        if page not in self._pages:
+        known = page in self._pages
+        if known and bytes(self._context.code_map[page << 9:page + 1 << 9]) != _NO_CODE:
+            return
+        if not known:
             self._pages[page] = set()
-            self._memory.watched.add(page)
-            self.on_watch()
+        self._memory.watched.add(page)
+        # also where all code has gone: the tables may have been filled since
+        self.on_watch()
 
     def _unmark(self, start: int, size: int) -> bool:
         """Clear bytes of a page in the code map; whether one was marked."""

@@ -27,7 +27,7 @@ from vmm.engine.dbt.accesses import Accesses
 from vmm.engine.dbt.contextfields import ContextFields
 from vmm.engine.dbt.diskcache import DiskCache
 from vmm.engine.dbt.frontend import cut
-from vmm.engine.dbt.layout import CODE_MAP_AT, Context
+from vmm.engine.dbt.layout import CODE_MAP_AT, Context, Kind
 from vmm.engine.dbt.recipes import Recipes
 from vmm.engine.dbt.region import Region
 from vmm.engine.dbt.runtime import PLACES
@@ -170,6 +170,22 @@ def test_a_misaligned_write_that_ends_in_code() -> None:
         for cpu in (golden, tested):
             cpu.run(2000)
         assert golden.state.halted and not states_differ(golden, tested) + memory_differs(golden, tested)
+
+
+def test_writes_are_checked_again_once_there_is_code_where_all_had_gone() -> None:
+    """Symptom: code that rewrote itself was not seen to. Cause: its page had been put into the write tables while no
+    code of it was known, and stayed there, since it was a watched page already. Fix: what counts is the code map."""
+    cpu = start(counting(APART), Translator)
+    assert isinstance(cpu, Translator)
+    page, store, mmu = APART >> 12, cpu.translations, cpu.mmu
+    for _ in range(2):
+        store.cover(APART, 4)
+        mmu.translate(APART, True, False)
+        assert cpu.context.tables[Kind.CHECKED][page] and not cpu.context.tables[Kind.WRITE][page]
+        store.written(APART, 4)
+        mmu.flush_all()
+        mmu.translate(APART, True, False)
+        assert cpu.context.tables[Kind.WRITE][page]
 
 
 def test_there_is_memory_behind_the_code_map() -> None:
