@@ -10,7 +10,9 @@ import pytest
 
 from tests.vmm.engine.boot import boot
 from tests.vmm.engine.dbt.lockstep import VARIANTS, Difference, Pair, translator
-from tests.vmm.engine.dbt.rewriting import RAM, prepare, walked
+from tests.vmm.engine.dbt.rewriting import BODY, RAM, prepare, surround, walked
+from vmm.engine.dbt.layout import Kind
+from vmm.engine.dbt.translator import Translator
 from vmm.engine.emulate import EmulatedMachine, StopReason
 
 _VARIANTS = [name for name in VARIANTS if name != "background"]
@@ -56,6 +58,29 @@ def test_a_walk_that_changes_the_next_instruction() -> None:
         walked(machine)
     _run(Pair(*machines, random.Random(1)), 1500)
     assert sum(unit.versions is not None for unit in machines[1].cpu.translations.units)  # type: ignore[attr-defined]
+
+
+def test_a_page_whose_code_had_all_gone_is_looked_at_again() -> None:
+    """A write to new code was not noticed: its page had been put in the tables while it had none."""
+    machine = EmulatedMachine(RAM, processor=translator(VARIANTS["blocks"]))
+    surround(machine, False)
+    cpu, page = machine.cpu, BODY >> 12
+    assert isinstance(cpu, Translator)
+    machine.memory.load_blob(BODY, b"\xEB\xFE")
+    cpu.state.eip = BODY
+    cpu.state_changed()
+    machine.run(10)
+    machine.memory.load_blob(BODY, b"\x90\xEB\xFD")
+    cpu.mmu.flush_all()
+    cpu.mmu.translate(BODY, True, False)
+    assert cpu.context.tables[Kind.WRITE][page]
+    machine.run(10)
+    cpu.close()
+    assert not cpu.context.tables[Kind.WRITE][page]
+
+
+def test_random_program_whose_code_goes_and_comes_back() -> None:
+    _run(random_pair(141, "blocks", False), 2500)
 
 
 def test_rewriting_stays_native(built: dict[str, Path]) -> None:
