@@ -58,6 +58,9 @@ class Calls:
             raise NotNative
         b, fields, ops = self._builder, self._fields, self._instruction.ops
         now = ops.now
+        if self._setting.counted:
+            # the state before is saved in front of this: flags made of others must not be made again behind that
+            self._instruction.abort()
         for number, node in enumerate(now.regs):
             b.emit(f"store i32 {b.text(node)}, ptr {fields.gpr(number)}{CONTEXT}")
         self._instruction.flags_out(now)
