@@ -32,7 +32,6 @@ from vmm.memory import PhysicalMemory
 Place = tuple[int, int, int]
 #: Writes to code of one page, none of which has run since, after which all of it is taken to be overwritten.
 _OVERWRITTEN = 4
-_NO_CODE = bytes(512)
 
 
 class CodeStore:
@@ -125,7 +124,7 @@ class CodeStore:
 
     def _watch(self, page: int) -> None:
         known = page in self._pages
-        if known and bytes(self._context.code_map[page << 9:page + 1 << 9]) != _NO_CODE:
+        if known and self._context.has_code(page):
             return
         if not known:
             self._pages[page] = set()

@@ -38,6 +38,8 @@ PORTS = ("port_in", "port_out")
 SINK = 256
 #: Bytes behind the code map that a look at its last ones may load.
 BEYOND = 8
+#: The code map of a page that has none.
+_NO_CODE = bytes(512)
 
 
 class Exit(IntEnum):
@@ -237,3 +239,7 @@ class Context:
         self.code_map = memoryview(self._memory)[CODE_MAP_AT:size]
         self.state.ram, self.state.ram_size = ram, ram_size
         self.state.code_map_at = self.address + CODE_MAP_AT
+
+    def has_code(self, frame: int) -> bool:
+        """Whether code was translated from any byte of a page of RAM."""
+        return bytes(self.code_map[frame << 9:frame + 1 << 9]) != _NO_CODE

@@ -36,7 +36,6 @@ _LOGGED, _GLOBAL, _LARGE = 1, 2, 4
 #: Marks that stay: there is a data breakpoint on the page; one that matches reads.
 ARMED, _ARMED_READS = 8, 16
 _ARMED = ARMED | _ARMED_READS
-_NO_CODE = bytes(512)
 
 
 class View:
@@ -68,13 +67,14 @@ class TableMmu(SoftMmu):
     """
 
     def __init__(self, context: Context, memory: PhysicalMemory):
+        self._context = context
         self._logged = Logged.from_address(context.address)
         super().__init__(context.state, memory)
         context.guards[:] = bytes(memory.guards)
         memory.guards = context.guards
         self.tables = context.tables
         self.log, self.large = self._logged.log, self._logged.large
-        self.code_map, self.marks = context.code_map, context.marks
+        self.marks = context.marks
         self.ram, self.code_map_at = context.state.ram, context.state.code_map_at
         reads, user_reads, writes, user_writes = context.tables[:_CHECKED]
         self._read_views = View(reads, self.ram), View(user_reads, self.ram)
@@ -196,7 +196,7 @@ class TableMmu(SoftMmu):
 
     def has_code(self, frame: int) -> bool:
         """Whether code was translated from any byte of a page."""
-        return bytes(self.code_map[frame << 9:frame + 1 << 9]) != _NO_CODE
+        return self._context.has_code(frame)
 
     def drop(self, page: int) -> None:
         for table in self.tables:

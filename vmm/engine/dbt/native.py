@@ -114,6 +114,7 @@ class NativeMmu(TableMmu):
     """The MMU when nobody but native code needs to hear of it."""
 
     memory: NativeMemory  # type: ignore[assignment]
+    code_map: list[int]
     jumps: list[JumpEntry]
     generation: int
     tag: int

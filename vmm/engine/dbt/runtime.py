@@ -331,6 +331,19 @@ def _code_map(bits: int, look: int) -> str:
     return "\n".join(b.main)
 
 
+def _writable(user: int, index: str, missing: str, bits: int, look: int, clean: str) -> str:
+    """Block "writable": ask the checked table, and the code map, whether a write beside code may be done."""
+    return f"""writable:
+{_at("ctable", TABLES_AT + (Kind.CHECKED + user) * TABLE_BYTES)}
+%centry_at = getelementptr i64, ptr %ctable, i64 {index}
+%centry = load i64, ptr %centry_at
+%cmiss = icmp eq i64 %centry, 0
+br i1 %cmiss, label %{missing}, label %map
+map:
+{_code_map(bits, look)}
+br i1 %is_clean, label %{clean}, label %refuse"""
+
+
 def _accessor(what: str, bits: int, user: int) -> str:
     """What needs no calls, which would cost every access the saving of registers; the rest is a function of its own.
 
@@ -358,15 +371,7 @@ access:
 {_act(what, bits)}
 """
     if writes:
-        lines += f"""writable:
-{_at("ctable", TABLES_AT + (Kind.CHECKED + user) * TABLE_BYTES)}
-%centry_at = getelementptr i64, ptr %ctable, i64 %index64
-%centry = load i64, ptr %centry_at
-%cmiss = icmp eq i64 %centry, 0
-br i1 %cmiss, label %skew, label %map
-map:
-{_code_map(bits, 32)}
-br i1 %is_clean, label %beside, label %refuse
+        lines += f"""{_writable(user, "%index64", "skew", bits, 32, "beside")}
 beside:
 {_field("beside", "i64", "before")}
 %left = sub i64 %before, 1
@@ -446,15 +451,7 @@ found:
 br label %access
 """
     if writes:
-        lines += f"""writable:
-{_at("ctable", TABLES_AT + (Kind.CHECKED + user) * TABLE_BYTES)}
-%centry_at = getelementptr i64, ptr %ctable, i64 %page
-%centry = load i64, ptr %centry_at
-%cmiss = icmp eq i64 %centry, 0
-br i1 %cmiss, label %fill, label %map
-map:
-{_code_map(bits, 64)}
-br i1 %is_clean, label %clean, label %refuse
+        lines += f"""{_writable(user, "%page", "fill", bits, 64, "clean")}
 clean:
 {_at("rtable", TABLES_AT + (Kind.READ + user) * TABLE_BYTES)}
 %rentry_at = getelementptr i64, ptr %rtable, i64 %page
